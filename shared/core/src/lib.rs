@@ -4,5 +4,6 @@
 //! forbids the functions that would. The Lambda functions, the embedded engine, the simulator and the
 //! state explorer all decide with this code.
 
+pub mod exec;
 pub mod lang;
 pub mod plan;

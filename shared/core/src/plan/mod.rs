@@ -19,7 +19,7 @@ use crate::lang::model::{
 
 mod layout;
 
-pub use layout::{Layout, Place, ShardId, ShardIdError};
+pub use layout::{LOOP_DEPTH_MAX, Layout, Place, ShardId, ShardIdError};
 
 /// Slots in one shard at most (design.md, "State that scales").
 pub const SHARD_SLOTS: usize = 128;

@@ -1,0 +1,296 @@
+//! One task run as the core keeps it: seven bytes.
+
+use serde::{Deserialize, Serialize};
+
+/// Milliseconds since the Unix epoch.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+pub struct Time(pub u64);
+
+impl Time {
+    /// This time plus so many milliseconds.
+    #[must_use]
+    pub const fn plus(self, ms: u64) -> Self {
+        Self(self.0.saturating_add(ms))
+    }
+}
+
+/// State of a task run. Groups, choices, loops and waits are task runs too.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[repr(u8)]
+pub enum State {
+    /// For its parent, dependencies or a free place in the window.
+    #[default]
+    Waiting = 0,
+    /// The `when` condition is to be evaluated.
+    Gate = 1,
+    /// Its own value is to be evaluated: branch, loop values, duration.
+    Deciding = 2,
+    /// The attempt is to be launched, or was and has not been heard of.
+    Launching = 3,
+    /// The attempt is known to run.
+    Running = 4,
+    /// The next attempt is due later.
+    RetryWait = 5,
+    /// Waits for a person or a time.
+    Paused = 6,
+    /// The attempt is to be stopped and has not been seen stopped.
+    Killing = 7,
+    /// A group, choice or loop whose body runs.
+    Body = 8,
+    /// A group whose error handler runs.
+    Errors = 9,
+    /// A group whose clean-up runs.
+    Finally = 10,
+    /// Terminal.
+    Success = 11,
+    /// Terminal: succeeded with a warning, or a failure that is allowed.
+    Warning = 12,
+    /// Terminal.
+    Failed = 13,
+    /// Terminal: stopped because the execution was killed.
+    Killed = 14,
+    /// Terminal: the `when` condition was false.
+    Skipped = 15,
+    /// Terminal: cannot run because of what happened before it, or its branch was not taken.
+    Omitted = 16,
+    /// Terminal: never started because the execution was killed or a sibling's failure stops the rest.
+    Cancelled = 17,
+}
+
+impl State {
+    /// Every state, in order of its number.
+    pub const ALL: [Self; 18] = [
+        Self::Waiting,
+        Self::Gate,
+        Self::Deciding,
+        Self::Launching,
+        Self::Running,
+        Self::RetryWait,
+        Self::Paused,
+        Self::Killing,
+        Self::Body,
+        Self::Errors,
+        Self::Finally,
+        Self::Success,
+        Self::Warning,
+        Self::Failed,
+        Self::Killed,
+        Self::Skipped,
+        Self::Omitted,
+        Self::Cancelled,
+    ];
+
+    /// Whether the task run is over.
+    #[must_use]
+    pub const fn is_terminal(self) -> bool {
+        match self {
+            Self::Waiting
+            | Self::Gate
+            | Self::Deciding
+            | Self::Launching
+            | Self::Running
+            | Self::RetryWait
+            | Self::Paused
+            | Self::Killing
+            | Self::Body
+            | Self::Errors
+            | Self::Finally => false,
+            Self::Success
+            | Self::Warning
+            | Self::Failed
+            | Self::Killed
+            | Self::Skipped
+            | Self::Omitted
+            | Self::Cancelled => true,
+        }
+    }
+
+    /// Whether what depends on it may go on.
+    #[must_use]
+    pub const fn lets_pass(self) -> bool {
+        matches!(self, Self::Success | Self::Warning | Self::Skipped)
+    }
+
+    /// Whether an attempt of it may be alive.
+    #[must_use]
+    pub const fn is_live(self) -> bool {
+        matches!(self, Self::Launching | Self::Running | Self::Killing)
+    }
+
+    /// Whether its body, error handler or clean-up may run.
+    #[must_use]
+    pub const fn is_active_group(self) -> bool {
+        matches!(self, Self::Body | Self::Errors | Self::Finally)
+    }
+}
+
+/// Why a task run is in its state. One byte in the shard; words for people.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+#[repr(u8)]
+pub enum Reason {
+    /// Nothing to say.
+    #[default]
+    None = 0,
+    /// The process ended with a code other than 0.
+    ExitCode = 1,
+    /// Memory limit exceeded.
+    OutOfMemory = 2,
+    /// Took longer than its timeout.
+    Timeout = 3,
+    /// The machine was taken away.
+    Interrupted = 4,
+    /// The image cannot be pulled.
+    CannotPull = 5,
+    /// No machine is available.
+    NoCapacity = 6,
+    /// The attempt vanished without a result.
+    Lost = 7,
+    /// Launched, may not be repeated, and nobody knows how it ended.
+    OutcomeUnknown = 8,
+    /// An expression cannot be evaluated.
+    Expression = 9,
+    /// What the task was given is not valid.
+    InvalidInput = 10,
+    /// A dependency did not succeed.
+    Upstream = 11,
+    /// The branch was not taken, or the handler was not needed.
+    NotTaken = 12,
+    /// A person or a limit of the execution killed it.
+    Kill = 13,
+    /// A sibling's failure stops what has not started.
+    SiblingFailed = 14,
+    /// The task itself reports a failure (an assertion, an HTTP status, `Fail`).
+    TaskFailed = 15,
+    /// A child of the group or an iteration of the loop failed.
+    ChildFailed = 16,
+    /// An output or an artifact is missing or too large.
+    Output = 17,
+    /// The runner could not start it.
+    Launch = 18,
+    /// The execution took longer than its timeout or service level allows.
+    ExecutionTimeout = 19,
+    /// The concurrency limit was reached.
+    ConcurrencyLimit = 20,
+    /// Succeeded only after a retry, and the flow wants to hear of it.
+    Retried = 21,
+    /// A message about it could not be processed.
+    Poisoned = 22,
+}
+
+impl Reason {
+    /// Every reason, in order of its number.
+    pub const ALL: [Self; 23] = [
+        Self::None,
+        Self::ExitCode,
+        Self::OutOfMemory,
+        Self::Timeout,
+        Self::Interrupted,
+        Self::CannotPull,
+        Self::NoCapacity,
+        Self::Lost,
+        Self::OutcomeUnknown,
+        Self::Expression,
+        Self::InvalidInput,
+        Self::Upstream,
+        Self::NotTaken,
+        Self::Kill,
+        Self::SiblingFailed,
+        Self::TaskFailed,
+        Self::ChildFailed,
+        Self::Output,
+        Self::Launch,
+        Self::ExecutionTimeout,
+        Self::ConcurrencyLimit,
+        Self::Retried,
+        Self::Poisoned,
+    ];
+
+    /// Words for people.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::None => "",
+            Self::ExitCode => "exit code",
+            Self::OutOfMemory => "out of memory",
+            Self::Timeout => "timeout",
+            Self::Interrupted => "interrupted",
+            Self::CannotPull => "cannot pull image",
+            Self::NoCapacity => "no capacity",
+            Self::Lost => "lost",
+            Self::OutcomeUnknown => "outcome unknown",
+            Self::Expression => "expression error",
+            Self::InvalidInput => "invalid input",
+            Self::Upstream => "upstream failed",
+            Self::NotTaken => "branch not taken",
+            Self::Kill => "killed",
+            Self::SiblingFailed => "stopped after a failure",
+            Self::TaskFailed => "task failed",
+            Self::ChildFailed => "child failed",
+            Self::Output => "output error",
+            Self::Launch => "cannot start",
+            Self::ExecutionTimeout => "execution timeout",
+            Self::ConcurrencyLimit => "concurrency limit",
+            Self::Retried => "retried",
+            Self::Poisoned => "poisoned",
+        }
+    }
+
+    /// Whether the fault is the infrastructure's: the next attempt is free, up to a bound, and needs no
+    /// retry policy (design.md, "How an unchanged image runs on Fargate").
+    #[must_use]
+    pub const fn is_infrastructure(self) -> bool {
+        matches!(self, Self::Interrupted | Self::NoCapacity | Self::Lost)
+    }
+
+    /// Whether another attempt could end differently.
+    #[must_use]
+    pub const fn is_retriable(self) -> bool {
+        !matches!(
+            self,
+            Self::Expression
+                | Self::InvalidInput
+                | Self::OutcomeUnknown
+                | Self::Kill
+                | Self::Poisoned
+        )
+    }
+}
+
+/// One task run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Slot {
+    /// Where it is.
+    pub state: State,
+    /// Live or last attempt, from 1; 0 before the first.
+    pub attempt: u8,
+    /// Free attempts used up by the infrastructure's faults, 0 to 7.
+    pub free: u8,
+    /// Why. In a choice that has decided: the branch, see [`Slot::branch`].
+    pub detail: u8,
+    /// When it must be looked at, in units of 10 ms since the shard's epoch; 0 means never by itself.
+    pub due: u32,
+}
+
+impl Slot {
+    /// Why it is in its state.
+    #[must_use]
+    pub fn reason(&self) -> Reason {
+        Reason::ALL
+            .get(usize::from(self.detail))
+            .copied()
+            .unwrap_or_default()
+    }
+
+    /// The branch an active choice has taken.
+    #[must_use]
+    pub const fn branch(&self) -> u8 {
+        self.detail
+    }
+}

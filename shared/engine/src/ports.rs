@@ -1,0 +1,18 @@
+//! What the engine needs from the world. `operon-local` answers with SQLite, directories and processes,
+//! `operon-aws` with `DynamoDB`, S3 and ECS; tests answer with ports that fail on purpose.
+
+mod artifact;
+mod attempt;
+mod runner;
+mod store;
+
+pub use artifact::{ARTIFACT_KEY_MAX, ArtifactError, ArtifactStore, ArtifactUri};
+pub use attempt::{
+    AttemptId, AttemptResult, AttemptSpec, FileSource, InputFile, LogLevel, LogLine, LogSink,
+    Metric, MetricKind, Usage,
+};
+pub use runner::{Clock, RunnerError, SecretError, Secrets, TaskRunner};
+pub use store::{
+    AttemptRow, ExecutionFilter, ExecutionId, ExecutionMeta, ExecutionRow, KvEntry, SaveOutcome,
+    ShardKey, ShardRow, ShardWrite, StateStore, StoreError, TaskRunKey, Write,
+};

@@ -1,0 +1,191 @@
+//! One attempt: what a runner is asked to do and what it reports.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use operon_core::exec::Outcome;
+use operon_core::lang::model::Resources;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::{ArtifactUri, ExecutionId, TaskRunKey};
+
+/// Names one attempt, everywhere and for ever: the ECS client token and the claim are derived from it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct AttemptId {
+    /// Whose.
+    pub execution: ExecutionId,
+    /// Which task run.
+    pub task_run: TaskRunKey,
+    /// From 1.
+    pub attempt: u8,
+}
+
+impl fmt::Display for AttemptId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}:{}:{}:{}",
+            self.execution, self.task_run.shard, self.task_run.slot, self.attempt
+        )
+    }
+}
+
+/// Everything a runner needs; all expressions are rendered.
+#[derive(Debug, Clone)]
+pub struct AttemptSpec {
+    /// Which attempt.
+    pub id: AttemptId,
+    /// For people: `align[12]`.
+    pub name: String,
+    /// Container image; none runs a process of this machine.
+    pub image: Option<String>,
+    /// Replaces the image's entrypoint; none leaves it as it is (invariant 9).
+    pub entrypoint: Option<Vec<String>>,
+    /// Arguments. For a process, the program and its arguments.
+    pub command: Vec<String>,
+    /// Added to the image's environment. A process gets these plus `PATH`, `HOME`, `LANG`, `TZ` of the machine.
+    pub env: BTreeMap<String, String>,
+    /// Written before the start, relative to the working directory.
+    pub input_files: Vec<InputFile>,
+    /// Globs collected after the end, relative to the working directory.
+    pub output_files: Vec<String>,
+    /// Prefix of the keys under which output files are stored; distinct per attempt.
+    pub output_prefix: String,
+    /// Name of a directory shared with other task runs (`WorkingDirectory`); none means a fresh one.
+    pub shared_directory: Option<String>,
+    /// Counted from the start of the process.
+    pub timeout: Duration,
+    /// What it may use; the dispatcher's currency.
+    pub resources: Resources,
+    /// Larger goes first; then the longer `rank`.
+    pub priority: i32,
+    /// Tasks on the longest path to the end of the execution.
+    pub rank: u32,
+    /// Pull policy, network, user, volumes and other properties of a container runner.
+    pub runner_options: Map<String, Value>,
+    /// Values that must not appear in logs or outputs.
+    pub secrets: Vec<String>,
+}
+
+/// A file in the working directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InputFile {
+    /// Relative, without `..`.
+    pub path: String,
+    /// Where its content comes from.
+    pub source: FileSource,
+    /// Mode bits such as 0o755 for scripts.
+    pub executable: bool,
+}
+
+/// Content of an input file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FileSource {
+    /// As it stands.
+    Inline(String),
+    /// From internal storage.
+    Artifact(ArtifactUri),
+    /// From this machine (namespace files of the local engine).
+    Path(PathBuf),
+}
+
+/// What came of an attempt.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AttemptResult {
+    /// For the core.
+    pub outcome: Outcome,
+    /// Of the main process.
+    pub exit_code: Option<i32>,
+    /// Sentence for people when it failed.
+    pub message: Option<String>,
+    /// `outputs.<task>`, with Kestra's names (`vars`, `outputFiles`, `exitCode`, `body`, …).
+    pub outputs: Map<String, Value>,
+    /// Counters and timers.
+    pub metrics: Vec<Metric>,
+    /// What it used.
+    pub usage: Usage,
+    /// Milliseconds since the epoch.
+    pub started_ms: u64,
+    /// Milliseconds since the epoch.
+    pub ended_ms: u64,
+}
+
+/// What an attempt used.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Usage {
+    /// Largest resident set of any of its processes, in bytes.
+    pub peak_rss_bytes: u64,
+    /// User and system time of all its processes, in seconds.
+    pub cpu_seconds: f64,
+}
+
+/// Something a task counted or timed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Metric {
+    /// Such as `sequences_processed`.
+    pub name: String,
+    /// How values add up.
+    #[serde(rename = "type", default)]
+    pub kind: MetricKind,
+    /// A count, or seconds.
+    pub value: f64,
+    /// Dimensions.
+    #[serde(default)]
+    pub tags: BTreeMap<String, String>,
+}
+
+/// How values of a metric add up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MetricKind {
+    /// Summed.
+    #[default]
+    Counter,
+    /// Seconds; averaged.
+    Timer,
+    /// Last one counts.
+    Gauge,
+}
+
+/// How much a log line matters.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+#[allow(missing_docs, reason = "the names are Kestra's and say it all")]
+pub enum LogLevel {
+    Trace,
+    Debug,
+    #[default]
+    Info,
+    Warn,
+    Error,
+}
+
+/// One line of an attempt's log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogLine {
+    /// From 0 without gaps within the attempt.
+    pub seq: u64,
+    /// Milliseconds since the epoch.
+    pub time_ms: u64,
+    /// Standard error gives `ERROR` only where the task says so; it is `WARN` by itself.
+    pub level: LogLevel,
+    /// Without line end; at most [`LogLine::TEXT_MAX`] bytes, secrets masked.
+    pub text: String,
+}
+
+impl LogLine {
+    /// Longer lines are cut and say so.
+    pub const TEXT_MAX: usize = 16 * 1024;
+}
+
+/// Takes the log of attempts. Lines of one attempt come in order.
+pub trait LogSink: Send + Sync {
+    /// Appends a line.
+    fn line(&self, attempt: &AttemptId, line: LogLine);
+    /// Ends the attempt's log: nothing follows.
+    fn end(&self, attempt: &AttemptId);
+}
