@@ -8,6 +8,7 @@ over that tree, peak memory the largest single process in it, not their sum.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import statistics
@@ -20,6 +21,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 # `ru_maxrss` is in KiB on Linux and in bytes on macOS (getrusage(2) of each).
 _MAXRSS_UNIT_BYTES = 1 if sys.platform == "darwin" else 1024
@@ -32,6 +34,10 @@ STREAM_BYTES_MAX = 1 << 30
 _LOG_TAIL_CHARS = 2_000
 # The status of a process that was ended for taking too long; no signal has this number.
 TIMED_OUT = -1_000
+
+
+# What `Popen` takes as an output: a file, or `subprocess.PIPE`.
+_Output = BinaryIO | int
 
 
 class RunFailed(Exception):
@@ -117,7 +123,10 @@ def measure_stream(
 
 
 def lines_with_times(chunks: Sequence[Chunk]) -> Iterator[tuple[float, bytes]]:
-    """The complete lines of a stream, each with the time its end arrived; a cut last line is dropped."""
+    """The complete lines of a stream, each with the time its end arrived.
+
+    A cut last line is dropped.
+    """
     rest = b""
     for chunk in chunks:
         *complete, rest = (rest + chunk.data).split(b"\n")
@@ -145,7 +154,9 @@ def environment(extra: dict[str, str], home: Path) -> dict[str, str]:
 class _Process:
     """A running process in a process group of its own, with a time limit."""
 
-    def __init__(self, command: Command, stdout, stderr, timeout_s: float) -> None:
+    def __init__(
+        self, command: Command, stdout: _Output, stderr: _Output, timeout_s: float
+    ) -> None:
         self._started_s = time.monotonic()
         try:
             self.popen = subprocess.Popen(
@@ -199,7 +210,9 @@ class _Process:
 
 
 @contextmanager
-def _started(command: Command, stdout, stderr, timeout_s: float) -> Iterator[_Process]:
+def _started(
+    command: Command, stdout: _Output, stderr: _Output, timeout_s: float
+) -> Iterator[_Process]:
     process = _Process(command, stdout, stderr, timeout_s)
     try:
         yield process
@@ -221,13 +234,9 @@ def _require_success(command: Command, status: int, log: Path, timeout_s: float)
 def _enlarge_pipe(descriptor: int) -> None:
     if sys.platform != "linux":
         return
-    import fcntl
-
-    try:
+    # Above the user's limit, the default of 64 KiB stays: the writer then waits more often.
+    with suppress(OSError):
         fcntl.fcntl(descriptor, _F_SETPIPE_SZ, _CHUNK_BYTES_MAX)
-    except OSError:
-        # Above the user's limit: the default of 64 KiB only makes the writer wait more often.
-        pass
 
 
 def rss_floor_bytes(directory: Path) -> int:

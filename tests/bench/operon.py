@@ -101,10 +101,10 @@ def is_finished_item(line: bytes) -> bool:
         event = json.loads(line)
     except ValueError:
         return False
-    return isinstance(event, Mapping) and _states(event) == "SUCCESS" and _task(event) == ITEM_TASK
+    return isinstance(event, Mapping) and _state(event) == "SUCCESS" and _task(event) == ITEM_TASK
 
 
-def _states(event: Mapping[str, object]) -> object:
+def _state(event: Mapping[str, object]) -> object:
     return event.get("state", event.get("current"))
 
 
@@ -143,7 +143,9 @@ _LONG_FLOW_TASK = """\
 
 def long_flow(lines: int) -> str:
     """A valid flow of exactly `lines` lines, filled up with comments below the last task."""
-    text = "id: long\nnamespace: bench\ninputs:\n  - {id: name, type: STRING, defaults: x}\ntasks:\n"
+    text = (
+        "id: long\nnamespace: bench\ninputs:\n  - {id: name, type: STRING, defaults: x}\ntasks:\n"
+    )
     position = 0
     task_lines = _LONG_FLOW_TASK.count("\n")
     while text.count("\n") + task_lines <= lines:

@@ -77,8 +77,12 @@ def table(figures: Sequence[Figure]) -> str:
             if summary
             else ("", "", "")
         )
-        target = f"{_SIGNS[figure.target.bound]} {_number(figure.target.value)}" if figure.target else ""
-        rows.append((figure.name, _number(figure.value), *spread, figure.unit, target, figure.verdict))
+        target = (
+            f"{_SIGNS[figure.target.bound]} {_number(figure.target.value)}" if figure.target else ""
+        )
+        rows.append(
+            (figure.name, _number(figure.value), *spread, figure.unit, target, figure.verdict)
+        )
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "\n".join(_aligned(row, widths) for row in rows)
 

@@ -15,18 +15,19 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+# Before the harness' own modules, which an older Python may not even read.
+if sys.version_info < (3, 12):
+    sys.exit("bench: needs Python 3.12 or newer; tests/find-python prints one")
 
 import tools
 import workloads
 from measure import RunFailed, rss_floor_bytes
-from peers import PEERS, Peer
+from peers import PEERS
 from report import machine, table
-
-if sys.version_info < (3, 12):
-    sys.exit("bench: needs Python 3.12 or newer; tests/find-python prints one")
 
 FORMAT = 1
 OPERON_WORKLOADS = ("fanout", "chain")
@@ -131,9 +132,10 @@ def report(options: argparse.Namespace) -> tuple[dict[str, object], bool]:
     complete = True
     with tempfile.TemporaryDirectory(prefix="operon-bench-") as temporary:
         work = Path(temporary)
-        document["machine"] = machine() | {"rss_floor_bytes": rss_floor_bytes(work)}
-        document["versions"] = versions(selection, options)
-        print(json.dumps(document["machine"] | document["versions"], indent=2))
+        facts = machine() | {"rss_floor_bytes": rss_floor_bytes(work)}
+        tool_versions = versions(selection, options)
+        document |= {"machine": facts, "versions": tool_versions}
+        print(facts_as_text(facts | tool_versions))
         for name in selection.workloads:
             print(f"\n{TITLES[name]}", flush=True)
             try:
@@ -153,6 +155,12 @@ def report(options: argparse.Namespace) -> tuple[dict[str, object], bool]:
             }
     document["workloads"] = results
     return document, complete
+
+
+def facts_as_text(facts: Mapping[str, object]) -> str:
+    """One fact per line, the names aligned."""
+    width = max(map(len, facts))
+    return "\n".join(f"{name.ljust(width)}  {fact}" for name, fact in facts.items())
 
 
 def versions(selection: Selection, options: argparse.Namespace) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections import defaultdict
@@ -131,13 +132,24 @@ def _layers_once(participant: Contender, graph: Graph, directory: Path) -> Measu
     site.out.mkdir()
     command = participant.generate(graph, site)
     measurement = measure(command, directory / "log", _RUN_TIMEOUT_S)
-    missing = sorted(graph.keys() - {path.name for path in site.out.iterdir()})
+    check_files(participant.name, graph, site.out)
+    return measurement
+
+
+def check_files(name: str, graph: Graph, out: Path) -> None:
+    """Raises `RunFailed` unless every task wrote its file, and not before those it depends on."""
+    written_ns = {entry.name: entry.stat().st_mtime_ns for entry in os.scandir(out)}
+    missing = sorted(graph.keys() - written_ns.keys())
     if missing:
         raise RunFailed(
-            f"{participant.name} exited with 0 but wrote {len(graph) - len(missing)} of"
-            f" {len(graph)} files; the first missing is {missing[0]}"
+            f"{name} exited with 0 but wrote {len(graph) - len(missing)} of {len(graph)} files;"
+            f" the first missing is {missing[0]}"
         )
-    return measurement
+    for task, depends_on in graph.items():
+        # Equal is allowed: file times advance with the kernel's tick only.
+        late = [above for above in depends_on if written_ns[above] > written_ns[task]]
+        if late:
+            raise RunFailed(f"{name} ran {task} before {late[0]}, which it depends on")
 
 
 def fan_out(binary: Path, work: Path, runs: int) -> Result:
