@@ -100,9 +100,7 @@ def hiv_1(package: Path) -> list[Record]:
         path = f"pyhiv/loading/reference_genomes/reference_fastas/{accession}-{lineage}.fasta"
         lines = (package / path).read_text().splitlines()
         sequence = plain("".join(line for line in lines if not line.startswith(">")))
-        records.append(
-            Record(accession, "hiv-1", lineage, reference, HIV_REGION, "", sequence, PYHIV, path)
-        )
+        records.append(Record(accession, "hiv-1", lineage, reference, HIV_REGION, "", sequence, PYHIV, path))
     return records
 
 

@@ -28,9 +28,7 @@ METHOD = "nearest reference by MinHash sketch; demo method, not for science"
 
 def sketch(sequence: str) -> list[int]:
     """The smallest hashes of the sequence's words, ascending."""
-    hashes = (
-        int.from_bytes(hashlib.blake2b(word.encode(), digest_size=8).digest()) for word in kmers(sequence, WORD)
-    )
+    hashes = (int.from_bytes(hashlib.blake2b(word.encode(), digest_size=8).digest()) for word in kmers(sequence, WORD))
     return sorted(hashes)[:SKETCH_SIZE]
 
 

@@ -39,7 +39,7 @@ NOT_CHECKED = {"orf_percent": NEVER_CHECKED | {"length", "other_organism", "unli
 """Codes with which a number says nothing; by measure, where it differs."""
 CHECK_X, CHECK_WIDTH = 250, 72
 REASON_X = CHECK_X + len(CHECKS) * CHECK_WIDTH + 16
-REASON_LENGTH_MAX = 58
+REASON_LENGTH_MAX = 60
 
 
 def text(x: float, y: float, content: str, size: int = 12, **attributes: str) -> str:
@@ -50,9 +50,7 @@ def text(x: float, y: float, content: str, size: int = 12, **attributes: str) ->
 
 def box(x: float, y: float, width: float, height: float, fill: str, radius: float = 0) -> str:
     """A filled rectangle."""
-    return (
-        f'<rect x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}" rx="{radius:g}" fill="{escape(fill)}"/>'
-    )
+    return f'<rect x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}" rx="{radius:g}" fill="{escape(fill)}"/>'
 
 
 def tiles(totals: dict[str, int], y: float) -> list[str]:
@@ -103,7 +101,12 @@ def legend(y: float) -> list[str]:
         parts += [box(x, y - 10, 12, 12, colour, 3), text(x + 18, y, f"{SHAPE[verdict]} {verdict}", 12)]
         x += 120
     x = CHECK_X + 180.0
-    for label, key in (("check passed", "good"), ("remark", "remark"), ("reason to reject", "bad"), ("not checked", "none")):
+    for label, key in (
+        ("check passed", "good"),
+        ("remark", "remark"),
+        ("reason to reject", "bad"),
+        ("not checked", "none"),
+    ):
         parts += [box(x, y - 10, 12, 12, TINT[key], 3), text(x + 18, y, label, 12)]
         x += 36 + 8 * len(label)
     return parts
