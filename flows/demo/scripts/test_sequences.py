@@ -57,7 +57,8 @@ class Measures(unittest.TestCase):
 
     def test_the_frame_is_found(self):
         self.assertEqual(sequences.longest_orf("ATGAAACCC"), 9)
-        self.assertEqual(sequences.longest_orf("C" + "ATGAAACCC"), 9)
+        # The first frame is cut by TAA, the second (CCT AAC CCC) is not.
+        self.assertEqual(sequences.longest_orf("CCCTAACCCCCC"), 9)
 
     def test_a_stop_codon_ends_the_frame(self):
         # A stop in each frame: CCC CCC TAA CTA ACT AAC CCC, and so on; the longest rest has 12 bases.
