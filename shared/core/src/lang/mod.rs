@@ -2,6 +2,9 @@
 //!
 //! The parser fills [`model`]; `crate::plan` compiles it. Nothing here reads a clock or a file.
 
+pub mod diagnostic;
 pub mod model;
+pub mod rules;
+pub mod yaml;
 
 pub use model::Flow;
