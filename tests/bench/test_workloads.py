@@ -97,13 +97,13 @@ class TestWindows(unittest.TestCase):
     def test_time_per_item_is_that_of_the_window_around_the_position(self) -> None:
         # One item per millisecond up to item 2,000, then one per two milliseconds.
         times = [0.001 * n if n <= 2_000 else 2.0 + 0.002 * (n - 2_000) for n in range(10_000)]
-        self.assertAlmostEqual(time_per_item(times, 1_000), 0.001)
-        self.assertAlmostEqual(time_per_item(times, 5_000), 0.002)
-        self.assertAlmostEqual(time_per_item(times, 2_000), 0.0015)
+        self.assertAlmostEqual(time_per_item(times, 1_000, 1_000), 0.001)
+        self.assertAlmostEqual(time_per_item(times, 5_000, 1_000), 0.002)
+        self.assertAlmostEqual(time_per_item(times, 2_000, 1_000), 0.0015)
 
     def test_a_window_that_arrived_at_once_says_nothing(self) -> None:
         with self.assertRaisesRegex(RunFailed, "in one piece"):
-            time_per_item([1.0] * 10_000, 1_000)
+            time_per_item([1.0] * 10_000, 1_000, 1_000)
 
     def test_windows_lie_inside_the_stream(self) -> None:
         self.assertGreaterEqual(workloads.EARLY_ITEM - workloads.WINDOW // 2, 0)

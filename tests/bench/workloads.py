@@ -26,7 +26,7 @@ from measure import (
 from peers import Graph, Peer, Site, layered_graph
 from report import Bound, Figure, Target
 
-MIB = 1 << 20
+MB = 1_000_000
 _RUN_TIMEOUT_S = 600.0
 _SHORT_TIMEOUT_S = 60.0
 
@@ -106,7 +106,7 @@ def layers(participants: Sequence[Contender], work: Path) -> Result:
         result.figures += [
             Figure.of(f"{participant.name}: wall", wall, "s"),
             Figure.of(f"{participant.name}: CPU", summarize([s.cpu_s for s in samples]), "s"),
-            Figure.of(f"{participant.name}: peak memory", _peak_mib(samples), "MiB"),
+            Figure.of(f"{participant.name}: peak memory", _peak_mb(samples), "MB"),
         ]
     result.figures += ratios(medians, [one.peer for one in participants if one.peer])
     return result
@@ -168,14 +168,14 @@ def fan_out(binary: Path, work: Path, runs: int) -> Result:
             measurement, chunks = measure_stream(command, directory / "log", _RUN_TIMEOUT_S)
             streamed.append(measurement)
             times = finish_times(chunks)
-        early.append(time_per_item(times, EARLY_ITEM) * 1e6)
-        late.append(time_per_item(times, LATE_ITEM) * 1e6)
+        early.append(time_per_item(times, EARLY_ITEM, WINDOW) * 1e6)
+        late.append(time_per_item(times, LATE_ITEM, WINDOW) * 1e6)
     rate = summarize([FAN_OUT_ITEMS / sample.wall_s for sample in whole])
     ratio = summarize([b / a for a, b in zip(early, late, strict=True)])
     return Result(
         figures=[
             Figure.of("task runs", rate, "1/s", Target(Bound.AT_LEAST, 10_000)),
-            Figure.of("peak memory", _peak_mib(whole), "MiB", Target(Bound.AT_MOST, 150)),
+            Figure.of("peak memory", _peak_mb(whole), "MB", Target(Bound.AT_MOST, 150)),
             Figure.of(f"per item at {EARLY_ITEM:,}", summarize(early), "us"),
             Figure.of(f"per item at {LATE_ITEM:,}", summarize(late), "us"),
             Figure.of("late / early", ratio, "x", Target(Bound.AT_MOST, 1.2)),
@@ -197,7 +197,7 @@ def finish_times(chunks: Sequence[Chunk]) -> list[float]:
     return times
 
 
-def time_per_item(times: Sequence[float], position: int, window: int = WINDOW) -> float:
+def time_per_item(times: Sequence[float], position: int, window: int) -> float:
     """Seconds from one finished item to the next, over the `window` items around `position`."""
     first, last = position - window // 2, position + window // 2
     elapsed = times[last] - times[first]
@@ -264,5 +264,5 @@ def _chain_commands(binary: Path, directory: Path) -> dict[str, Command]:
     }
 
 
-def _peak_mib(samples: Sequence[Measurement]) -> Summary:
-    return summarize([sample.peak_rss_bytes / MIB for sample in samples])
+def _peak_mb(samples: Sequence[Measurement]) -> Summary:
+    return summarize([sample.peak_rss_bytes / MB for sample in samples])
