@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Reason, State, Time};
+use super::{Reason, Seen, State, Time};
 use crate::plan::{NodeIndex, ShardId};
 
 /// How an attempt ended.
@@ -62,6 +62,8 @@ pub struct Counts {
     pub killed: u32,
     /// Never started.
     pub cancelled: u32,
+    /// Of all these, the ones in which a task run ended with [`Reason::OutcomeUnknown`].
+    pub unknown: u32,
 }
 
 impl Counts {
@@ -82,6 +84,7 @@ impl std::ops::Add for Counts {
             failed: self.failed + other.failed,
             killed: self.killed + other.killed,
             cancelled: self.cancelled + other.cancelled,
+            unknown: self.unknown + other.unknown,
         }
     }
 }
@@ -153,10 +156,8 @@ pub enum Event {
         round: u8,
         /// The node, in scope 0.
         node: NodeIndex,
-        /// Its state. For a choice that is active, `branch` is the one taken.
-        state: State,
-        /// See `state`.
-        branch: u8,
+        /// What is to be known of it.
+        seen: Seen,
         /// The execution is being killed.
         kill: bool,
     },
@@ -164,6 +165,8 @@ pub enum Event {
     Ahead {
         /// The round it belongs to.
         round: u8,
+        /// Counts how often the loop began from scratch.
+        generation: u8,
         /// Iterations of the loop.
         total: u32,
         /// Iterations before this chunk that are not over, rounded up. Never grows within a round.
@@ -179,6 +182,8 @@ pub enum Event {
     LoopDone {
         /// The round it belongs to.
         round: u8,
+        /// See [`Event::Ahead`].
+        generation: u8,
         /// Of the loop.
         slot: u16,
         /// How they ended.

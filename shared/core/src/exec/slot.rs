@@ -182,11 +182,13 @@ pub enum Reason {
     Retried = 21,
     /// A message about it could not be processed.
     Poisoned = 22,
+    /// A service level or a pause that nobody answered cancelled it.
+    ServiceLevel = 23,
 }
 
 impl Reason {
     /// Every reason, in order of its number.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::None,
         Self::ExitCode,
         Self::OutOfMemory,
@@ -210,7 +212,26 @@ impl Reason {
         Self::ConcurrencyLimit,
         Self::Retried,
         Self::Poisoned,
+        Self::ServiceLevel,
     ];
+
+    /// The reason with that number; `None` for an unknown one.
+    #[must_use]
+    pub fn of(number: u8) -> Self {
+        Self::ALL
+            .get(usize::from(number))
+            .copied()
+            .unwrap_or_default()
+    }
+
+    /// Whether an attempt that ended so may have done all, some or nothing of its work.
+    #[must_use]
+    pub const fn leaves_outcome_unknown(self) -> bool {
+        matches!(
+            self,
+            Self::Timeout | Self::OutOfMemory | Self::Interrupted | Self::Lost
+        )
+    }
 
     /// Words for people.
     #[must_use]
@@ -239,6 +260,7 @@ impl Reason {
             Self::ConcurrencyLimit => "concurrency limit",
             Self::Retried => "retried",
             Self::Poisoned => "poisoned",
+            Self::ServiceLevel => "service level missed",
         }
     }
 
@@ -268,29 +290,135 @@ impl Reason {
 pub struct Slot {
     /// Where it is.
     pub state: State,
-    /// Live or last attempt, from 1; 0 before the first.
+    /// Live or last attempt, from 1; 0 before the first. Of a loop: how often it began from scratch.
     pub attempt: u8,
-    /// Free attempts used up by the infrastructure's faults, 0 to 7.
+    /// Free attempts used up by the infrastructure's faults, 0 to [`Slot::FREE_MAX`].
     pub free: u8,
-    /// Why. In a choice that has decided: the branch, see [`Slot::branch`].
+    /// Terminal: the [`Reason`]. Active choice: the branch. Task in progress: attempts of earlier rounds.
     pub detail: u8,
-    /// When it must be looked at, in units of 10 ms since the shard's epoch; 0 means never by itself.
+    /// Task or wait: when it must be looked at, in units of 10 ms since the shard's epoch; 0 means never
+    /// by itself. Loop that runs: the number of iterations.
     pub due: u32,
 }
 
 impl Slot {
-    /// Why it is in its state.
+    /// Infrastructure faults forgiven per round. Three bits.
+    pub const FREE_MAX: u8 = 7;
+
+    /// Why a terminal task run is in its state.
     #[must_use]
     pub fn reason(&self) -> Reason {
-        Reason::ALL
-            .get(usize::from(self.detail))
-            .copied()
-            .unwrap_or_default()
+        if self.state.is_terminal() {
+            Reason::of(self.detail)
+        } else {
+            Reason::None
+        }
+    }
+}
+
+/// What one shard knows of a node in another: half a byte.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+#[repr(u8)]
+pub enum Seen {
+    /// Nothing that matters.
+    #[default]
+    Nothing = 0,
+    /// A group whose body runs.
+    Body = 1,
+    /// A group whose error handler runs.
+    Errors = 2,
+    /// A group whose clean-up runs.
+    Finally = 3,
+    /// See [`State::Success`].
+    Success = 4,
+    /// See [`State::Warning`].
+    Warning = 5,
+    /// A warning that hides an unknown outcome.
+    WarningUnknown = 6,
+    /// See [`State::Failed`].
+    Failed = 7,
+    /// A failure with an unknown outcome.
+    FailedUnknown = 8,
+    /// See [`State::Killed`].
+    Killed = 9,
+    /// See [`State::Skipped`].
+    Skipped = 10,
+    /// See [`State::Omitted`].
+    Omitted = 11,
+    /// See [`State::Cancelled`].
+    Cancelled = 12,
+}
+
+impl Seen {
+    /// Every value, in order of its number.
+    pub const ALL: [Self; 13] = [
+        Self::Nothing,
+        Self::Body,
+        Self::Errors,
+        Self::Finally,
+        Self::Success,
+        Self::Warning,
+        Self::WarningUnknown,
+        Self::Failed,
+        Self::FailedUnknown,
+        Self::Killed,
+        Self::Skipped,
+        Self::Omitted,
+        Self::Cancelled,
+    ];
+
+    /// What is to be known of a task run.
+    #[must_use]
+    pub fn of(slot: &Slot) -> Self {
+        let unknown = slot.reason() == Reason::OutcomeUnknown;
+        match slot.state {
+            State::Waiting
+            | State::Gate
+            | State::Deciding
+            | State::Launching
+            | State::Running
+            | State::RetryWait
+            | State::Paused
+            | State::Killing => Self::Nothing,
+            State::Body => Self::Body,
+            State::Errors => Self::Errors,
+            State::Finally => Self::Finally,
+            State::Success => Self::Success,
+            State::Warning if unknown => Self::WarningUnknown,
+            State::Warning => Self::Warning,
+            State::Failed if unknown => Self::FailedUnknown,
+            State::Failed => Self::Failed,
+            State::Killed => Self::Killed,
+            State::Skipped => Self::Skipped,
+            State::Omitted => Self::Omitted,
+            State::Cancelled => Self::Cancelled,
+        }
     }
 
-    /// The branch an active choice has taken.
+    /// The state it stands for; `Waiting` when nothing that matters is known.
     #[must_use]
-    pub const fn branch(&self) -> u8 {
-        self.detail
+    pub const fn state(self) -> State {
+        match self {
+            Self::Nothing => State::Waiting,
+            Self::Body => State::Body,
+            Self::Errors => State::Errors,
+            Self::Finally => State::Finally,
+            Self::Success => State::Success,
+            Self::Warning | Self::WarningUnknown => State::Warning,
+            Self::Failed | Self::FailedUnknown => State::Failed,
+            Self::Killed => State::Killed,
+            Self::Skipped => State::Skipped,
+            Self::Omitted => State::Omitted,
+            Self::Cancelled => State::Cancelled,
+        }
+    }
+
+    /// Whether it holds an unknown outcome.
+    #[must_use]
+    pub const fn is_unknown(self) -> bool {
+        matches!(self, Self::WarningUnknown | Self::FailedUnknown)
     }
 }

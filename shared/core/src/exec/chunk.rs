@@ -1,0 +1,257 @@
+//! Fan-out: a loop is a chain of chunks, each a shard of iterations.
+//!
+//! A chunk tells the next one how many iterations up to its own end are not over (`ahead`). That one number
+//! is the window (an iteration may begin while fewer than `window` before it are not over), the opening of
+//! the next shard, and the barrier: when it reaches 0 at the last chunk, everything is over. It only falls
+//! within a round, so a message that is lost, repeated or late does no harm; and it is rounded up to a
+//! sixteenth of the window, so that a chunk sends a handful of messages however many iterations it holds.
+
+use super::view::View;
+use super::{Command, Counts, Event, Slot, State};
+use crate::plan::{NodeKind, Place, ShardId};
+
+/// The window is told in steps of this fraction.
+const WINDOW_STEPS: u32 = 16;
+
+impl View<'_> {
+    /// Takes in what lies before this chunk.
+    pub(super) fn on_ahead(&mut self, event: &Event) {
+        let Event::Ahead {
+            round,
+            generation,
+            total,
+            ahead,
+            before,
+            stop,
+            kill,
+        } = event
+        else {
+            return;
+        };
+        let Place::Chunk {
+            chunk,
+            items_per_shard,
+            ..
+        } = self.layout.place
+        else {
+            return;
+        };
+        let ours = (self.shard.generation, self.shard.round);
+        if (*generation, *round) < ours {
+            return;
+        }
+        if *generation > self.shard.generation {
+            self.reset(*round);
+            for slot in self.slots() {
+                self.renew(slot, true);
+            }
+            self.shard.generation = *generation;
+        } else if *round > self.shard.round {
+            self.reset(*round);
+        }
+        if self.shard.open {
+            self.shard.ahead = self.shard.ahead.min(*ahead);
+        } else {
+            let first = chunk.saturating_mul(items_per_shard);
+            let items = total.saturating_sub(first).min(items_per_shard);
+            self.shard.open = true;
+            self.shard.total = *total;
+            self.shard.ahead = *ahead;
+            self.shard.items = u16::try_from(items).unwrap_or(u16::MAX);
+            let slots = usize::from(self.shard.items) * self.layout.nodes.len();
+            self.shard.slots.resize(slots, Slot::default());
+        }
+        if *ahead == 0 {
+            self.shard.before = *before;
+        }
+        self.shard.stop |= *stop;
+        self.shard.kill |= *kill;
+        self.shard.kill_after |= *kill;
+    }
+
+    /// Begins iterations, opens the next chunk; whether anything changed.
+    pub(super) fn step_chunk(&mut self) -> bool {
+        let Place::Chunk {
+            window,
+            stop_on_failure,
+            ..
+        } = self.layout.place
+        else {
+            return false;
+        };
+        if !self.shard.open {
+            return false;
+        }
+        let mut changed = false;
+        if stop_on_failure && !self.shard.stop && self.own_counts().failed > 0 {
+            self.shard.stop = true;
+            changed = true;
+        }
+        if self.shard.stop || self.shard.kill {
+            changed |= self.cancel_unstarted();
+        } else {
+            let unfinished = self.unfinished();
+            let unstarted = u32::from(self.shard.items - self.shard.started);
+            // Iterations not begun are all unfinished, except those that a former round finished.
+            let mut active = unfinished.saturating_sub(unstarted.min(unfinished));
+            while self.shard.started < self.shard.items && self.shard.ahead + active < window {
+                active += u32::from(self.iteration(self.shard.started).is_none());
+                self.shard.started += 1;
+                changed = true;
+            }
+            if !self.shard.next_open && self.has_next() && self.shard.ahead + unfinished < window {
+                self.shard.next_open = true;
+                changed = true;
+            }
+        }
+        changed
+    }
+
+    /// What has not begun will not.
+    fn cancel_unstarted(&mut self) -> bool {
+        let nodes = u16::try_from(self.layout.nodes.len()).unwrap_or(u16::MAX);
+        let mut changed = false;
+        for slot in self.shard.started.saturating_mul(nodes)..self.slots().end {
+            if !self.slot(slot).state.is_terminal() {
+                let reason = if self.shard.kill {
+                    super::Reason::Kill
+                } else {
+                    super::Reason::SiblingFailed
+                };
+                self.end(slot, State::Cancelled, reason);
+                changed = true;
+            }
+        }
+        changed
+    }
+
+    fn has_next(&self) -> bool {
+        let Place::Chunk {
+            chunk,
+            items_per_shard,
+            ..
+        } = self.layout.place
+        else {
+            return false;
+        };
+        (chunk + 1).saturating_mul(items_per_shard) < self.shard.total
+    }
+
+    /// Iterations of this chunk that are not over.
+    pub(super) fn unfinished(&self) -> u32 {
+        let open = (0..self.shard.items)
+            .filter(|&item| self.iteration(item).is_none())
+            .count();
+        u32::try_from(open).unwrap_or(u32::MAX)
+    }
+
+    fn own_counts(&self) -> Counts {
+        let mut counts = Counts::default();
+        for item in 0..self.shard.items {
+            let Some((state, unknown)) = self.iteration(item) else {
+                continue;
+            };
+            counts.unknown += u32::from(unknown);
+            match state {
+                State::Warning => counts.warning += 1,
+                State::Failed => counts.failed += 1,
+                State::Killed => counts.killed += 1,
+                State::Cancelled => counts.cancelled += 1,
+                State::Waiting
+                | State::Gate
+                | State::Deciding
+                | State::Launching
+                | State::Running
+                | State::RetryWait
+                | State::Paused
+                | State::Killing
+                | State::Body
+                | State::Errors
+                | State::Finally
+                | State::Success
+                | State::Skipped
+                | State::Omitted => counts.success += 1,
+            }
+        }
+        counts
+    }
+
+    /// What this chunk has to say: to the next one if that is open, to the loop if this is the last.
+    pub(super) fn chain(&self) -> Option<Command> {
+        let Place::Chunk { window, .. } = self.layout.place else {
+            return None;
+        };
+        if !self.shard.open {
+            return None;
+        }
+        let left = self.shard.ahead + self.unfinished();
+        let (round, generation) = (self.shard.round, self.shard.generation);
+        let counts = || self.shard.before + self.own_counts();
+        if self.shard.next_open {
+            let step = (window / WINDOW_STEPS).max(1);
+            let event = Event::Ahead {
+                round,
+                generation,
+                total: self.shard.total,
+                ahead: left.div_ceil(step).saturating_mul(step),
+                before: if left == 0 {
+                    counts()
+                } else {
+                    Counts::default()
+                },
+                stop: self.shard.stop,
+                kill: self.shard.kill,
+            };
+            return Some(Command::Send {
+                to: self.at.next_chunk()?,
+                event,
+            });
+        }
+        if left > 0 {
+            return None;
+        }
+        let mut counts = counts();
+        counts.cancelled += self.shard.total.saturating_sub(counts.total());
+        let (to, slot, _) = self.at.owner()?;
+        Some(Command::Send {
+            to,
+            event: Event::LoopDone {
+                round,
+                generation,
+                slot,
+                counts,
+            },
+        })
+    }
+
+    /// What a running loop has to say to its first chunk.
+    pub(super) fn open_loop(&self, slot: u16) -> Option<Command> {
+        let task_run = self.slot(slot);
+        let running = task_run.state == State::Body;
+        if !running || !matches!(self.node(slot).kind, NodeKind::Loop { .. }) {
+            return None;
+        }
+        let event = Event::Ahead {
+            round: self.shard.round,
+            generation: task_run.attempt,
+            total: task_run.due,
+            ahead: 0,
+            before: Counts::default(),
+            stop: false,
+            kill: self.killed(slot),
+        };
+        Some(Command::Send {
+            to: self.at.of_loop(slot, 0),
+            event,
+        })
+    }
+
+    /// The shard that should have told this one what it does not know.
+    pub(super) fn predecessor(&self) -> Option<ShardId> {
+        let (parent, slot, chunk) = self.at.owner()?;
+        Some(match chunk.checked_sub(1) {
+            Some(before) => parent.of_loop(slot, before),
+            None => parent,
+        })
+    }
+}

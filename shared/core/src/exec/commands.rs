@@ -1,0 +1,315 @@
+//! Commands are derived from state, never from what happened: state is the outbox.
+
+use super::view::View;
+use super::{Command, Event, Reason, RootPhase, Seen, Shard, State, Time};
+use crate::plan::{NodeIndex, NodeKind, Place, ShardId};
+
+/// Which part of a shard commands are derived for.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Scope {
+    /// Slots, unordered, perhaps repeated.
+    slots: Vec<u16>,
+    /// All of the shard.
+    pub(super) everything: bool,
+    /// Ask the runtime and other shards.
+    pub(super) probe: bool,
+    /// What the chunk has to say to others.
+    pub(super) chain: bool,
+    /// The execution as a whole.
+    root: bool,
+    /// Shards that miss facts.
+    pub(super) asked: Vec<ShardId>,
+}
+
+impl Scope {
+    pub(super) fn all(probe: bool) -> Self {
+        Self {
+            everything: true,
+            probe,
+            ..Self::default()
+        }
+    }
+
+    /// Everything in which two states of a shard differ.
+    pub(super) fn add_changes(&mut self, before: &Shard, after: &Shard) {
+        for (index, slot) in (0_u16..).zip(&after.slots) {
+            if before.slots.get(usize::from(index)) != Some(slot) {
+                self.slots.push(index);
+            }
+        }
+        self.everything |= before.kill != after.kill
+            || before.kill_after != after.kill_after
+            || before.round != after.round;
+        self.root |= before.phase != after.phase;
+    }
+
+    /// What an event that changed nothing is about, and what would have followed from it.
+    pub(super) fn add_event(&mut self, view: &View<'_>, event: &Event) {
+        match event {
+            Event::Started { slot, .. }
+            | Event::Done { slot, .. }
+            | Event::Stopped { slot, .. }
+            | Event::Probed { slot, .. }
+            | Event::Decided { slot, .. }
+            | Event::Resume { slot, .. }
+            | Event::LoopDone { slot, .. } => {
+                if view.is_chunk() {
+                    self.everything = true;
+                } else if view.has(*slot) {
+                    self.add_above(view, *slot);
+                }
+            }
+            Event::Start
+            | Event::Admitted
+            | Event::Refused { .. }
+            | Event::Kill { .. }
+            | Event::Restart { .. }
+            | Event::Notify { .. }
+            | Event::Ahead { .. } => self.everything = true,
+            Event::Asked { .. } | Event::Tick => {}
+        }
+    }
+
+    /// The task run, and whatever its end may have begun: dependents, and the parent with its next part.
+    fn add_above(&mut self, view: &View<'_>, slot: u16) {
+        let mut climb = vec![slot];
+        while let Some(slot) = climb.pop() {
+            if self.slots.contains(&slot) {
+                continue;
+            }
+            self.slots.push(slot);
+            self.root |= slot == 0;
+            let node = view.node(slot);
+            let Some(parent) = node.parent else { continue };
+            let over = view.slot(slot).state.is_terminal();
+            let parent_node = view.layout.nodes.get(usize::from(parent));
+            let bounded = parent_node.is_some_and(
+                |node| matches!(node.kind, NodeKind::Group { concurrent, .. } if concurrent > 0),
+            );
+            if over && bounded {
+                self.add_below(
+                    view,
+                    &parent_node.map_or(Vec::new(), |n| n.children.clone()),
+                    slot,
+                );
+            }
+            if over {
+                self.add_below(view, &node.dependents, slot);
+                if let Some(parent) = view.slot_of(parent, slot) {
+                    climb.push(parent);
+                    if matches!(view.slot(parent).state, State::Errors | State::Finally) {
+                        let children = view.node(parent).children.clone();
+                        self.add_below(view, &children, slot);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The nodes and, through what is already over or runs children, everything they may have begun.
+    fn add_below(&mut self, view: &View<'_>, nodes: &[NodeIndex], beside: u16) {
+        let mut descend: Vec<NodeIndex> = nodes.to_vec();
+        let mut seen = vec![false; view.shard.slots.len()];
+        while let Some(node) = descend.pop() {
+            let Some(slot) = view.slot_of(node, beside) else {
+                continue;
+            };
+            let Some(mark) = seen.get_mut(usize::from(slot)) else {
+                continue;
+            };
+            if std::mem::replace(mark, true) {
+                continue;
+            }
+            self.slots.push(slot);
+            let state = view.slot(slot).state;
+            if state.is_terminal() {
+                descend.extend(&view.node(slot).dependents);
+            } else if state.is_active_group() {
+                descend.extend(&view.node(slot).children);
+            }
+        }
+    }
+}
+
+/// The commands for `scope`, in the order in which they should be sent.
+pub(super) fn derive(view: &View<'_>, scope: &Scope) -> Vec<Command> {
+    let mut out = Vec::new();
+    let mut slots = scope.slots.clone();
+    if scope.everything {
+        slots = view.slots().collect();
+    }
+    slots.sort_unstable();
+    slots.dedup();
+    for slot in slots {
+        if view.has(slot) {
+            of_slot(view, slot, scope.probe, &mut out);
+        }
+    }
+    if scope.everything || scope.chain {
+        out.extend(view.chain());
+    }
+    if view.is_root() && (scope.everything || scope.root) {
+        of_root(view, &mut out);
+    }
+    for by in &scope.asked {
+        answer(view, by, &mut out);
+    }
+    if scope.probe {
+        ask(view, &mut out);
+    }
+    out
+}
+
+fn of_slot(view: &View<'_>, slot: u16, probe: bool, out: &mut Vec<Command>) {
+    let task_run = view.slot(slot);
+    let attempt = task_run.attempt;
+    match task_run.state {
+        State::Gate | State::Deciding => out.push(Command::Evaluate { slot }),
+        State::Launching => {
+            out.push(Command::Launch { slot, attempt });
+            if probe {
+                out.push(Command::Probe { slot, attempt });
+            }
+        }
+        State::Running => {
+            if probe {
+                out.push(Command::Probe { slot, attempt });
+            }
+        }
+        State::Killing => out.push(Command::Stop { slot, attempt }),
+        State::Body => out.extend(view.open_loop(slot)),
+        State::Waiting
+        | State::RetryWait
+        | State::Paused
+        | State::Errors
+        | State::Finally
+        | State::Success
+        | State::Warning
+        | State::Failed
+        | State::Killed
+        | State::Skipped
+        | State::Omitted
+        | State::Cancelled => {}
+    }
+    if view.layout.scope == 0 && (Seen::of(task_run) != Seen::Nothing || view.killed(slot)) {
+        notify(view, slot, None, out);
+    }
+}
+
+/// Tells the shards that mirror the node, or only `whom`.
+fn notify(view: &View<'_>, slot: u16, whom: Option<&ShardId>, out: &mut Vec<Command>) {
+    let Some(scope) = view.plan.scopes.first() else {
+        return;
+    };
+    if scope.shards.len() < 2 {
+        return;
+    }
+    let node = view.node_index(slot);
+    for (part, shard) in (0_u16..).zip(&scope.shards) {
+        let to = ShardId::of_part(part);
+        let wanted = whom.is_none_or(|whom| *whom == to);
+        if to != *view.at && wanted && shard.mirrors.binary_search(&node).is_ok() {
+            let event = Event::Notify {
+                round: view.shard.round,
+                node,
+                seen: Seen::of(view.slot(slot)),
+                kill: view.killed(slot),
+            };
+            out.push(Command::Send { to, event });
+        }
+    }
+}
+
+fn of_root(view: &View<'_>, out: &mut Vec<Command>) {
+    match view.shard.phase {
+        RootPhase::Queued => out.push(Command::Acquire),
+        RootPhase::Ended | RootPhase::Over => {
+            let Some(flow) = view.shard.slots.first() else {
+                return;
+            };
+            out.push(Command::Finish {
+                state: flow.state,
+                reason: flow.reason(),
+            });
+            if view.plan.concurrency.is_some() {
+                out.push(Command::Release {
+                    quarantine_until: quarantine(view, flow.reason()),
+                });
+            }
+        }
+        RootPhase::New | RootPhase::Running | RootPhase::Retrying => {}
+    }
+}
+
+/// Until when the lock stays held: counted from now, by the longest quarantine in the plan, because the
+/// flow knows that something inside ended unknown but not what.
+fn quarantine(view: &View<'_>, reason: Reason) -> Option<Time> {
+    if reason != Reason::OutcomeUnknown {
+        return None;
+    }
+    let longest = view
+        .plan
+        .scopes
+        .iter()
+        .flat_map(|scope| &scope.nodes)
+        .filter_map(|node| match &node.kind {
+            NodeKind::Task(task) => Some(task.quarantine_ms),
+            NodeKind::Group { .. }
+            | NodeKind::Choice { .. }
+            | NodeKind::Loop { .. }
+            | NodeKind::Pause { .. }
+            | NodeKind::Sleep { .. } => None,
+        })
+        .max()
+        .filter(|ms| *ms > 0)?;
+    Some(view.now.plus(longest))
+}
+
+/// Facts for a shard that asked.
+fn answer(view: &View<'_>, by: &ShardId, out: &mut Vec<Command>) {
+    if view.at.next_chunk().as_ref() == Some(by) {
+        out.extend(view.chain());
+        return;
+    }
+    match by.owner() {
+        Some((owner, slot, 0)) if owner == *view.at && view.has(slot) => {
+            out.extend(view.open_loop(slot));
+        }
+        Some(_) => {}
+        None => {
+            for slot in view.slots() {
+                notify(view, slot, Some(by), out);
+            }
+        }
+    }
+}
+
+/// Asks for the facts this shard waits for.
+fn ask(view: &View<'_>, out: &mut Vec<Command>) {
+    let event = || Event::Asked {
+        by: view.at.clone(),
+    };
+    if let Place::Static(part) = view.layout.place {
+        let mut homes: Vec<u16> = part
+            .mirrors
+            .iter()
+            .zip(&view.shard.mirrors)
+            .filter(|(_, seen)| !seen.state().is_terminal())
+            .filter_map(|(node, _)| view.plan.home(*node))
+            .map(|(part, _)| part)
+            .collect();
+        homes.sort_unstable();
+        homes.dedup();
+        for part in homes {
+            out.push(Command::Send {
+                to: ShardId::of_part(part),
+                event: event(),
+            });
+        }
+    } else if !view.shard.open || view.shard.ahead > 0 {
+        out.extend(
+            view.predecessor()
+                .map(|to| Command::Send { to, event: event() }),
+        );
+    }
+}
