@@ -5,5 +5,6 @@
 //! state explorer all decide with this code.
 
 pub mod exec;
+pub mod expr;
 pub mod lang;
 pub mod plan;

@@ -1,0 +1,515 @@
+//! Pebble's expression grammar, by precedence climbing.
+//!
+//! The precedences are Pebble's and differ from Jinja's: `??` binds tighter than a filter, so
+//! `a ?? b | upper` is `(a ?? b) | upper`, and `~` too.
+
+use std::ops::Range;
+
+use super::ast::{Binary, Expr, Node};
+use super::catalog::{self, Callable};
+use super::error::ExprError;
+use super::lexer::{Kind, Token};
+use super::limits::MAX_NESTING;
+
+const OR: u8 = 10;
+const AND: u8 = 15;
+const TEST: u8 = 20;
+const COMPARE: u8 = 30;
+const FILTER: u8 = 100;
+const COALESCE: u8 = 120;
+
+/// Reads expressions from the tokens of one delimiter.
+pub(super) struct Parser<'a> {
+    source: &'a str,
+    tokens: &'a [Token],
+    at: usize,
+    depth: usize,
+    /// Where the delimiter ends, for errors about missing tokens.
+    end: usize,
+}
+
+impl<'a> Parser<'a> {
+    pub(super) fn new(source: &'a str, tokens: &'a [Token], end: usize) -> Self {
+        Self {
+            source,
+            tokens,
+            at: 0,
+            depth: 0,
+            end,
+        }
+    }
+
+    /// A whole expression: a ternary or what binds tighter.
+    pub(super) fn expression(&mut self) -> Result<Expr, ExprError> {
+        self.nested(|parser| {
+            let test = parser.binary(0)?;
+            if !parser.take_sign("?") {
+                return Ok(test);
+            }
+            let yes = parser.expression()?;
+            parser.expect_sign(":", "the part after `:` of `test ? yes : no`")?;
+            let no = parser.expression()?;
+            let span = test.span.start..no.span.end;
+            let node = Node::Ternary {
+                test: test.into(),
+                yes: yes.into(),
+                no: no.into(),
+            };
+            Ok(Expr { node, span })
+        })
+    }
+
+    /// Fails unless every token was read.
+    pub(super) fn finish(&self) -> Result<(), ExprError> {
+        match self.tokens.get(self.at) {
+            None => Ok(()),
+            Some(token) => Err(self.unexpected(token)),
+        }
+    }
+
+    pub(super) fn peek_span(&self) -> Range<usize> {
+        self.tokens
+            .get(self.at)
+            .map_or(self.end..self.end, |token| token.span.clone())
+    }
+
+    pub(super) fn take_name(&mut self) -> Option<(String, Range<usize>)> {
+        match self.tokens.get(self.at) {
+            Some(Token {
+                kind: Kind::Name(name),
+                span,
+            }) => {
+                self.at += 1;
+                Some((name.clone(), span.clone()))
+            }
+            _ => None,
+        }
+    }
+
+    pub(super) fn take_sign(&mut self, sign: &str) -> bool {
+        let found = self.is_sign(0, sign);
+        self.at += usize::from(found);
+        found
+    }
+
+    pub(super) fn expect_sign(&mut self, sign: &str, what: &str) -> Result<(), ExprError> {
+        if self.take_sign(sign) {
+            return Ok(());
+        }
+        Err(ExprError::syntax(
+            format!("`{sign}` is missing: {what}"),
+            self.peek_span(),
+        ))
+    }
+
+    /// `| name(args)` after `input`.
+    pub(super) fn filter(&mut self, input: Expr) -> Result<Expr, ExprError> {
+        let Some((name, span)) = self.take_name() else {
+            return Err(ExprError::syntax(
+                "a filter's name must follow `|`",
+                self.peek_span(),
+            ));
+        };
+        let callable = catalog::filter(&name, span.clone())?;
+        let start = input.span.start;
+        self.call(callable, Some(input), span, start)
+    }
+
+    fn is_sign(&self, ahead: usize, sign: &str) -> bool {
+        matches!(self.tokens.get(self.at + ahead), Some(Token { kind: Kind::Sign(s), .. }) if *s == sign)
+    }
+
+    fn is_name(&self, ahead: usize, name: &str) -> bool {
+        matches!(self.tokens.get(self.at + ahead), Some(Token { kind: Kind::Name(n), .. }) if n == name)
+    }
+
+    fn nested<T>(
+        &mut self,
+        read: impl FnOnce(&mut Self) -> Result<T, ExprError>,
+    ) -> Result<T, ExprError> {
+        self.depth += 1;
+        if self.depth > MAX_NESTING {
+            return Err(ExprError::Limit {
+                message: format!(
+                    "the expression nests more than {MAX_NESTING} levels; split it with `{{% set %}}`"
+                ),
+                span: Some(self.peek_span()),
+            });
+        }
+        let result = read(self);
+        self.depth -= 1;
+        result
+    }
+
+    fn unexpected(&self, token: &Token) -> ExprError {
+        let text = &self.source[token.span.clone()];
+        let help = match text {
+            "in" => "use `isIn`".to_owned(),
+            "if" => "use `test ? yes : no`".to_owned(),
+            "=" => "compare with `==`".to_owned(),
+            "startsWith" | "endsWith" => format!("it is a filter: `value | {text}('…')`"),
+            _ => "an operator, `|` or the end of the expression was expected".to_owned(),
+        };
+        ExprError::syntax_help(
+            format!("`{text}` is not expected here"),
+            token.span.clone(),
+            help,
+        )
+    }
+
+    fn binary(&mut self, minimum: u8) -> Result<Expr, ExprError> {
+        let mut left = self.unary()?;
+        // A left-associative chain is as deep as it is long.
+        let mut length = self.depth;
+        loop {
+            let before = self.at;
+            let Some(next) = self.continue_with(&mut left, minimum)? else {
+                return Ok(left);
+            };
+            left = next;
+            debug_assert!(self.at > before);
+            length += 1;
+            if length > MAX_NESTING {
+                return Err(ExprError::Limit {
+                    message: format!(
+                        "the expression chains more than {MAX_NESTING} operators; split it with `{{% set %}}`"
+                    ),
+                    span: Some(left.span),
+                });
+            }
+        }
+    }
+
+    /// Applies the next operator to `left` if it binds at least as tightly as `minimum`.
+    fn continue_with(&mut self, left: &mut Expr, minimum: u8) -> Result<Option<Expr>, ExprError> {
+        let Some(token) = self.tokens.get(self.at) else {
+            return Ok(None);
+        };
+        let sign = match &token.kind {
+            Kind::Sign(sign) => *sign,
+            Kind::Name(name) => name.as_str(),
+            Kind::Text(_) | Kind::Int(_) | Kind::Float(_) => return Ok(None),
+        };
+        let precedence = match sign {
+            "or" | "||" => OR,
+            "and" | "&&" => AND,
+            "is" => TEST,
+            "|" => FILTER,
+            "??" | "???" => COALESCE,
+            _ => match Binary::parse(sign) {
+                Some((_, precedence)) => precedence,
+                None => return Ok(None),
+            },
+        };
+        if precedence < minimum {
+            return Ok(None);
+        }
+        if (TEST..=COMPARE).contains(&precedence) && matches!(left.node, Node::Not(_)) {
+            let first = self.source.as_bytes().get(left.span.start);
+            if first != Some(&b'(') {
+                return Err(ExprError::syntax_help(
+                    format!("`not` binds tighter than `{sign}`"),
+                    left.span.start..token.span.end,
+                    "write `not (…)` around the comparison",
+                ));
+            }
+        }
+        self.refuse_hyphenated_key(left, token)?;
+        self.at += 1;
+        let empty = Expr {
+            node: Node::Null,
+            span: left.span.clone(),
+        };
+        let left = std::mem::replace(left, empty);
+        if sign == "|" {
+            return self.filter(left).map(Some);
+        }
+        if sign == "is" {
+            return self.test(left).map(Some);
+        }
+        let right = Box::new(self.nested(|parser| parser.binary(precedence + 1))?);
+        let span = left.span.start..right.span.end;
+        let left = Box::new(left);
+        let node = match (sign, Binary::parse(sign)) {
+            ("or" | "||", _) => Node::Or(left, right),
+            ("and" | "&&", _) => Node::And(left, right),
+            (_, Some((op, _))) => Node::Binary { op, left, right },
+            (_, None) => Node::Coalesce {
+                left,
+                right,
+                undefined_only: sign == "???",
+            },
+        };
+        Ok(Some(Expr { node, span }))
+    }
+
+    /// `outputs.sequence-qc.x` would subtract; the author means the key `sequence-qc`.
+    fn refuse_hyphenated_key(&self, left: &Expr, minus: &Token) -> Result<(), ExprError> {
+        let Node::Key {
+            base,
+            key,
+            dotted: true,
+        } = &left.node
+        else {
+            return Ok(());
+        };
+        let Some(next) = self.tokens.get(self.at + 1) else {
+            return Ok(());
+        };
+        let touching = left.span.end == minus.span.start && minus.span.end == next.span.start;
+        if minus.kind != Kind::Sign("-") || !touching || !matches!(next.kind, Kind::Name(_)) {
+            return Ok(());
+        }
+        let end = self.source[next.span.start..]
+            .find(|c: char| !(c.is_alphanumeric() || c == '_' || c == '-'))
+            .map_or(self.source.len(), |length| next.span.start + length);
+        let end = if self.source[..end].ends_with('-') {
+            end - 1
+        } else {
+            end
+        };
+        let base = &self.source[base.span.clone()];
+        let name = &self.source[key.span.start..end];
+        Err(ExprError::syntax_help(
+            format!("the key `{name}` contains `-`"),
+            key.span.start..end,
+            format!("write `{base}['{name}']`, or put spaces around `-` to subtract"),
+        ))
+    }
+
+    fn unary(&mut self) -> Result<Expr, ExprError> {
+        let start = self.peek_span().start;
+        let not = self.is_name(0, "not") || self.is_sign(0, "!");
+        if !not && !self.is_sign(0, "-") && !self.is_sign(0, "+") {
+            return self.postfix();
+        }
+        let plus = self.is_sign(0, "+");
+        self.at += 1;
+        let operand = self.nested(Self::unary)?;
+        let span = start..operand.span.end;
+        let node = match operand.node {
+            node if plus => node,
+            node if not => Node::Not(
+                Expr {
+                    node,
+                    span: operand.span,
+                }
+                .into(),
+            ),
+            Node::Int(value) => Node::Int(value.saturating_neg()),
+            Node::Float(value) => Node::Float(-value),
+            node => Node::Negate(
+                Expr {
+                    node,
+                    span: operand.span,
+                }
+                .into(),
+            ),
+        };
+        Ok(Expr { node, span })
+    }
+
+    fn postfix(&mut self) -> Result<Expr, ExprError> {
+        let mut value = self.primary()?;
+        let mut keys = 0;
+        loop {
+            let dotted = self.take_sign(".");
+            if !dotted && !self.take_sign("[") {
+                return Ok(value);
+            }
+            keys += 1;
+            if keys > MAX_NESTING {
+                return Err(ExprError::Limit {
+                    message: format!("a path may have at most {MAX_NESTING} keys"),
+                    span: Some(value.span),
+                });
+            }
+            let key = if dotted {
+                self.dotted_key()?
+            } else {
+                self.expression()?
+            };
+            if !dotted {
+                self.expect_sign("]", "the end of `[key]`")?;
+            }
+            let end = self
+                .tokens
+                .get(self.at - 1)
+                .map_or(key.span.end, |token| token.span.end);
+            let span = value.span.start..end;
+            value = Expr {
+                node: Node::Key {
+                    base: value.into(),
+                    key: key.into(),
+                    dotted,
+                },
+                span,
+            };
+        }
+    }
+
+    fn dotted_key(&mut self) -> Result<Expr, ExprError> {
+        let span = self.peek_span();
+        if let Some((name, span)) = self.take_name() {
+            if self.is_sign(0, "(") {
+                return Err(ExprError::syntax_help(
+                    format!("values have no methods such as `.{name}()`"),
+                    span,
+                    format!("use a filter: `value | {name}`"),
+                ));
+            }
+            return Ok(Expr {
+                node: Node::Text(name),
+                span,
+            });
+        }
+        if let Some(Token {
+            kind: Kind::Int(index),
+            span,
+        }) = self.tokens.get(self.at)
+        {
+            self.at += 1;
+            return Ok(Expr {
+                node: Node::Int(*index),
+                span: span.clone(),
+            });
+        }
+        Err(ExprError::syntax_help(
+            "a key must follow `.`",
+            span,
+            "other keys need brackets: `x['key']`",
+        ))
+    }
+
+    fn primary(&mut self) -> Result<Expr, ExprError> {
+        let Some(token) = self.tokens.get(self.at) else {
+            return Err(ExprError::syntax("a value is missing", self.peek_span()));
+        };
+        self.at += 1;
+        let span = token.span.clone();
+        let node = match &token.kind {
+            Kind::Text(value) => Node::Text(value.clone()),
+            Kind::Int(value) => Node::Int(*value),
+            Kind::Float(value) => Node::Float(*value),
+            Kind::Name(name) => match name.as_str() {
+                "true" => Node::Bool(true),
+                "false" => Node::Bool(false),
+                "null" | "none" => Node::Null,
+                _ if self.is_sign(0, "(") => {
+                    let callable = catalog::function(name, span.clone())?;
+                    return self.call(callable, None, span.clone(), span.start);
+                }
+                _ => Node::Name(name.clone()),
+            },
+            Kind::Sign("(") => {
+                let mut inner = self.expression()?;
+                self.expect_sign(")", "the end of `(…)`")?;
+                inner.span = span.start..self.previous_end();
+                return Ok(inner);
+            }
+            Kind::Sign("[") => Node::List(self.items("]", Self::expression)?),
+            Kind::Sign("{") => Node::Map(self.items("}", |parser| {
+                let key = parser.expression()?;
+                parser.expect_sign(":", "between a map's key and its value")?;
+                Ok((key, parser.expression()?))
+            })?),
+            Kind::Sign(sign) => {
+                return Err(ExprError::syntax_help(
+                    format!("`{sign}` is not expected here"),
+                    span,
+                    "a value was expected",
+                ));
+            }
+        };
+        Ok(Expr {
+            node,
+            span: span.start..self.previous_end(),
+        })
+    }
+
+    fn previous_end(&self) -> usize {
+        self.tokens
+            .get(self.at.wrapping_sub(1))
+            .map_or(self.end, |token| token.span.end)
+    }
+
+    /// Comma-separated items up to `close`.
+    fn items<T>(
+        &mut self,
+        close: &str,
+        mut item: impl FnMut(&mut Self) -> Result<T, ExprError>,
+    ) -> Result<Vec<T>, ExprError> {
+        let mut items = Vec::new();
+        while !self.take_sign(close) {
+            items.push(item(self)?);
+            if !self.take_sign(",") {
+                self.expect_sign(close, "items are separated by `,`")?;
+                break;
+            }
+        }
+        Ok(items)
+    }
+
+    fn test(&mut self, input: Expr) -> Result<Expr, ExprError> {
+        let negated = self.is_name(0, "not");
+        self.at += usize::from(negated);
+        let Some((name, span)) = self.take_name() else {
+            return Err(ExprError::syntax(
+                "a test must follow `is`: defined, empty, null, even, odd, iterable, map or json",
+                self.peek_span(),
+            ));
+        };
+        let callable = catalog::test(&name, span.clone())?;
+        let start = input.span.start;
+        let test = self.call(callable, Some(input), span, start)?;
+        let span = test.span.clone();
+        Ok(if negated {
+            Expr {
+                node: Node::Not(test.into()),
+                span,
+            }
+        } else {
+            test
+        })
+    }
+
+    /// The arguments in parentheses, if there are any, bound to the callable's parameters.
+    fn call(
+        &mut self,
+        callable: &'static Callable,
+        input: Option<Expr>,
+        name: Range<usize>,
+        start: usize,
+    ) -> Result<Expr, ExprError> {
+        let mut args = Vec::new();
+        if let Some(input) = input {
+            args.push((0, input));
+        }
+        if self.take_sign("(") {
+            let given = self.items(")", |parser| {
+                let named = parser.is_sign(1, "=").then(|| parser.take_name()).flatten();
+                parser.at += usize::from(named.is_some());
+                Ok((named, parser.expression()?))
+            })?;
+            for (named, value) in given {
+                let slot = match named {
+                    None => callable.positional(args.len(), &value.span)?,
+                    Some((name, span)) => callable.named(&name, &span)?,
+                };
+                if args.iter().any(|(taken, _)| *taken == slot) {
+                    return Err(ExprError::syntax(
+                        format!("`{}` is given twice", callable.parameter(slot)),
+                        value.span,
+                    ));
+                }
+                args.push((slot, value));
+            }
+        }
+        callable.complete(&args, &name)?;
+        let span = start..self.previous_end();
+        Ok(Expr {
+            node: Node::Call { callable, args },
+            span,
+        })
+    }
+}
