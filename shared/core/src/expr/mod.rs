@@ -27,6 +27,7 @@ mod error;
 mod functions;
 mod lexer;
 pub mod limits;
+mod mask;
 mod numbers;
 mod ops;
 mod output;
@@ -43,4 +44,5 @@ mod tests;
 
 pub use context::{Context, Resolver};
 pub use error::{ExprError, LookupError};
+pub use mask::{MASK, Masker};
 pub use template::{FunctionCall, Reference, Rendered, Template};
