@@ -63,7 +63,8 @@ class TestAgainstStandIn(unittest.TestCase):
 
     def test_fan_out_finds_that_late_items_take_twice_as_long(self) -> None:
         result = self.fan_out()
-        self.assertAlmostEqual(self.figures(result)["late / early"], 2.0, delta=0.5)
+        # Twice, with room for a busy machine.
+        self.assertAlmostEqual(self.figures(result)["late / early"], 2.0, delta=0.7)
         self.assertEqual(result.figures[-1].verdict, "missed")
         self.assertEqual(
             {name: len(runs) for name, runs in result.samples.items()}, {"whole": 2, "streamed": 2}
@@ -102,7 +103,7 @@ class TestAgainstStandIn(unittest.TestCase):
     def main(self, *arguments: str) -> tuple[int, str]:
         printed = io.StringIO()
         tools = str(self.root / "tools")
-        with contextlib.redirect_stdout(printed):
+        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(io.StringIO()):
             code = run.main(
                 ["--operon", str(self.binary), "--tools", tools, "--runs", "1", *arguments]
             )

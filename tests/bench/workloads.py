@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -97,7 +98,10 @@ def layers(participants: Sequence[Contender], work: Path) -> Result:
     result = Result(samples=defaultdict(list))
     for participant in rounds(participants):
         with clean_directory(work) as directory:
-            result.samples[participant.name].append(_layers_once(participant, graph, directory))
+            sample = _layers_once(participant, graph, directory)
+        result.samples[participant.name].append(sample)
+        # Whoever watches a run of minutes sees that it goes on; the table is not for that.
+        print(f"bench: {participant.name} took {sample.wall_s:.3g} s", file=sys.stderr)
     medians = {}
     for participant in participants:
         samples = result.samples[participant.name]
