@@ -1,0 +1,285 @@
+//! Opening the database: settings of a connection, tables, and the schema number.
+//!
+//! Invariant: a commit that returned survives both `kill -9` and loss of power (`synchronous = FULL` on a
+//! write-ahead log), and no connection works on tables whose schema number it does not know.
+
+use std::path::Path;
+use std::time::Duration;
+
+use operon_engine::ports::StoreError;
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+
+use super::codec::failed;
+
+/// Number of the tables below, kept in `user_version`. 0 is a database without tables.
+pub(super) const SCHEMA: i64 = 1;
+/// `Oprn`: tells our databases from others (`application_id`).
+const APPLICATION: i64 = 0x4f70_726e;
+/// How long a connection waits for a writer of another process.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Switching a new database to a write-ahead log ignores the busy timeout; tried this often, 20 ms apart.
+const WAL_TRIES: u32 = 100;
+/// Statements kept prepared per connection; more than there are.
+const STATEMENTS: usize = 64;
+
+/// Keys of shards are blobs whose byte order is the order of `ShardId` (see `codec::shard_key`).
+const TABLES: &str = "
+CREATE TABLE plans (
+    hash TEXT PRIMARY KEY NOT NULL,
+    bytes BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE revisions (
+    namespace TEXT NOT NULL,
+    flow TEXT NOT NULL,
+    hash TEXT NOT NULL,
+    revision INTEGER NOT NULL,
+    PRIMARY KEY (namespace, flow, hash),
+    UNIQUE (namespace, flow, revision)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE executions (
+    id TEXT PRIMARY KEY NOT NULL,
+    namespace TEXT NOT NULL,
+    flow TEXT NOT NULL,
+    state TEXT NOT NULL,
+    reason TEXT,
+    created_ms INTEGER NOT NULL,
+    started_ms INTEGER,
+    ended_ms INTEGER,
+    labels TEXT NOT NULL,        -- all of them, for searching
+    added_labels TEXT NOT NULL,  -- those added while it ran
+    meta TEXT NOT NULL,
+    outputs TEXT NOT NULL
+) STRICT;
+CREATE INDEX executions_created ON executions (created_ms DESC, id DESC);
+CREATE INDEX executions_namespace ON executions (namespace, created_ms DESC, id DESC);
+CREATE INDEX executions_flow ON executions (namespace, flow, created_ms DESC, id DESC);
+CREATE INDEX executions_state ON executions (state, created_ms DESC, id DESC);
+
+CREATE TABLE shards (
+    execution TEXT NOT NULL,
+    shard BLOB NOT NULL,
+    version INTEGER NOT NULL,
+    due_ms INTEGER,
+    bytes BLOB NOT NULL,
+    UNIQUE (execution, shard)
+) STRICT;
+CREATE INDEX shards_due ON shards (due_ms) WHERE due_ms IS NOT NULL;
+
+CREATE TABLE attempts (
+    execution TEXT NOT NULL,
+    shard BLOB NOT NULL,
+    slot INTEGER NOT NULL,
+    attempt INTEGER NOT NULL,
+    task TEXT NOT NULL,
+    name TEXT NOT NULL,
+    state TEXT NOT NULL,
+    exit_code INTEGER,
+    created_ms INTEGER NOT NULL,
+    started_ms INTEGER,
+    ended_ms INTEGER,
+    rest TEXT NOT NULL,          -- what is only shown: JSON without defaults
+    PRIMARY KEY (execution, shard, slot, attempt)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX attempts_task ON attempts (execution, task);
+
+CREATE TABLE locks (
+    key TEXT PRIMARY KEY NOT NULL,
+    version INTEGER NOT NULL,
+    due_ms INTEGER,
+    bytes BLOB NOT NULL
+) STRICT;
+CREATE INDEX locks_due ON locks (due_ms) WHERE due_ms IS NOT NULL;
+
+CREATE TABLE lock_queue (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    key TEXT NOT NULL,
+    execution TEXT NOT NULL,
+    priority INTEGER NOT NULL,
+    created_ms INTEGER NOT NULL,
+    UNIQUE (key, execution)
+) STRICT;
+CREATE INDEX lock_queue_order ON lock_queue (key, priority DESC, created_ms, seq);
+
+CREATE TABLE pairs (
+    namespace TEXT NOT NULL,
+    key TEXT NOT NULL,
+    value TEXT NOT NULL,
+    expires_ms INTEGER,
+    PRIMARY KEY (namespace, key)
+) STRICT;
+
+CREATE TABLE task_cache (
+    key TEXT PRIMARY KEY NOT NULL,
+    outputs TEXT NOT NULL,
+    expires_ms INTEGER
+) STRICT;
+
+CREATE TABLE inbox (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    execution TEXT NOT NULL,
+    shard BLOB NOT NULL,
+    event TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE claims (
+    execution TEXT NOT NULL,
+    shard BLOB NOT NULL,
+    slot INTEGER NOT NULL,
+    attempt INTEGER NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('launched', 'stopped', 'finished')),
+    engine_pid INTEGER,
+    boot TEXT,
+    pid INTEGER,
+    pid_started INTEGER,
+    container TEXT,
+    PRIMARY KEY (execution, shard, slot, attempt)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX claims_live ON claims (execution) WHERE state = 'launched';
+";
+
+/// What a connection is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// Creates tables and writes.
+    Writer,
+    /// Only reads; the writer has opened the database before.
+    Reader,
+}
+
+/// Opens a connection with the settings every one of them has.
+pub(super) fn open(path: &Path, role: Role) -> Result<Connection, StoreError> {
+    let flags = match role {
+        Role::Writer => OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE,
+        Role::Reader => OpenFlags::SQLITE_OPEN_READ_WRITE,
+    } | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let explain = |error: rusqlite::Error| damaged(path, error);
+    let mut connection = Connection::open_with_flags(path, flags).map_err(explain)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    connection.busy_timeout(BUSY_TIMEOUT).map_err(explain)?;
+    if role == Role::Writer {
+        check_version(&connection, path)?;
+        use_wal(&connection, path)?;
+    }
+    // Negative cache sizes are KiB. The writer needs the upper levels of its B-trees, readers little.
+    let cache_size = match role {
+        Role::Writer => -16_384,
+        Role::Reader => -4_096,
+    };
+    for (name, value) in [("cache_size", cache_size), ("wal_autocheckpoint", 4_000)] {
+        connection
+            .pragma_update(None, name, value)
+            .map_err(explain)?;
+    }
+    for (name, value) in [
+        ("synchronous", "FULL"),
+        ("temp_store", "MEMORY"),
+        ("trusted_schema", "OFF"),
+        ("cell_size_check", "ON"),
+        // The log shrinks to this size after a checkpoint; 64 MiB.
+        ("journal_size_limit", "67108864"),
+    ] {
+        connection
+            .pragma_update(None, name, value)
+            .map_err(explain)?;
+    }
+    match role {
+        Role::Writer => create(&mut connection, path)?,
+        Role::Reader => connection
+            .pragma_update(None, "query_only", "ON")
+            .map_err(explain)?,
+    }
+    Ok(connection)
+}
+
+/// Creates the tables in an empty database. Several processes may do so at once.
+fn create(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
+    let explain = |error: rusqlite::Error| damaged(path, error);
+    if check_version(connection, path)? == SCHEMA {
+        return Ok(());
+    }
+    let transaction = connection
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(explain)?;
+    if check_version(&transaction, path)? != SCHEMA {
+        transaction.execute_batch(TABLES).map_err(explain)?;
+        transaction
+            .pragma_update(None, "application_id", APPLICATION)
+            .map_err(explain)?;
+        transaction
+            .pragma_update(None, "user_version", SCHEMA)
+            .map_err(explain)?;
+    }
+    transaction.commit().map_err(explain)
+}
+
+/// The schema number: [`SCHEMA`], or 0 for an empty database.
+fn check_version(connection: &Connection, path: &Path) -> Result<i64, StoreError> {
+    let number = |name: &str| {
+        connection
+            .pragma_query_value(None, name, |row| row.get::<_, i64>(0))
+            .map_err(|error| damaged(path, error))
+    };
+    let (version, application) = (number("user_version")?, number("application_id")?);
+    let tables: i64 = connection
+        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+        .map_err(|error| damaged(path, error))?;
+    let shown = path.display();
+    if application != APPLICATION && (application != 0 || version != 0 || tables != 0) {
+        return Err(StoreError::Corrupt(format!(
+            "{shown} is a database of another program; choose another state directory"
+        )));
+    }
+    if version > SCHEMA {
+        return Err(StoreError::Corrupt(format!(
+            "{shown} has schema {version}, written by a newer release; this one reads up to {SCHEMA}: \
+             use the newer release, or another state directory"
+        )));
+    }
+    Ok(version)
+}
+
+/// Switches to a write-ahead log, which stays so.
+fn use_wal(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    for _ in 0..WAL_TRIES {
+        let mode = connection
+            .pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0));
+        match mode {
+            Ok(mode) if mode == "wal" => return Ok(()),
+            Ok(mode) => {
+                return Err(StoreError::Failed(format!(
+                    "{} cannot have a write-ahead log (journal mode `{mode}`); \
+                     put the state directory on a local file system",
+                    path.display()
+                )));
+            }
+            Err(error) if is_busy(&error) => std::thread::sleep(Duration::from_millis(20)),
+            Err(error) => return Err(damaged(path, error)),
+        }
+    }
+    Err(StoreError::Busy(format!(
+        "another process keeps {} locked",
+        path.display()
+    )))
+}
+
+fn is_busy(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
+    )
+}
+
+/// An error while opening, with the file's name and a remedy where there is one.
+fn damaged(path: &Path, error: rusqlite::Error) -> StoreError {
+    let shown = path.display();
+    match failed(error) {
+        StoreError::Corrupt(text) => StoreError::Corrupt(format!(
+            "{shown} is damaged or no database ({text}); restore it from a backup, \
+             or move it away to begin with empty state"
+        )),
+        StoreError::Busy(text) => StoreError::Busy(format!("{shown}: {text}")),
+        StoreError::Failed(text) => StoreError::Failed(format!("cannot open {shown}: {text}")),
+    }
+}

@@ -1,0 +1,382 @@
+//! The contract of `StateStore`, method by method.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use operon_core::plan::ShardId;
+use operon_engine::ports::{
+    Clock, KvEntry, Metric, MetricKind, SaveOutcome, ShardKey, ShardRow, StateStore, StoreError,
+    Usage, Write,
+};
+use serde_json::{Map, Value, json};
+
+use super::{SqliteStore, attempt, execution, file, fresh, id, run, save, shard_write};
+
+#[tokio::test]
+async fn an_execution_is_created_once_and_keeps_its_content() {
+    let (_directory, store) = fresh();
+    let row = execution("a", 10);
+    assert!(store.create(&row, b"plan").await.unwrap());
+    let mut other = row.clone();
+    other.meta.flow = "other".to_owned();
+    assert!(!store.create(&other, b"changed").await.unwrap());
+    assert_eq!(store.execution(&id("a")).await.unwrap(), Some(row));
+    assert_eq!(
+        store.plan("h1").await.unwrap().as_deref(),
+        Some(&b"plan"[..])
+    );
+    assert_eq!(store.plan("h2").await.unwrap(), None);
+    assert_eq!(store.execution(&id("b")).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn derived_state_is_replaced_and_the_fixed_part_kept() {
+    let (_directory, store) = fresh();
+    let row = execution("a", 10);
+    store.create(&row, b"plan").await.unwrap();
+    let mut next = row.clone();
+    next.state = "FAILED".to_owned();
+    next.reason = Some("align failed".to_owned());
+    next.started_ms = Some(11);
+    next.ended_ms = Some(12);
+    next.outputs = Map::from_iter([("n".to_owned(), json!(3))]);
+    next.labels.insert("team".to_owned(), "b".to_owned());
+    let mut forged = next.clone();
+    forged.meta.namespace = "elsewhere".to_owned();
+    for _ in 0..2 {
+        let write = Write {
+            executions: vec![forged.clone()],
+            ..Write::default()
+        };
+        assert_eq!(store.write(write).await.unwrap(), []);
+        assert_eq!(store.execution(&id("a")).await.unwrap(), Some(next.clone()));
+    }
+}
+
+#[tokio::test]
+async fn a_shard_is_written_only_with_its_version() {
+    let (_directory, store) = fresh();
+    let write = |expected, bytes: &[u8]| shard_write("a", ShardId::ROOT, expected, bytes);
+    assert_eq!(
+        save(&store, write(3, b"x")).await,
+        SaveOutcome::Conflict(None)
+    );
+    assert_eq!(save(&store, write(0, b"one")).await, SaveOutcome::Saved(1));
+    let there = |version, bytes: &[u8]| {
+        SaveOutcome::Conflict(Some(ShardRow {
+            version,
+            bytes: bytes.to_vec(),
+        }))
+    };
+    assert_eq!(save(&store, write(0, b"x")).await, there(1, b"one"));
+    assert_eq!(save(&store, write(1, b"two")).await, SaveOutcome::Saved(2));
+    assert_eq!(save(&store, write(1, b"x")).await, there(2, b"two"));
+    let key = write(0, b"").key;
+    assert_eq!(
+        store.shard(&key).await.unwrap(),
+        Some(ShardRow {
+            version: 2,
+            bytes: b"two".to_vec()
+        })
+    );
+}
+
+#[tokio::test]
+async fn a_conflict_drops_that_shard_only() {
+    let (_directory, store) = fresh();
+    let shard = |part, expected| shard_write("a", ShardId::of_part(part), expected, b"s");
+    let outcomes = store
+        .write(Write {
+            shards: vec![shard(0, 0), shard(1, 7), shard(2, 0)],
+            attempts: vec![attempt("a", run(ShardId::of_part(1), 0), 1)],
+            executions: vec![execution("a", 1)],
+        })
+        .await
+        .unwrap();
+    assert_eq!(
+        outcomes,
+        [
+            SaveOutcome::Saved(1),
+            SaveOutcome::Conflict(None),
+            SaveOutcome::Saved(1)
+        ]
+    );
+    let shards: Vec<ShardId> = (store.shards(&id("a")).await.unwrap().into_iter())
+        .map(|(id, _)| id)
+        .collect();
+    assert_eq!(shards, [ShardId::of_part(0), ShardId::of_part(2)]);
+    let page = store.attempts_page(&id("a"), None, 9).await.unwrap();
+    assert_eq!(page.len(), 1);
+    assert!(store.execution(&id("a")).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn writers_that_race_all_get_an_outcome_and_one_wins() {
+    let (_directory, store) = fresh();
+    let store = Arc::new(store);
+    let racers: Vec<_> = (0..200_u8)
+        .map(|n| {
+            let store = Arc::clone(&store);
+            tokio::spawn(
+                async move { save(&store, shard_write("a", ShardId::ROOT, 0, &[n])).await },
+            )
+        })
+        .collect();
+    let mut winners = 0;
+    let mut seen = Vec::new();
+    for racer in racers {
+        match racer.await.unwrap() {
+            SaveOutcome::Saved(version) => {
+                assert_eq!(version, 1);
+                winners += 1;
+            }
+            SaveOutcome::Conflict(row) => seen.push(row.unwrap()),
+        }
+    }
+    assert_eq!(winners, 1);
+    assert_eq!(seen.len(), 199);
+    assert!(seen.windows(2).all(|pair| pair[0] == pair[1]));
+}
+
+#[tokio::test]
+async fn a_failing_piece_of_a_group_leaves_nothing_and_fails_alone() {
+    let (_directory, store) = fresh();
+    let store = Arc::new(store);
+    // Enough at once that several share a transaction with the failing ones.
+    let pieces: Vec<_> = (0..300_u16)
+        .map(|n| {
+            let store = Arc::clone(&store);
+            tokio::spawn(async move {
+                let write = shard_write("a", ShardId::of_part(n), 0, b"s");
+                store
+                    .writer
+                    .run(move |connection| {
+                        let outcome = super::super::shards::save(connection, &write)?;
+                        if n % 50 == 7 {
+                            return Err(StoreError::Failed(format!("piece {n}")));
+                        }
+                        Ok(outcome)
+                    })
+                    .await
+            })
+        })
+        .collect();
+    for (n, piece) in pieces.into_iter().enumerate() {
+        match piece.await.unwrap() {
+            Ok(outcome) => {
+                assert_ne!(n % 50, 7);
+                assert_eq!(outcome, SaveOutcome::Saved(1));
+            }
+            Err(error) => {
+                assert_eq!(n % 50, 7);
+                assert!(error.to_string().contains(&format!("piece {n}")));
+            }
+        }
+    }
+    let stored = store.shards(&id("a")).await.unwrap();
+    assert_eq!(stored.len(), 294);
+    assert!(stored.iter().all(|(shard, _)| shard.part() % 50 != 7));
+}
+
+#[tokio::test]
+async fn due_shards_come_longest_overdue_first() {
+    let (_directory, store) = fresh();
+    for (part, due_ms) in [(0, Some(300)), (1, None), (2, Some(100)), (3, Some(200))] {
+        let mut write = shard_write("a", ShardId::of_part(part), 0, b"s");
+        write.due_ms = due_ms;
+        save(&store, write).await;
+    }
+    let due = async |now, limit| -> Vec<u16> {
+        let keys = store.due(now, limit).await.unwrap();
+        keys.iter().map(|key| key.shard.part()).collect()
+    };
+    assert_eq!(store.next_due().await.unwrap(), Some(100));
+    assert!(due(99, 9).await.is_empty());
+    assert_eq!(due(200, 9).await, [2, 3]);
+    assert_eq!(due(999, 2).await, [2, 3]);
+    // A complete shard is due no more.
+    save(&store, shard_write("a", ShardId::of_part(2), 1, b"s")).await;
+    assert_eq!(store.next_due().await.unwrap(), Some(200));
+    assert_eq!(due(999, 9).await, [3, 0]);
+}
+
+#[tokio::test]
+async fn an_attempt_comes_back_as_it_was_put() {
+    let (_directory, store) = fresh();
+    let mut row = attempt("a", run(ShardId::ROOT.of_loop(3, 70_000), 9), 2);
+    row.item = Some(Value::Null);
+    row.parent = Some("each".to_owned());
+    row.state = "FAILED".to_owned();
+    row.reason = Some("exit code".to_owned());
+    row.message = Some("ended with exit code -9: \0 \u{1f9ec}".to_owned());
+    row.exit_code = Some(-9);
+    (row.started_ms, row.ended_ms) = (Some(2), Some(3));
+    row.outputs = Map::from_iter([("z".to_owned(), json!([1])), ("a".to_owned(), json!({}))]);
+    row.outputs_uri = Some("operon:///x".to_owned());
+    row.metrics = vec![Metric {
+        name: "n".to_owned(),
+        kind: MetricKind::Timer,
+        value: 0.25,
+        tags: [("k".to_owned(), "v".to_owned())].into(),
+    }];
+    row.usage = Usage {
+        peak_rss_bytes: u64::from(u32::MAX) + 1,
+        cpu_seconds: 1.5,
+    };
+    let first = attempt("a", row.task_run.clone(), 1);
+    for _ in 0..2 {
+        let write = Write {
+            attempts: vec![row.clone(), first.clone()],
+            ..Write::default()
+        };
+        store.write(write).await.unwrap();
+    }
+    let stored = store.attempts(&id("a"), &row.task_run).await.unwrap();
+    assert_eq!(stored, [first, row.clone()]);
+    assert_eq!(
+        store.attempts_of_task(&id("a"), "align", 9).await.unwrap(),
+        stored
+    );
+    // A metric that is no number must not make the row unreadable.
+    row.metrics[0].value = f64::NAN;
+    row.usage.cpu_seconds = f64::INFINITY;
+    let write = Write {
+        attempts: vec![row.clone()],
+        ..Write::default()
+    };
+    store.write(write).await.unwrap();
+    let stored = store.attempts(&id("a"), &row.task_run).await.unwrap();
+    assert!(stored[1].metrics.is_empty());
+}
+
+#[tokio::test]
+async fn locks_are_conditional_and_queues_ordered() {
+    let (_directory, store) = fresh();
+    let saved = store.save_lock("k", 0, b"one", Some(50)).await.unwrap();
+    assert_eq!(saved, SaveOutcome::Saved(1));
+    let conflict = store.save_lock("k", 0, b"x", None).await.unwrap();
+    let row = ShardRow {
+        version: 1,
+        bytes: b"one".to_vec(),
+    };
+    assert_eq!(conflict, SaveOutcome::Conflict(Some(row.clone())));
+    assert_eq!(store.lock("k").await.unwrap(), Some(row));
+    assert_eq!(store.lock("other").await.unwrap(), None);
+    assert_eq!(store.due_locks(49, 9).await.unwrap(), []);
+    assert_eq!(
+        store.due_locks(50, 9).await.unwrap(),
+        [("k".to_owned(), 50)]
+    );
+
+    for (name, created_ms) in [("old", 1), ("new", 3), ("middle", 2), ("urgent", 9)] {
+        let row = execution(name, created_ms);
+        store.create(&row, b"").await.unwrap();
+    }
+    for name in ["new", "urgent", "old", "middle", "old"] {
+        let priority = if name == "urgent" { 5 } else { 0 };
+        let entered = store.set_queued("k", &id(name), priority, true).await;
+        entered.unwrap();
+    }
+    store.set_queued("k2", &id("old"), 0, true).await.unwrap();
+    let order = async || -> Vec<String> {
+        let ids = store.queued("k", 9).await.unwrap();
+        ids.into_iter().map(String::from).collect()
+    };
+    assert_eq!(order().await, ["urgent", "old", "middle", "new"]);
+    assert_eq!(store.queued("k", 2).await.unwrap().len(), 2);
+    for _ in 0..2 {
+        store.set_queued("k", &id("old"), 0, false).await.unwrap();
+    }
+    assert_eq!(order().await, ["urgent", "middle", "new"]);
+    assert_eq!(store.queued("k2", 9).await.unwrap(), [id("old")]);
+}
+
+struct FixedClock(AtomicU64);
+
+impl Clock for FixedClock {
+    fn now_ms(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+#[tokio::test]
+async fn pairs_expire_and_are_listed_by_prefix() {
+    let directory = tempfile::tempdir().unwrap();
+    let clock = Arc::new(FixedClock(AtomicU64::new(0)));
+    let store = SqliteStore::open_with(&file(&directory), clock.clone()).unwrap();
+    let entry = |key: &str, value: Value, expires_ms| KvEntry {
+        key: key.to_owned(),
+        value,
+        expires_ms,
+    };
+    let lease = entry("lease", json!(1), Some(100));
+    assert!(store.kv_set("ns", &lease, false).await.unwrap());
+    let next = entry("lease", json!(2), Some(300));
+    assert!(!store.kv_set("ns", &next, false).await.unwrap());
+    assert_eq!(store.kv("ns", "lease", 99).await.unwrap(), Some(lease));
+    assert_eq!(store.kv("ns", "lease", 100).await.unwrap(), None);
+    // What has expired does not stand in the way.
+    clock.0.store(100, Ordering::Relaxed);
+    assert!(store.kv_set("ns", &next, false).await.unwrap());
+    assert!(!store.kv_set("ns", &next, false).await.unwrap());
+    assert!(store.kv_set("ns", &next, true).await.unwrap());
+
+    for key in ["a", "a%", "a%b", "a%\u{10ffff}", "b", "A%"] {
+        let entry = entry(key, Value::Null, None);
+        assert!(store.kv_set("ns", &entry, true).await.unwrap());
+    }
+    let other = entry("a%c", Value::Null, None);
+    assert!(store.kv_set("ns2", &other, true).await.unwrap());
+    let list = async |prefix, now| -> Vec<String> {
+        let entries = store.kv_list("ns", prefix, now).await.unwrap();
+        entries.into_iter().map(|entry| entry.key).collect()
+    };
+    assert_eq!(list("a%", 0).await, ["a%", "a%b", "a%\u{10ffff}"]);
+    assert_eq!(
+        list("", 300).await,
+        ["A%", "a", "a%", "a%b", "a%\u{10ffff}", "b"]
+    );
+    assert_eq!(store.purge_expired(299).await.unwrap(), 0);
+    assert_eq!(store.purge_expired(300).await.unwrap(), 1);
+    assert!(store.kv_delete("ns", "a").await.unwrap());
+    assert!(!store.kv_delete("ns", "a").await.unwrap());
+    let large = entry("large", Value::from("x".repeat(1 << 20)), None);
+    let error = store.kv_set("ns", &large, true).await.unwrap_err();
+    assert!(error.to_string().contains("at most 1048576"), "{error}");
+}
+
+#[tokio::test]
+async fn cached_outputs_expire() {
+    let (_directory, store) = fresh();
+    let outputs = Map::from_iter([("n".to_owned(), json!(1))]);
+    store.put_cached("k", &outputs, Some(10)).await.unwrap();
+    assert_eq!(store.cached("k", 9).await.unwrap(), Some(outputs.clone()));
+    assert_eq!(store.cached("k", 10).await.unwrap(), None);
+    store.put_cached("k", &outputs, None).await.unwrap();
+    assert_eq!(store.cached("k", u64::MAX).await.unwrap(), Some(outputs));
+    assert_eq!(store.cached("other", 0).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn revisions_count_the_plans_of_a_flow() {
+    let (_directory, store) = fresh();
+    let mut numbers = Vec::new();
+    for hash in ["x", "y", "x", "z"] {
+        numbers.push(store.revision("ns", "flow", hash).await.unwrap());
+    }
+    numbers.push(store.revision("ns", "other", "y").await.unwrap());
+    assert_eq!(numbers, [1, 2, 1, 3, 1]);
+}
+
+#[tokio::test]
+async fn state_outlives_the_store() {
+    let (directory, store) = fresh();
+    save(&store, shard_write("a", ShardId::ROOT, 0, b"s")).await;
+    drop(store);
+    let store = SqliteStore::open(&file(&directory)).unwrap();
+    let key = ShardKey {
+        execution: id("a"),
+        shard: ShardId::ROOT,
+    };
+    assert_eq!(store.shard(&key).await.unwrap().unwrap().bytes, b"s");
+}

@@ -1,0 +1,173 @@
+//! The one thread that writes, with group commit.
+//!
+//! Work that waits is put into one transaction, so one `fsync` serves all of it, and each piece is answered
+//! after the commit. Invariant: nobody is told of a success that is not durable, and a piece that fails
+//! leaves nothing behind and does not fail the others.
+
+use std::path::Path;
+use std::thread::JoinHandle;
+
+use operon_engine::ports::StoreError;
+use rusqlite::Connection;
+use tokio::sync::{mpsc, oneshot};
+
+use super::codec::failed;
+use super::schema::{self, Role};
+
+/// Pieces of work that may wait; more makes callers wait instead of memory grow.
+const QUEUE: usize = 4_096;
+/// Pieces in one transaction at most, which bounds the time until the first is answered.
+const GROUP: usize = 512;
+
+/// A piece of work with somebody who waits for it.
+trait Piece: Send {
+    /// Does it inside a transaction; may be called again after a rollback.
+    fn run(&mut self, connection: &Connection) -> Result<(), ()>;
+    /// Tells the waiting caller; `commit` overrides a success that did not become durable.
+    fn answer(self: Box<Self>, commit: Result<(), StoreError>);
+}
+
+struct Waiting<F, T> {
+    work: F,
+    result: Option<Result<T, StoreError>>,
+    reply: oneshot::Sender<Result<T, StoreError>>,
+}
+
+impl<F, T> Piece for Waiting<F, T>
+where
+    F: FnMut(&Connection) -> Result<T, StoreError> + Send,
+    T: Send,
+{
+    fn run(&mut self, connection: &Connection) -> Result<(), ()> {
+        let result = (self.work)(connection);
+        let done = result.as_ref().map(drop).map_err(drop);
+        self.result = Some(result);
+        done
+    }
+
+    fn answer(self: Box<Self>, commit: Result<(), StoreError>) {
+        let result = match (commit, self.result) {
+            (Ok(()), Some(result)) | (Err(_), Some(result @ Err(_))) => result,
+            (Err(error), _) => Err(error),
+            (Ok(()), None) => Err(stopped()),
+        };
+        // Nobody may be waiting any more: the work is done all the same.
+        let _ = self.reply.send(result);
+    }
+}
+
+/// Handle of the thread; dropping it finishes the waiting work and closes the database.
+#[derive(Debug)]
+pub(super) struct Writer {
+    queue: Option<mpsc::Sender<Box<dyn Piece>>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl std::fmt::Debug for dyn Piece {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Piece")
+    }
+}
+
+impl Writer {
+    /// Opens the database, creating it where there is none, and starts the thread.
+    pub(super) fn start(path: &Path) -> Result<Self, StoreError> {
+        let connection = schema::open(path, Role::Writer)?;
+        let (queue, work) = mpsc::channel(QUEUE);
+        let thread = std::thread::Builder::new()
+            .name("state-writer".to_owned())
+            .spawn(move || serve(&connection, work))
+            .map_err(|error| StoreError::Failed(format!("cannot start a thread: {error}")))?;
+        Ok(Self {
+            queue: Some(queue),
+            thread: Some(thread),
+        })
+    }
+
+    /// Does `work` in a transaction and returns its result once that is durable.
+    ///
+    /// `work` may be called more than once; every call but the last was rolled back.
+    pub(super) async fn run<F, T>(&self, work: F) -> Result<T, StoreError>
+    where
+        F: FnMut(&Connection) -> Result<T, StoreError> + Send + 'static,
+        T: Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let piece = Box::new(Waiting {
+            work,
+            result: None,
+            reply,
+        });
+        let queue = self.queue.as_ref().ok_or_else(stopped)?;
+        queue.send(piece).await.map_err(|_| stopped())?;
+        answer.await.map_err(|_| stopped())?
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        drop(self.queue.take());
+        if let Some(thread) = self.thread.take() {
+            // A panic of the thread was reported when it happened.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn stopped() -> StoreError {
+    StoreError::Failed("its writer thread has stopped".to_owned())
+}
+
+fn serve(connection: &Connection, mut work: mpsc::Receiver<Box<dyn Piece>>) {
+    let mut group = Vec::with_capacity(GROUP);
+    while work.blocking_recv_many(&mut group, GROUP) > 0 {
+        match commit(connection, &mut group) {
+            Ok(()) => answer(&mut group, || Ok(())),
+            Err(None) => {
+                // One of them failed: find out which, each in a transaction of its own.
+                for mut piece in group.drain(..) {
+                    let end = commit(connection, std::slice::from_mut(&mut piece));
+                    piece.answer(end.or_else(|error| error.map_or(Ok(()), Err)));
+                }
+            }
+            Err(Some(error)) => answer(&mut group, || Err(same(&error))),
+        }
+    }
+}
+
+fn answer(group: &mut Vec<Box<dyn Piece>>, commit: impl Fn() -> Result<(), StoreError>) {
+    for piece in group.drain(..) {
+        piece.answer(commit());
+    }
+}
+
+/// One transaction over the group. `Err(None)` says that a piece failed and everything is rolled back.
+fn commit(connection: &Connection, group: &mut [Box<dyn Piece>]) -> Result<(), Option<StoreError>> {
+    let execute = |sql: &str| {
+        connection
+            .prepare_cached(sql)
+            .and_then(|mut statement| statement.execute([]))
+            .map(drop)
+            .map_err(failed)
+    };
+    // Immediate: waiting for a writer of another process happens here and nowhere else.
+    execute("BEGIN IMMEDIATE").map_err(Some)?;
+    let end = if group.iter_mut().all(|piece| piece.run(connection).is_ok()) {
+        execute("COMMIT").map_err(Some)
+    } else {
+        Err(None)
+    };
+    if end.is_err() && !connection.is_autocommit() {
+        execute("ROLLBACK").map_err(Some)?;
+    }
+    end
+}
+
+/// Errors are not `Clone`; every piece of a group gets the same one.
+fn same(error: &StoreError) -> StoreError {
+    match error {
+        StoreError::Busy(text) => StoreError::Busy(text.clone()),
+        StoreError::Corrupt(text) => StoreError::Corrupt(text.clone()),
+        StoreError::Failed(text) => StoreError::Failed(text.clone()),
+    }
+}
