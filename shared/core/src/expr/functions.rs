@@ -45,6 +45,7 @@ pub(super) const FUNCTIONS: &[Callable] = &[
     function_of("renderOnce", &["text"], 1, |call| render_text(call, false)),
     function_of("secret", &["name", "namespace"], 1, secret),
     function_of("uuid", &[], 0, |call| Ok(Value::from(uuid(call)))),
+    function_of("yaml", &["text"], 1, super::yaml::read),
 ];
 
 const fn test_of(

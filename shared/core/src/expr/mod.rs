@@ -21,6 +21,7 @@ mod blocks;
 mod catalog;
 mod collections;
 mod context;
+mod date_pattern;
 mod dates;
 mod encode;
 mod error;
@@ -38,6 +39,7 @@ mod runtime;
 mod template;
 mod text;
 mod value;
+mod yaml;
 
 #[cfg(test)]
 mod tests;

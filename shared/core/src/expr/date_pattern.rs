@@ -1,0 +1,434 @@
+//! Java's `DateTimeFormatter` patterns, written and read.
+
+use std::fmt::Write as _;
+
+use jiff::Zoned;
+use jiff::civil::{DateTime, Weekday};
+use jiff::tz::{Offset, TimeZone};
+
+use super::error::{Fault, bad};
+
+/// Longest pattern, in bytes.
+const MAX_PATTERN_BYTES: usize = 128;
+
+/// Names that Kestra and Java have for patterns. `n` with count 0 is a fraction only if there is one.
+const NAMED: &[(&str, &str)] = &[
+    ("iso", "yyyy-MM-dd'T'HH:mm:ss.SSSSSSXXX"),
+    ("iso_sec", "yyyy-MM-dd'T'HH:mm:ssXXX"),
+    ("iso_milli", "yyyy-MM-dd'T'HH:mm:ss.SSSXXX"),
+    ("sql", "yyyy-MM-dd HH:mm:ss.SSSSSS"),
+    ("sql_seq", "yyyy-MM-dd HH:mm:ss"),
+    ("sql_milli", "yyyy-MM-dd HH:mm:ss.SSS"),
+    ("basic_iso_date", "yyyyMMddXX"),
+    ("iso_date", "yyyy-MM-ddXXX"),
+    ("iso_date_time", "yyyy-MM-dd'T'HH:mm:ss\u{1}XXX\u{2}"),
+    ("iso_instant", "yyyy-MM-dd'T'HH:mm:ss\u{1}'Z'"),
+    ("iso_local_date", "yyyy-MM-dd"),
+    ("iso_local_date_time", "yyyy-MM-dd'T'HH:mm:ss\u{1}"),
+    ("iso_local_time", "HH:mm:ss\u{1}"),
+    ("iso_offset_date", "yyyy-MM-ddXXX"),
+    ("iso_offset_date_time", "yyyy-MM-dd'T'HH:mm:ss\u{1}XXX"),
+    ("iso_offset_time", "HH:mm:ss\u{1}XXX"),
+    ("iso_ordinal_date", "yyyy-DDDXXX"),
+    ("iso_time", "HH:mm:ss\u{1}XXX"),
+    ("iso_zoned_date_time", "yyyy-MM-dd'T'HH:mm:ss\u{1}XXX\u{2}"),
+    ("rfc_1123_date_time", "EEE, d MMM yyyy HH:mm:ss 'GMT'"),
+];
+
+const MONTHS: [&str; 12] = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+];
+
+const DAYS: [&str; 7] = [
+    "Monday",
+    "Tuesday",
+    "Wednesday",
+    "Thursday",
+    "Friday",
+    "Saturday",
+    "Sunday",
+];
+
+/// A parsed pattern.
+#[derive(Debug, PartialEq)]
+pub(super) struct Pattern {
+    items: Vec<Item>,
+    /// The pattern names UTC itself.
+    utc: bool,
+}
+
+#[derive(Debug, PartialEq)]
+enum Item {
+    Literal(String),
+    /// A letter and how often it stands.
+    Field(char, usize),
+}
+
+impl Pattern {
+    /// A pattern, or the name of one.
+    pub(super) fn parse(pattern: &str) -> Result<Self, Fault> {
+        if pattern.len() > MAX_PATTERN_BYTES {
+            return Err(Fault::Limit(format!(
+                "a date pattern may have {MAX_PATTERN_BYTES} bytes"
+            )));
+        }
+        let name = pattern.to_lowercase();
+        let known = NAMED.iter().find(|(known, _)| *known == name);
+        let utc = matches!(name.as_str(), "iso_instant" | "rfc_1123_date_time");
+        let pattern = known.map_or(pattern, |(_, pattern)| pattern);
+        let mut items = Vec::new();
+        let mut chars = pattern.chars().peekable();
+        while let Some(c) = chars.next() {
+            if c == '\'' {
+                items.push(Item::Literal(quoted(&mut chars, pattern)?));
+            } else if c.is_ascii_alphabetic() || c.is_control() {
+                let mut count = 1;
+                while chars.next_if_eq(&c).is_some() {
+                    count += 1;
+                }
+                if !"yuMLdDHhKkmsSnaEXxZzVO\u{1}\u{2}".contains(c) {
+                    return bad(format!(
+                        "the date pattern `{pattern}` has the letter `{c}`, which is not known; \
+                         put text between single quotes"
+                    ));
+                }
+                items.push(Item::Field(c, count));
+            } else {
+                items.push(Item::Literal(c.to_string()));
+            }
+        }
+        Ok(Self { items, utc })
+    }
+
+    /// The moment in this form.
+    pub(super) fn write(&self, moment: &Zoned) -> String {
+        let in_utc = self.utc.then(|| moment.with_time_zone(TimeZone::UTC));
+        let moment = in_utc.as_ref().unwrap_or(moment);
+        let mut out = String::new();
+        for item in &self.items {
+            match item {
+                Item::Literal(text) => out.push_str(text),
+                Item::Field(letter, count) => field(&mut out, moment, *letter, *count),
+            }
+        }
+        out
+    }
+
+    /// The moment that is written in this form. What is missing is 0, or 1 for month and day; without an
+    /// offset it is in `zone`, or UTC.
+    pub(super) fn read(&self, text: &str, zone: Option<&TimeZone>) -> Result<Zoned, Fault> {
+        let shown: String = text.chars().take(40).collect();
+        let failed = || {
+            Fault::Value(format!(
+                "`{shown}` does not have the form of `existingFormat`"
+            ))
+        };
+        let mut reader = Reader {
+            rest: text.trim(),
+            ..Reader::default()
+        };
+        for item in &self.items {
+            match item {
+                Item::Literal(literal) => {
+                    reader.rest = reader
+                        .rest
+                        .strip_prefix(literal.as_str())
+                        .ok_or_else(failed)?;
+                }
+                Item::Field(letter, count) => reader.field(*letter, *count).ok_or_else(failed)?,
+            }
+        }
+        if !reader.rest.is_empty() {
+            return Err(failed());
+        }
+        let hour = match reader.afternoon {
+            Some(afternoon) => reader.hour % 12 + if afternoon { 12 } else { 0 },
+            None => reader.hour,
+        };
+        let (year, month, day) = (
+            reader.year.unwrap_or(1970),
+            reader.month.max(1),
+            reader.day.max(1),
+        );
+        let local = DateTime::new(
+            year,
+            month,
+            day,
+            hour,
+            reader.minute,
+            reader.second,
+            reader.nanos,
+        );
+        let zone = match (reader.offset, zone) {
+            _ if self.utc => TimeZone::UTC,
+            (Some(offset), _) => offset,
+            (None, Some(zone)) => zone.clone(),
+            (None, None) => TimeZone::UTC,
+        };
+        local
+            .and_then(|local| zone.to_zoned(local))
+            .map_err(|_| failed())
+    }
+}
+
+fn quoted(
+    chars: &mut std::iter::Peekable<std::str::Chars<'_>>,
+    pattern: &str,
+) -> Result<String, Fault> {
+    let mut literal = String::new();
+    loop {
+        match chars.next() {
+            None => {
+                return bad(format!(
+                    "the date pattern `{pattern}` has a quote without its end"
+                ));
+            }
+            Some('\'') if chars.next_if_eq(&'\'').is_some() => literal.push('\''),
+            Some('\'') => break,
+            Some(c) => literal.push(c),
+        }
+    }
+    // Two quotes alone are one quote.
+    Ok(if literal.is_empty() {
+        "'".to_owned()
+    } else {
+        literal
+    })
+}
+
+fn field(out: &mut String, moment: &Zoned, letter: char, count: usize) {
+    let hour = i64::from(moment.hour());
+    let number = match letter {
+        'y' | 'u' if count == 2 => i64::from(moment.year().rem_euclid(100)),
+        'y' | 'u' => i64::from(moment.year()),
+        'M' | 'L' if count >= 3 => return name(out, &MONTHS, moment.month() - 1, count),
+        'M' | 'L' => i64::from(moment.month()),
+        'd' => i64::from(moment.day()),
+        'D' => i64::from(moment.day_of_year()),
+        'H' => hour,
+        'k' => {
+            if hour == 0 {
+                24
+            } else {
+                hour
+            }
+        }
+        'K' => hour % 12,
+        'h' => {
+            if hour % 12 == 0 {
+                12
+            } else {
+                hour % 12
+            }
+        }
+        'm' => i64::from(moment.minute()),
+        's' => i64::from(moment.second()),
+        'n' => i64::from(moment.subsec_nanosecond()),
+        'a' => return out.push_str(if hour < 12 { "AM" } else { "PM" }),
+        'E' => return name(out, &DAYS, weekday(moment.weekday()), count),
+        'S' | '\u{1}' => return fraction(out, moment, letter, count),
+        'V' => return out.push_str(zone_name(moment).unwrap_or("UTC")),
+        '\u{2}' => {
+            if let Some(name) = zone_name(moment).filter(|name| *name != "UTC") {
+                let _infallible = write!(out, "[{name}]");
+            }
+            return;
+        }
+        'z' => {
+            let info = moment.time_zone().to_offset_info(moment.timestamp());
+            return out.push_str(info.abbreviation());
+        }
+        _ => return offset(out, moment.offset(), letter, count),
+    };
+    let _infallible = write!(out, "{number:0count$}");
+}
+
+fn zone_name(moment: &Zoned) -> Option<&str> {
+    moment.time_zone().iana_name()
+}
+
+fn weekday(day: Weekday) -> i8 {
+    day.to_monday_zero_offset()
+}
+
+fn name(out: &mut String, names: &[&str], index: i8, count: usize) {
+    let name = usize::try_from(index)
+        .ok()
+        .and_then(|index| names.get(index))
+        .copied()
+        .unwrap_or("");
+    out.push_str(match count {
+        4 => name,
+        5 => &name[..name.len().min(1)],
+        _ => &name[..name.len().min(3)],
+    });
+}
+
+fn fraction(out: &mut String, moment: &Zoned, letter: char, count: usize) {
+    let digits = format!("{:09}", moment.subsec_nanosecond());
+    if letter == 'S' {
+        out.push_str(&digits[..count.min(9)]);
+    } else if moment.subsec_nanosecond() != 0 {
+        out.push('.');
+        out.push_str(digits.trim_end_matches('0'));
+    }
+}
+
+fn offset(out: &mut String, offset: Offset, letter: char, count: usize) {
+    let seconds = offset.seconds();
+    if seconds == 0 && (letter == 'X' || letter == 'Z' && count == 5) {
+        return out.push('Z');
+    }
+    if letter == 'O' || letter == 'Z' && count == 4 {
+        out.push_str("GMT");
+        if seconds == 0 {
+            return;
+        }
+    }
+    let (sign, seconds) = (if seconds < 0 { '-' } else { '+' }, seconds.abs());
+    let (hours, minutes) = (seconds / 3600, seconds / 60 % 60);
+    let _infallible = match (letter, count) {
+        ('X' | 'x', 1) if minutes == 0 => write!(out, "{sign}{hours:02}"),
+        ('O', 1) if minutes == 0 => write!(out, "{sign}{hours}"),
+        ('X' | 'x', 1 | 2 | 4) | ('Z', 1..=3) => write!(out, "{sign}{hours:02}{minutes:02}"),
+        _ => write!(out, "{sign}{hours:02}:{minutes:02}"),
+    };
+}
+
+/// An offset such as `+02:00`, and nothing else.
+pub(super) fn read_offset(text: &str) -> Option<Offset> {
+    let mut reader = Reader {
+        rest: text,
+        ..Reader::default()
+    };
+    reader.offset().filter(|_| reader.rest.is_empty())
+}
+
+/// What has been read of a date.
+#[derive(Debug, Default)]
+struct Reader<'a> {
+    rest: &'a str,
+    year: Option<i16>,
+    month: i8,
+    day: i8,
+    hour: i8,
+    minute: i8,
+    second: i8,
+    nanos: i32,
+    afternoon: Option<bool>,
+    offset: Option<TimeZone>,
+}
+
+impl Reader<'_> {
+    fn field(&mut self, letter: char, count: usize) -> Option<()> {
+        match letter {
+            'y' | 'u' => {
+                let year: i16 = self.digits(if count == 1 { 1..=4 } else { count..=count })?;
+                self.year = Some(if count == 2 { 2000 + year } else { year });
+            }
+            'M' | 'L' if count >= 3 => self.month = self.name(&MONTHS, count)? + 1,
+            'M' | 'L' => self.month = self.pair(count)?,
+            'd' => self.day = self.pair(count)?,
+            'H' | 'h' | 'K' => self.hour = self.pair(count)?,
+            'k' => self.hour = self.pair(count)? % 24,
+            'm' => self.minute = self.pair(count)?,
+            's' => self.second = self.pair(count)?,
+            'S' => {
+                let digits: i64 = self.digits(count..=count)?;
+                let scale = 10_i64.checked_pow(u32::try_from(9_usize.checked_sub(count)?).ok()?)?;
+                self.nanos = i32::try_from(digits * scale).ok()?;
+            }
+            '\u{1}' => {
+                if let Some(rest) = self.rest.strip_prefix('.') {
+                    let length = rest.bytes().take_while(u8::is_ascii_digit).count();
+                    self.rest = rest;
+                    self.field('S', length)?;
+                }
+            }
+            'a' => {
+                let (half, rest) = self.rest.split_at_checked(2)?;
+                self.afternoon = Some(half.eq_ignore_ascii_case("pm"));
+                self.rest = rest;
+            }
+            'E' => drop(self.name(&DAYS, count)?),
+            'X' | 'x' | 'Z' => self.offset = Some(TimeZone::fixed(self.offset()?)),
+            'V' => {
+                let end = self
+                    .rest
+                    .find(|c: char| !(c.is_ascii_alphanumeric() || "/_+-".contains(c)));
+                let (name, rest) = self.rest.split_at(end.unwrap_or(self.rest.len()));
+                self.offset = Some(TimeZone::get(name).ok()?);
+                self.rest = rest;
+            }
+            '\u{2}' => {
+                if let Some((name, rest)) = self
+                    .rest
+                    .strip_prefix('[')
+                    .and_then(|rest| rest.split_once(']'))
+                {
+                    self.offset = Some(TimeZone::get(name).ok()?);
+                    self.rest = rest;
+                }
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+
+    fn digits<T: std::str::FromStr>(
+        &mut self,
+        widths: std::ops::RangeInclusive<usize>,
+    ) -> Option<T> {
+        let available = self.rest.bytes().take_while(u8::is_ascii_digit).count();
+        let width = available.min(*widths.end());
+        if width < *widths.start() {
+            return None;
+        }
+        let (digits, rest) = self.rest.split_at(width);
+        self.rest = rest;
+        digits.parse().ok()
+    }
+
+    fn pair(&mut self, count: usize) -> Option<i8> {
+        self.digits(if count == 1 { 1..=2 } else { count..=count })
+    }
+
+    fn name(&mut self, names: &[&str], count: usize) -> Option<i8> {
+        let index = names.iter().position(|name| {
+            let name = if count == 4 { name } else { &name[..3] };
+            self.rest
+                .get(..name.len())
+                .is_some_and(|head| head.eq_ignore_ascii_case(name))
+        })?;
+        self.rest = &self.rest[if count == 4 { names[index].len() } else { 3 }..];
+        i8::try_from(index).ok()
+    }
+
+    fn offset(&mut self) -> Option<Offset> {
+        if let Some(rest) = self.rest.strip_prefix('Z') {
+            self.rest = rest;
+            return Some(Offset::UTC);
+        }
+        let sign = match self.rest.chars().next()? {
+            '+' => 1,
+            '-' => -1,
+            _ => return None,
+        };
+        self.rest = &self.rest[1..];
+        let hours: i32 = self.digits(2..=2)?;
+        self.rest = self.rest.strip_prefix(':').unwrap_or(self.rest);
+        let minutes: i32 = self.digits(2..=2).unwrap_or(0);
+        Offset::from_seconds(sign * (hours * 3600 + minutes * 60)).ok()
+    }
+}
