@@ -73,7 +73,7 @@ inputs:
     type: FILE
 tasks:
   - id: {FAN_OUT_TASK}
-    type: io.kestra.plugin.core.flow.ForEach
+    type: io.kestra.plugin.core.flow.Loop
     values: "{{{{ inputs.items }}}}"
     concurrencyLimit: 0
     tasks:

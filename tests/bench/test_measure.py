@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -106,11 +107,11 @@ class TestMeasure(ProcessCase):
 
     def assert_gone(self, pid: int) -> None:
         for _ in range(100):
-            try:
-                # A killed orphan stays visible until its new parent reaps it.
-                if "Z" in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]:
-                    return
-            except FileNotFoundError:
+            shown = subprocess.run(
+                ["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False
+            )
+            # A killed orphan stays visible, as Z, until its new parent reaps it.
+            if shown.stdout.strip()[:1] in ("", "Z"):
                 return
             time.sleep(0.05)
         self.fail(f"process {pid} is still alive")
