@@ -4,27 +4,39 @@
 //! compile time. Each loop owns a further scope, its body, which is instantiated once per iteration.
 //! Everything the planner must know is resolved here, so that a transition never looks at the flow's text.
 //!
-//! Invariant: every index in a plan is in range, parents precede children, dependencies are acyclic,
-//! and every shard of the static scope fits [`SHARD_SLOTS`] and [`SHARD_BYTES`].
+//! Invariant: every index in a plan is in range, parents precede children, dependencies precede their
+//! dependents (so there is no cycle, and one pass in order sees everything), and every shard of the
+//! static scope fits [`SHARD_SLOTS`] and [`SHARD_BYTES`]. [`check::verify`] asserts all of it.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
 
 use crate::lang::model::{
     Check, Concurrency, Dynamic, FlowOutput, FlowRetry, Input, LoopValues, OnFailure,
     PauseBehavior, Resources, Retry, Sla, TaskCache,
 };
 
+pub mod builder;
+pub mod check;
+mod compile;
 mod layout;
 
+pub use compile::{
+    CompileError, NESTING_MAX, SCOPE_NODES_MAX, STATIC_TASKS_MAX, TASKS_MAX, compile,
+};
 pub use layout::{LOOP_DEPTH_MAX, Layout, Place, ShardId, ShardIdError};
 
 /// Slots in one shard at most (design.md, "State that scales").
 pub const SHARD_SLOTS: usize = 128;
 /// Bytes of one encoded shard at most, so that writing it costs one write unit of `DynamoDB`.
 pub const SHARD_BYTES: usize = 1024;
+/// Bytes of an encoded shard that do not depend on its contents.
+pub const SHARD_HEADER_BYTES: usize = 64;
+/// Bytes of one slot.
+pub const SLOT_BYTES: usize = 7;
 /// Version of the compiled form. A release reads its predecessor's.
 pub const PLAN_FORMAT: u8 = 1;
 
@@ -99,6 +111,14 @@ pub struct ShardPlan {
     pub mirrors: Vec<NodeIndex>,
 }
 
+/// Whether a shard with so many slots and mirrors fits [`SHARD_SLOTS`] and [`SHARD_BYTES`]. A mirror
+/// takes half a byte.
+#[must_use]
+pub const fn shard_fits(slots: usize, mirrors: usize) -> bool {
+    slots <= SHARD_SLOTS
+        && SHARD_HEADER_BYTES + SLOT_BYTES * slots + mirrors.div_ceil(2) <= SHARD_BYTES
+}
+
 /// One unit of the plan: a task, or the control around tasks.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -119,6 +139,10 @@ pub struct Node {
     pub dependents: Vec<NodeIndex>,
     /// Condition template; false gives `SKIPPED`.
     pub when: Option<String>,
+    /// Task ids whose outputs the planner needs to decide about this node (`when`, `values`, `value`,
+    /// durations; of the flow's own node, the flow's outputs), sorted. `*` means all. What a task's
+    /// launch needs is in [`TaskNode::needs`].
+    pub needs: Vec<String>,
     /// A failure becomes `WARNING`.
     pub allow_failure: bool,
     /// A warning becomes `SUCCESS`.
@@ -244,6 +268,15 @@ impl Plan {
     #[must_use]
     pub fn canonical_json(&self) -> Vec<u8> {
         // A plan holds only strings, numbers, lists and maps with string keys, which always serialize.
-        serde_json::to_vec(self).unwrap_or_default()
+        let mut value = serde_json::to_value(self).unwrap_or_default();
+        // Maps are equal whatever their order, so the order in which keys were written must not count.
+        value.sort_all_objects();
+        value.to_string().into_bytes()
+    }
+
+    /// The plan's name: SHA-256 of [`Plan::canonical_json`] in hexadecimal.
+    #[must_use]
+    pub fn hash(&self) -> String {
+        hex::encode(Sha256::digest(self.canonical_json()))
     }
 }

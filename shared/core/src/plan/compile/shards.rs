@@ -1,0 +1,389 @@
+//! Cutting the static scope into shards.
+//!
+//! A node lives with its parent unless it is `apart`. Where a group's children do not fit, hidden groups
+//! `.part-N` are put between it and runs of its children, each `apart` with a shard of its own. Parts
+//! have no dependencies; their children keep theirs, which then cross shards through mirrors.
+//!
+//! Invariant: a group whose state its children read in more detail than a mirror holds (a choice, a
+//! limit of children at once, a shared directory, `onFailure: stop`) lives with all its direct children.
+
+use std::collections::HashSet;
+
+use super::CompileError;
+use super::draft::{Draft, DraftId, DraftScope, hidden_group};
+use crate::lang::model::OnFailure;
+use crate::plan::{NodeKind, Phase, SHARD_SLOTS, shard_fits};
+
+/// What of a shard a subtree takes.
+#[derive(Debug, Clone, Copy, Default)]
+struct Weight {
+    /// Nodes that live there.
+    slots: usize,
+    /// Children that live elsewhere, mirrored.
+    away: usize,
+}
+
+impl Weight {
+    fn plus(self, other: Self) -> Self {
+        Self {
+            slots: self.slots + other.slots,
+            away: self.away + other.away,
+        }
+    }
+
+    fn within(self, limit: Self) -> bool {
+        self.slots <= limit.slots && self.away <= limit.away
+    }
+}
+
+/// A subtree at most; leaves room for the mirrors of what it depends on.
+const SUBTREE: Weight = Weight {
+    slots: 100,
+    away: 200,
+};
+/// A group that cannot be cut at most.
+const UNCUT: Weight = Weight {
+    slots: 120,
+    away: 64,
+};
+/// The flow and its `afterExecution` share a shard: 110 slots and 210 mirrors fit.
+const FLOW: Weight = Weight {
+    slots: 90,
+    away: 150,
+};
+const AFTER: Weight = Weight {
+    slots: 20,
+    away: 60,
+};
+const _: () = assert!(shard_fits(FLOW.slots + AFTER.slots, FLOW.away + AFTER.away));
+const _: () = assert!(shard_fits(1 + UNCUT.slots, 1 + UNCUT.away));
+
+/// Marks what lives apart and inserts hidden groups until every shard fits.
+pub(super) fn split(scope: &mut DraftScope) -> Result<(), Vec<CompileError>> {
+    if scope.drafts.len() <= SHARD_SLOTS {
+        return Ok(());
+    }
+    let mut splitter = Splitter {
+        weights: vec![Weight::default(); scope.drafts.len()],
+        scope,
+        parts: 0,
+        errors: Vec::new(),
+    };
+    for (root, limit) in splitter.scope.roots.clone().into_iter().zip([FLOW, AFTER]) {
+        splitter.fit(root, limit);
+    }
+    if splitter.errors.is_empty() {
+        Ok(())
+    } else {
+        Err(splitter.errors)
+    }
+}
+
+struct Splitter<'s> {
+    scope: &'s mut DraftScope,
+    /// Of the subtree below each draft, itself included, without what lives apart.
+    weights: Vec<Weight>,
+    parts: usize,
+    errors: Vec<CompileError>,
+}
+
+impl Splitter<'_> {
+    fn draft(&self, id: DraftId) -> &Draft {
+        &self.scope.drafts[id]
+    }
+
+    /// What a child takes of its parent's shard.
+    fn share(&self, child: DraftId) -> Weight {
+        if self.draft(child).apart {
+            Weight { slots: 0, away: 1 }
+        } else {
+            self.weights[child]
+        }
+    }
+
+    fn weigh(&mut self, id: DraftId) -> Weight {
+        let own = Weight { slots: 1, away: 0 };
+        let children = &self.draft(id).children;
+        let weight = children.iter().fold(own, |sum, &c| sum.plus(self.share(c)));
+        self.weights[id] = weight;
+        weight
+    }
+
+    /// Weighs a subtree again from the bottom, as far as it lives together.
+    fn weigh_all(&mut self, id: DraftId) -> Weight {
+        for child in self.draft(id).children.clone() {
+            if !self.draft(child).apart {
+                self.weigh_all(child);
+            }
+        }
+        self.weigh(id)
+    }
+
+    /// Makes the subtree fit the limit, from the bottom.
+    fn fit(&mut self, id: DraftId, limit: Weight) {
+        for child in self.draft(id).children.clone() {
+            self.fit(child, SUBTREE);
+        }
+        if self.weigh(id).within(limit) {
+            return;
+        }
+        if is_uncut(self.draft(id)) {
+            self.fit_uncut(id);
+            return;
+        }
+        while !self.weights[id].within(limit) {
+            let Some(phase) = self.heaviest_phase(id) else {
+                return self.too_large(id);
+            };
+            self.cut(id, phase);
+            self.weigh(id);
+        }
+    }
+
+    /// Makes a group that keeps its children fit, by cutting the groups among its descendants.
+    fn fit_uncut(&mut self, id: DraftId) {
+        if matches!(self.draft(id).node.kind, NodeKind::Choice { .. }) {
+            self.wrap_branches(id);
+        }
+        while !self.weigh_all(id).within(UNCUT) {
+            let Some(group) = self.heaviest_group_below(id) else {
+                return self.too_large(id);
+            };
+            for phase in [Phase::Body, Phase::Errors, Phase::Finally] {
+                self.cut(group, phase);
+            }
+        }
+    }
+
+    /// The phase whose cutting frees most; none if nothing is left to cut.
+    fn heaviest_phase(&self, id: DraftId) -> Option<Phase> {
+        [Phase::Body, Phase::Errors, Phase::Finally]
+            .into_iter()
+            .map(|phase| {
+                let children = self.children_in(id, phase);
+                let all = children.iter().map(|&c| self.share(c));
+                let weight = all.fold(Weight::default(), Weight::plus);
+                (weight.slots * 14 + weight.away, phase)
+            })
+            // A single part cannot become fewer.
+            .filter(|&(weight, _)| weight > 1)
+            .max_by_key(|&(weight, _)| weight)
+            .map(|(_, phase)| phase)
+    }
+
+    fn children_in(&self, id: DraftId, phase: Phase) -> Vec<DraftId> {
+        let children = self.draft(id).children.iter().copied();
+        children
+            .filter(|&c| self.draft(c).node.phase == phase)
+            .collect()
+    }
+
+    /// The largest group below that may be cut and of which more than one child would go.
+    fn heaviest_group_below(&self, id: DraftId) -> Option<DraftId> {
+        let mut best: Option<DraftId> = None;
+        let mut todo = self.draft(id).children.clone();
+        while let Some(group) = todo.pop() {
+            let draft = self.draft(group);
+            if draft.apart || draft.children.is_empty() {
+                continue;
+            }
+            let local = self.weights[group].slots;
+            if !is_uncut(draft) && local > 2 && best.is_none_or(|b| self.weights[b].slots < local) {
+                best = Some(group);
+            }
+            todo.extend(&draft.children);
+        }
+        best
+    }
+
+    /// Puts the children of a phase into parts, each as large as a shard allows. Children that are
+    /// parts themselves are gathered into parts of parts.
+    fn cut(&mut self, id: DraftId, phase: Phase) {
+        let mut run = Run::default();
+        let mut parts = Vec::new();
+        for child in self.children_in(id, phase) {
+            if !run.takes(self.share(child), &self.draft(child).deps) {
+                if !run.members.is_empty() {
+                    parts.push(self.part(id, phase, std::mem::take(&mut run)));
+                }
+                self.lighten(child);
+            }
+            let (share, deps) = (self.share(child), &self.scope.drafts[child].deps);
+            run.push(child, share, deps);
+        }
+        if !run.members.is_empty() {
+            parts.push(self.part(id, phase, run));
+        }
+        self.replace(id, phase, parts);
+    }
+
+    /// A child that does not even fit a shard alone must lose its own children, or is refused.
+    fn lighten(&mut self, child: DraftId) {
+        let deps = self.draft(child).deps.clone();
+        let refused = self
+            .errors
+            .iter()
+            .any(|e| e.task.as_ref() == Some(&self.draft(child).node.id));
+        if refused || Run::default().takes(self.share(child), &deps) {
+            return;
+        }
+        if !is_uncut(self.draft(child)) {
+            for phase in [Phase::Body, Phase::Errors, Phase::Finally] {
+                self.cut(child, phase);
+            }
+            self.weigh(child);
+        }
+        if !Run::default().takes(self.share(child), &deps) {
+            let what = format!(
+                "the task depends on {} others, which is too many",
+                deps.len()
+            );
+            let fix = "Gather these into groups and depend on the groups";
+            self.error(child, what, fix);
+        }
+    }
+
+    /// Replaces the children of a phase by groups that now hold them.
+    fn replace(&mut self, id: DraftId, phase: Phase, groups: Vec<DraftId>) {
+        let mut children = Vec::new();
+        let mut groups = Some(groups);
+        for each in [Phase::Body, Phase::Errors, Phase::Finally] {
+            if each == phase {
+                children.extend(groups.take().into_iter().flatten());
+            } else {
+                let rest = self.children_in(id, each);
+                // Those just moved into a group are still in the list.
+                children.extend(
+                    rest.into_iter()
+                        .filter(|&c| self.draft(c).parent == Some(id)),
+                );
+            }
+        }
+        self.scope.drafts[id].children = children;
+    }
+
+    /// A hidden group of a run's members, in a shard of its own.
+    fn part(&mut self, parent: DraftId, phase: Phase, run: Run) -> DraftId {
+        let part = self.hidden(parent, phase, run.members);
+        self.scope.drafts[part].apart = true;
+        part
+    }
+
+    /// A hidden group between a parent and some of its children, not yet among the parent's children.
+    fn hidden(&mut self, parent: DraftId, phase: Phase, members: Vec<DraftId>) -> DraftId {
+        self.parts += 1;
+        let part = self.scope.drafts.len();
+        let mut node = hidden_group(format!(".part-{}", self.parts), phase);
+        let (span, after) = (
+            self.draft(parent).span.clone(),
+            self.draft(parent).node.after,
+        );
+        node.after = after;
+        for &member in &members {
+            let draft = &mut self.scope.drafts[member];
+            node.rank = node.rank.max(draft.node.rank);
+            draft.node.phase = Phase::Body;
+            draft.node.branch = None;
+            draft.parent = Some(part);
+        }
+        self.scope.drafts.push(Draft {
+            node,
+            span,
+            parent: Some(parent),
+            deps: Vec::new(),
+            children: members,
+            apart: false,
+        });
+        self.weights.push(Weight::default());
+        self.weigh(part);
+        part
+    }
+
+    /// Gives each branch of a choice a hidden group, which may then be cut.
+    fn wrap_branches(&mut self, id: DraftId) {
+        let children = self.draft(id).children.clone();
+        let mut groups = Vec::new();
+        for of_branch in
+            children.chunk_by(|&a, &b| self.draft(a).node.branch == self.draft(b).node.branch)
+        {
+            groups.push(of_branch.to_vec());
+        }
+        let mut wrapped = Vec::new();
+        for members in groups {
+            let branch = members.first().and_then(|&m| self.draft(m).node.branch);
+            let group = self.hidden(id, Phase::Body, members);
+            self.scope.drafts[group].node.branch = branch;
+            wrapped.push(group);
+        }
+        self.scope.drafts[id].children = wrapped;
+    }
+
+    fn too_large(&mut self, id: DraftId) {
+        let what = format!(
+            "the group and its {} direct tasks must stay together, and at most about {} tasks can",
+            self.draft(id).children.len(),
+            UNCUT.slots - 1,
+        );
+        let fix = "Remove its limit of tasks at once, its working directory or its `onFailure: stop`, \
+                   use a loop, or move tasks into a subflow";
+        self.error(id, what, fix);
+    }
+
+    fn error(&mut self, id: DraftId, what: String, fix: &str) {
+        let draft = self.draft(id);
+        self.errors.push(CompileError {
+            task: Some(draft.node.id.clone()),
+            span: draft.span.clone(),
+            what,
+            fix: fix.into(),
+        });
+    }
+}
+
+/// Whether the node must live with all its direct children.
+fn is_uncut(draft: &Draft) -> bool {
+    match &draft.node.kind {
+        NodeKind::Choice { .. } => true,
+        NodeKind::Group {
+            concurrent,
+            on_failure,
+            working_directory,
+            ..
+        } => *concurrent > 0 || *working_directory || *on_failure == OnFailure::Stop,
+        NodeKind::Task(_)
+        | NodeKind::Loop { .. }
+        | NodeKind::Pause { .. }
+        | NodeKind::Sleep { .. } => false,
+    }
+}
+
+/// Consecutive children that will share a shard.
+#[derive(Default)]
+struct Run {
+    members: Vec<DraftId>,
+    weight: Weight,
+    inside: HashSet<DraftId>,
+    /// Dependencies outside, mirrored.
+    outside: HashSet<DraftId>,
+}
+
+impl Run {
+    /// Whether a further member fits beside the part itself, its parent's mirror, and what is there.
+    fn takes(&self, share: Weight, deps: &[DraftId]) -> bool {
+        let new = deps
+            .iter()
+            .filter(|d| !self.inside.contains(d) && !self.outside.contains(d));
+        let weight = self.weight.plus(share);
+        let mirrors = weight.away + self.outside.len() + new.count() + 1;
+        let comfortable = self.members.is_empty() || weight.within(SUBTREE);
+        comfortable && shard_fits(1 + weight.slots, mirrors)
+    }
+
+    fn push(&mut self, member: DraftId, share: Weight, deps: &[DraftId]) {
+        self.outside
+            .extend(deps.iter().filter(|d| !self.inside.contains(d)));
+        self.inside.insert(member);
+        self.members.push(member);
+        self.weight = self.weight.plus(share);
+    }
+}
