@@ -98,6 +98,9 @@ rules! {
     YamlDirective = "O0018" "yaml-directive"
         "The document is declared as another version of YAML"
         "Flows are YAML 1.2. Remove the `%YAML` line.";
+    YamlFormat = "O0019" "yaml-format"
+        "The document cannot be laid out"
+        "`operon fmt` never changes what a document means. Where YAML is used in an uncommon way, such as keys with `?`, it refuses instead. Write the place in the common style.";
 }
 
 #[cfg(test)]

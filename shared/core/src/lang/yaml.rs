@@ -6,8 +6,14 @@
 
 mod advice;
 mod build;
+mod entries;
 mod offset;
 mod scalar;
+mod scan_error;
+mod skip;
+
+pub(super) use offset::indentation;
+pub(super) use skip::skip_blank;
 
 use serde_json::Value;
 
@@ -61,13 +67,18 @@ pub struct Document<'s> {
 impl<'s> Document<'s> {
     /// Reads a document. On failure everything found, errors and warnings, by position.
     pub fn parse(source: &'s str, limits: &Limits) -> Result<Self, Vec<Diagnostic>> {
-        build::document(source, limits)
+        build::document(source, limits, build::Aliases::Expand)
     }
 }
 
 /// Reads a document and forgets its warnings; see [`Document::parse`].
 pub fn parse(source: &str, limits: &Limits) -> Result<Node, Vec<Diagnostic>> {
     Document::parse(source, limits).map(|document| document.root)
+}
+
+/// Reads a document for the sake of its text: aliases are strings such as `*name`, and `<<` is a key.
+pub(super) fn parse_unexpanded(source: &str, limits: &Limits) -> Result<Node, Vec<Diagnostic>> {
+    build::document(source, limits, build::Aliases::Keep).map(|document| document.root)
 }
 
 /// A value and where it is written.

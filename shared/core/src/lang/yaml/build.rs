@@ -6,16 +6,27 @@ use saphyr_parser::{Event, Parser, ScalarStyle, StrInput, Tag};
 
 use super::super::diagnostic::{Diagnostic, Diagnostics, LineIndex, Rule};
 use super::super::model::Span;
+use super::entries::{Entries, Entry, merged};
+use super::scan_error::scan_error;
+use super::skip::{skip_blank, skip_properties, without_last_indentation};
 use super::{Document, Key, Limits, Node, Style, Yaml, advice, scalar};
 
 /// The first finding after which nothing sensible can be read. Boxed, because it is rare.
-type Fatal = Box<Diagnostic>;
+pub(super) type Fatal = Box<Diagnostic>;
 
 const MERGE_KEY: &str = "<<";
+
+/// Whether aliases and merge keys stand for what they repeat, or for themselves.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Aliases {
+    Expand,
+    Keep,
+}
 
 pub(super) fn document<'s>(
     source: &'s str,
     limits: &Limits,
+    aliases: Aliases,
 ) -> Result<Document<'s>, Vec<Diagnostic>> {
     if source.len() > limits.bytes {
         return Err(vec![advice::too_large(source, limits)]);
@@ -23,7 +34,7 @@ pub(super) fn document<'s>(
     if let Some(found) = advice::unreadable(source) {
         return Err(vec![found]);
     }
-    let mut builder = Builder::new(source, limits);
+    let mut builder = Builder::new(source, limits, aliases);
     let root = match builder.root() {
         Ok(root) => Some(root),
         Err(fatal) => {
@@ -63,6 +74,7 @@ struct Built {
 struct Builder<'s, 'l> {
     source: &'s str,
     limits: &'l Limits,
+    aliases: Aliases,
     parser: Parser<'s, StrInput<'s>>,
     /// Byte offset of each character; none when every character is one byte.
     bytes: Option<Vec<usize>>,
@@ -77,7 +89,7 @@ struct Builder<'s, 'l> {
 }
 
 impl<'s, 'l> Builder<'s, 'l> {
-    fn new(source: &'s str, limits: &'l Limits) -> Self {
+    fn new(source: &'s str, limits: &'l Limits, aliases: Aliases) -> Self {
         let bytes = (!source.is_ascii()).then(|| {
             let offsets = source.char_indices().map(|(at, _)| at);
             offsets.chain([source.len()]).collect()
@@ -85,6 +97,7 @@ impl<'s, 'l> Builder<'s, 'l> {
         Self {
             source,
             limits,
+            aliases,
             parser: Parser::new_from_str(source),
             bytes,
             anchors: HashMap::new(),
@@ -113,7 +126,7 @@ impl<'s, 'l> Builder<'s, 'l> {
             }
             Some(Err(error)) => {
                 let at = self.byte(error.marker().index());
-                Err(Box::new(advice::scan_error(self.source, at, error.info())))
+                Err(Box::new(scan_error(self.source, at, error.info())))
             }
             None => Ok((Event::StreamEnd, self.source.len()..self.source.len())),
         }
@@ -189,6 +202,14 @@ impl<'s, 'l> Builder<'s, 'l> {
 
     fn alias(&mut self, anchor: usize, span: Span, depth: usize) -> Result<Built, Fatal> {
         self.previous_end = span.end;
+        if self.aliases == Aliases::Keep {
+            let text = self.source.get(span.clone()).unwrap_or("").to_owned();
+            return Ok(Built {
+                end: span.end,
+                node: Node::new(span, Yaml::String(text)),
+                height: 0,
+            });
+        }
         let Some(anchor) = self.anchors.get(&anchor) else {
             return Err(advice::alias_in_itself(self.source, span).into());
         };
@@ -211,23 +232,24 @@ impl<'s, 'l> Builder<'s, 'l> {
         })
     }
 
-    fn enter(&mut self, span: &Span, depth: usize) -> Result<Style, Fatal> {
+    fn enter(&mut self, start: usize, span: &Span, depth: usize) -> Result<Style, Fatal> {
         if depth >= self.limits.depth {
             return Err(advice::too_deep(span.clone(), self.limits).into());
         }
-        let start = skip_properties(self.source, span.start);
         let rest = self.source.get(start..).unwrap_or("");
-        self.previous_end = span.end.max(start);
-        Ok(if rest.starts_with(['{', '[']) {
-            Style::Flow
+        // Scans for a dash or a header begin before the first item.
+        let (style, inside) = if rest.starts_with(['{', '[']) {
+            (Style::Flow, start + 1)
         } else {
-            Style::Plain
-        })
+            (Style::Plain, start)
+        };
+        self.previous_end = inside;
+        Ok(style)
     }
 
     fn sequence(&mut self, span: Span, depth: usize) -> Result<Built, Fatal> {
         let start = self.first_dash(span.start);
-        let style = self.enter(&span, depth)?;
+        let style = self.enter(start, &span, depth)?;
         let (mut items, mut end, mut height) = (Vec::new(), start, 0);
         loop {
             let (event, span) = self.next()?;
@@ -269,8 +291,8 @@ impl<'s, 'l> Builder<'s, 'l> {
     }
 
     fn mapping(&mut self, span: Span, depth: usize) -> Result<Built, Fatal> {
-        let style = self.enter(&span, depth)?;
         let start = skip_properties(self.source, span.start);
+        let style = self.enter(start, &span, depth)?;
         if style == Style::Flow && self.source[start..].starts_with("{{") {
             return Err(advice::unquoted_template(self.source, start).into());
         }
@@ -316,7 +338,8 @@ impl<'s, 'l> Builder<'s, 'l> {
         let Event::Scalar(text, style, _, _) = event else {
             return Err(advice::not_a_key(self.source, span).into());
         };
-        let merges = style == ScalarStyle::Plain && text == MERGE_KEY;
+        let merges =
+            self.aliases == Aliases::Expand && style == ScalarStyle::Plain && text == MERGE_KEY;
         let start = skip_properties(self.source, span.start).min(span.end);
         // The parser reports a missing key or value with the span of the token it met instead.
         let end = if text.is_empty() && style == ScalarStyle::Plain {
@@ -354,8 +377,16 @@ impl<'s, 'l> Builder<'s, 'l> {
             ScalarStyle::Folded => (self.block_header(&span), Style::Folded),
         };
         let left_out = style == Style::Plain && text.is_empty();
-        let start = start.min(span.end);
-        let end = if left_out { start } else { span.end };
+        let start = if left_out && !self.source[span.start..].starts_with(['&', '!']) {
+            self.after_indicator()
+        } else {
+            start.min(span.end)
+        };
+        let end = match style {
+            Style::Plain if left_out => start,
+            Style::Literal | Style::Folded => without_last_indentation(self.source, &span),
+            Style::Plain | Style::SingleQuoted | Style::DoubleQuoted | Style::Flow => span.end,
+        };
         self.previous_end = end;
         let span = start..end;
         let value = match tag {
@@ -367,6 +398,16 @@ impl<'s, 'l> Builder<'s, 'l> {
             None => Yaml::String(text.to_owned()),
         };
         Ok((Node { span, value, style }, end))
+    }
+
+    /// Where a value is left out: after its colon or dash. The parser reports the token that follows.
+    fn after_indicator(&self) -> usize {
+        let at = skip_blank(self.source, self.previous_end);
+        if self.source[at..].starts_with([':', '-']) {
+            at + 1
+        } else {
+            self.previous_end
+        }
     }
 
     /// Where the `|` or `>` of a block scalar is; the parser begins after the header.
@@ -383,90 +424,6 @@ impl<'s, 'l> Builder<'s, 'l> {
             }
         }
     }
-}
-
-#[derive(Default)]
-struct Entries {
-    list: Vec<Entry>,
-    /// Where each key is written first.
-    first: HashMap<String, Span>,
-}
-
-enum Entry {
-    Own(Key, Node),
-    Merged(Vec<(Key, Node)>),
-}
-
-impl Entries {
-    /// Own entries win over merged ones, earlier merged ones over later ones.
-    fn resolve(self) -> Vec<(Key, Node)> {
-        let Self { list, mut first } = self;
-        let mut resolved = Vec::with_capacity(list.len());
-        for entry in list {
-            match entry {
-                Entry::Own(key, value) => resolved.push((key, value)),
-                Entry::Merged(entries) => {
-                    for (key, value) in entries {
-                        if first.insert(key.name.clone(), key.span.clone()).is_none() {
-                            resolved.push((key, value));
-                        }
-                    }
-                }
-            }
-        }
-        resolved
-    }
-}
-
-/// The entries that `<<: value` stands for.
-fn merged(value: Node) -> Result<Vec<(Key, Node)>, Fatal> {
-    let span = value.span.clone();
-    match value.value {
-        Yaml::Map(entries) => Ok(entries),
-        Yaml::Seq(items) => {
-            let mut all = Vec::new();
-            for item in items {
-                match item.value {
-                    Yaml::Map(entries) => all.extend(entries),
-                    Yaml::Null
-                    | Yaml::Bool(_)
-                    | Yaml::Int(_)
-                    | Yaml::Float(_)
-                    | Yaml::String(_)
-                    | Yaml::Seq(_) => return Err(advice::not_mergeable(&item).into()),
-                }
-            }
-            Ok(all)
-        }
-        value @ (Yaml::Null | Yaml::Bool(_) | Yaml::Int(_) | Yaml::Float(_) | Yaml::String(_)) => {
-            Err(advice::not_mergeable(&Node::new(span, value)).into())
-        }
-    }
-}
-
-/// Skips white space, line breaks and comments.
-fn skip_blank(source: &str, mut at: usize) -> usize {
-    loop {
-        let rest = source.get(at..).unwrap_or("");
-        let trimmed = rest.trim_start_matches(['\u{feff}', ' ', '\t', '\r', '\n']);
-        at += rest.len() - trimmed.len();
-        if !trimmed.starts_with('#') {
-            return at;
-        }
-        at += trimmed.find('\n').unwrap_or(trimmed.len());
-    }
-}
-
-/// Skips anchors and tags, and what is blank after them.
-fn skip_properties(source: &str, mut at: usize) -> usize {
-    while let Some(rest) = source.get(at..)
-        && rest.starts_with(['&', '!'])
-    {
-        // In flow style a comma or bracket ends an anchor too.
-        let stops = |c: char| c.is_ascii_whitespace() || matches!(c, ',' | '[' | ']' | '{' | '}');
-        at = skip_blank(source, at + rest.find(stops).unwrap_or(rest.len()));
-    }
-    at
 }
 
 const CORE_TAGS: &str = "tag:yaml.org,2002:";

@@ -17,7 +17,8 @@ pub(super) fn in_source(node: &Node, source: &str, offset: usize) -> usize {
         Style::Literal => in_literal(written, text, offset),
         Style::Folded => in_folded(written, text, offset),
     };
-    node.span.start + within
+    // The parser folds some odd documents differently; an offset may then be wrong, but never invalid.
+    node.span.start + floor_char(written, within)
 }
 
 /// Plain and quoted: line breaks fold, quotes escape.
@@ -33,13 +34,13 @@ fn in_flow_scalar(written: &str, text: &str, style: Style, offset: usize) -> usi
             Some((taken, breaks)) => (taken, breaks - 1),
             None if style == Style::DoubleQuoted && rest.starts_with('\\') => escape(rest, value),
             None if style == Style::SingleQuoted && rest.starts_with("''") => (2, 1),
-            None => (value, value),
+            None => (rest.chars().next().map_or(0, char::len_utf8), value),
         };
         if done + made > offset {
             break;
         }
         done += made;
-        at = (at + taken).min(written.len());
+        at = floor_char(written, at + taken);
     }
     // An escaped line break makes nothing: what comes next is after it.
     let rest = &written[at..];
@@ -47,7 +48,15 @@ fn in_flow_scalar(written: &str, text: &str, style: Style, offset: usize) -> usi
         && rest.starts_with('\\')
         && let (taken, 0) = escape(rest, 1)
     {
-        return at + taken;
+        return (at + taken).min(written.len());
+    }
+    at
+}
+
+fn floor_char(text: &str, at: usize) -> usize {
+    let mut at = at.min(text.len());
+    while !text.is_char_boundary(at) {
+        at -= 1;
     }
     at
 }
@@ -98,7 +107,7 @@ fn leading_spaces(line: &str) -> usize {
 }
 
 /// Spaces that the block's indentation takes from each line: the first line with text shows it.
-fn indentation(written: &str, text: &str) -> usize {
+pub(in crate::lang) fn indentation(written: &str, text: &str) -> usize {
     let first = |lines: &str| {
         lines
             .lines()

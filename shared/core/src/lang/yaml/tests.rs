@@ -1,8 +1,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use proptest::prelude::*;
 use serde_json::json;
 
 use super::super::diagnostic::{Diagnostic, Rule, Severity};
+use super::super::format::{FormatOptions, format};
 use super::{
     DEPTH_MAX, DOCUMENT_BYTES_MAX, Document, EXPANSION_MAX, Limits, NODES_MAX, Node, Style, Yaml,
     parse,
@@ -129,6 +131,43 @@ fn empty_blocks_and_blocks_in_lists_have_their_header() {
     assert!(items[1].raw(source).starts_with("|2\n"));
     assert_eq!(items[1].as_str(), Some("  y\n"));
     assert!(root.get("c").unwrap().raw(source).starts_with("|\n"));
+}
+
+#[test]
+fn lists_as_deep_as_their_key_begin_at_their_dash() {
+    let source = "a:\n# c\n- {x: 1}\n-  [y]\nb: &k\n- - z\nc:\n  - - z\n";
+    let root = read(source);
+    let list = |key: &str| root.get(key).unwrap();
+    assert_eq!(list("a").raw(source), "- {x: 1}\n-  [y]");
+    assert_eq!(list("a").style(), Style::Plain);
+    assert_eq!(list("a").as_seq().unwrap()[1].raw(source), "[y]");
+    assert_eq!(list("b").raw(source), "- - z");
+    assert_eq!(list("c").as_seq().unwrap()[0].raw(source), "- z");
+}
+
+#[test]
+fn values_left_out_are_after_their_indicator() {
+    let source = "a: # c\nb:\n  - k:\n  -\n  - &x\n\nc: {d, e: }\nf: !!null\n";
+    let root = read(source);
+    let at = |node: &Node| {
+        source[..node.span.start]
+            .lines()
+            .last()
+            .unwrap()
+            .trim()
+            .to_owned()
+    };
+    let list = root.get("b").unwrap();
+    let items = list.as_seq().unwrap();
+    assert_eq!(at(root.get("a").unwrap()), "a:");
+    assert_eq!(at(items[0].get("k").unwrap()), "- k:");
+    assert_eq!(items[0].raw(source), "k:");
+    assert_eq!(at(&items[1]), "-");
+    assert_eq!(at(&items[2]), "- &x");
+    assert_eq!(at(root.get("c").unwrap().get("d").unwrap()), "c: {d");
+    assert_eq!(at(root.get("c").unwrap().get("e").unwrap()), "c: {d, e:");
+    assert_eq!(at(root.get("f").unwrap()), "f: !!null");
+    assert_eq!(list.raw(source), "- k:\n  -\n  - &x");
 }
 
 #[test]
@@ -407,4 +446,99 @@ list:
         root.get("plain").unwrap().content_offset(source, 9_999),
         root.get("plain").unwrap().span.end
     );
+}
+
+/// Pieces that YAML gives a meaning to, and some that it does not.
+fn pieces() -> impl Strategy<Value = String> {
+    let piece = prop::sample::select(vec![
+        "a",
+        "b: ",
+        "é",
+        ": ",
+        "- ",
+        "? ",
+        "\n",
+        "\n  ",
+        "\n    ",
+        "\r\n",
+        "[",
+        "]",
+        "{",
+        "}",
+        "{{ x }}",
+        ",",
+        "'",
+        "\"",
+        "\\",
+        "\\u00e9",
+        "|",
+        ">-",
+        "|2",
+        "#",
+        " # c",
+        "&x ",
+        "*x",
+        "<<: ",
+        "!!str ",
+        "!t ",
+        "---\n",
+        "...",
+        "%YAML 1.2\n",
+        "\t",
+        "yes",
+        "0755",
+        "1.5",
+        "~",
+        " ",
+        "\u{feff}",
+        "𝄞",
+        "@",
+        "`",
+    ]);
+    prop::collection::vec(piece, 0..40).prop_map(|pieces| pieces.concat())
+}
+
+fn check_everywhere(source: &str, node: &Node) {
+    assert!(source.get(node.span.clone()).is_some(), "{node:?}");
+    match &node.value {
+        Yaml::Seq(items) => items.iter().for_each(|item| check_everywhere(source, item)),
+        Yaml::Map(entries) => {
+            for (key, value) in entries {
+                assert!(source.get(key.span.clone()).is_some(), "{key:?}");
+                check_everywhere(source, value);
+            }
+        }
+        Yaml::String(text) => {
+            for offset in 0..=text.len() + 1 {
+                let at = node.content_offset(source, offset);
+                assert!(
+                    node.span.start <= at && at <= node.span.end,
+                    "{node:?} {offset}"
+                );
+            }
+        }
+        Yaml::Null | Yaml::Bool(_) | Yaml::Int(_) | Yaml::Float(_) => {}
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2048))]
+
+    #[test]
+    fn whatever_is_written_is_read_or_refused(source in pieces()) {
+        match Document::parse(&source, &Limits::default()) {
+            Ok(document) => check_everywhere(&source, &document.root),
+            Err(found) => {
+                prop_assert!(found.iter().any(|d| d.severity == Severity::Error));
+                for diagnostic in found {
+                    prop_assert!(source.get(diagnostic.span.clone()).is_some(), "{diagnostic:?}");
+                    prop_assert!(diagnostic.help.is_some());
+                }
+            }
+        }
+        if let Ok(formatted) = format(&source, &FormatOptions::default()) {
+            let again = format(&formatted, &FormatOptions::default());
+            prop_assert_eq!(again.as_ref(), Ok(&formatted));
+        }
+    }
 }

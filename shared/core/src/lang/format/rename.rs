@@ -1,0 +1,197 @@
+//! Old spellings to those of version 2: the same flow in today's words.
+
+use std::ops::Range;
+
+use super::super::diagnostic::Diagnostic;
+use super::super::yaml::{self, Key, Limits, Node, Style, Yaml};
+
+type CanonicalType = fn(&str) -> Option<&'static str>;
+
+/// Rewrites old keys and types where the flow language has them, and nowhere else: a key `runIf` inside
+/// `env` is a variable's name.
+pub(super) fn to_v2(
+    source: &str,
+    canonical_type: CanonicalType,
+) -> Result<String, Vec<Diagnostic>> {
+    let root = yaml::parse_unexpanded(source, &Limits::default())?;
+    let mut renamer = Renamer {
+        source,
+        canonical_type,
+        edits: Vec::new(),
+    };
+    renamer.flow(&root);
+    Ok(apply(source, renamer.edits))
+}
+
+fn apply(source: &str, mut edits: Vec<(Range<usize>, String)>) -> String {
+    edits.sort_by_key(|(range, _)| (range.start, range.end));
+    let mut out = String::with_capacity(source.len());
+    let mut at = 0;
+    for (range, text) in edits {
+        if range.start < at {
+            continue;
+        }
+        out.push_str(source.get(at..range.start).unwrap_or(""));
+        out.push_str(&text);
+        at = range.end;
+    }
+    out.push_str(source.get(at..).unwrap_or(""));
+    out
+}
+
+struct Renamer<'s> {
+    source: &'s str,
+    canonical_type: CanonicalType,
+    edits: Vec<(Range<usize>, String)>,
+}
+
+/// Properties that hold a list of tasks, in a flow and in tasks.
+const TASK_LISTS: &[&str] = &[
+    "tasks",
+    "errors",
+    "finally",
+    "afterExecution",
+    "then",
+    "else",
+    "defaults",
+];
+
+impl Renamer<'_> {
+    fn flow(&mut self, root: &Node) {
+        self.rename(root, "taskDefaults", "pluginDefaults");
+        self.task_lists(root);
+        self.retry(root);
+        for trigger in items(root.get("triggers")) {
+            self.type_of(trigger);
+            for condition in items(trigger.get("conditions")) {
+                self.type_of(condition);
+            }
+        }
+        for check in items(root.get("checks")) {
+            self.rename(check, "condition", "when");
+        }
+        for defaults in ["pluginDefaults", "taskDefaults"] {
+            for entry in items(root.get(defaults)) {
+                self.type_of(entry);
+                if let Some(values) = entry.get("values") {
+                    self.task(values);
+                }
+            }
+        }
+    }
+
+    fn task_lists(&mut self, parent: &Node) {
+        for list in TASK_LISTS {
+            for task in items(parent.get(list)) {
+                self.task(task);
+            }
+        }
+    }
+
+    fn task(&mut self, task: &Node) {
+        // A `Dag` wraps its tasks: `task: {...}`, `dependsOn: [...]`.
+        if let Some(wrapped) = task.get("task") {
+            self.task(wrapped);
+        }
+        self.type_of(task);
+        self.rename(task, "runIf", "when");
+        self.rename(task, "docker.image", "containerImage");
+        self.docker(task);
+        self.retry(task);
+        if let Some(runner) = task.get("taskRunner") {
+            self.type_of(runner);
+        }
+        self.task_lists(task);
+        for (_, tasks) in task.get("cases").and_then(Node::as_map).unwrap_or(&[]) {
+            for task in items(Some(tasks)) {
+                self.task(task);
+            }
+        }
+    }
+
+    fn retry(&mut self, parent: &Node) {
+        if let Some(retry) = parent.get("retry") {
+            self.rename(retry, "maxAttempt", "maxAttempts");
+        }
+    }
+
+    /// Renames a key, unless the new one is there too: which of the two holds is for a person to say.
+    fn rename(&mut self, map: &Node, old: &str, new: &str) {
+        if let Some((key, _)) = map.entry(old)
+            && map.get(new).is_none()
+        {
+            self.edits.push((key.span.clone(), new.to_owned()));
+        }
+    }
+
+    fn type_of(&mut self, map: &Node) {
+        let Some(node) = map.get("type") else { return };
+        let Some(canonical) = node.as_str().and_then(self.canonical_type) else {
+            return;
+        };
+        if node.style() == Style::Plain && node.raw(self.source) == node.as_str().unwrap_or("")
+            || matches!(node.style(), Style::SingleQuoted | Style::DoubleQuoted)
+        {
+            self.edits.push((node.span.clone(), canonical.to_owned()));
+        }
+    }
+
+    /// `docker: {image: x}` with nothing else in it becomes `containerImage: x`.
+    fn docker(&mut self, task: &Node) {
+        let has_new = task.get("containerImage").or(task.get("docker.image"));
+        let (Some((docker, value)), None) = (task.entry("docker"), has_new) else {
+            return;
+        };
+        let Some([(image, reference)]) = value.as_map() else {
+            return;
+        };
+        if image.name != "image" || !matches!(reference.value, Yaml::String(_)) {
+            return;
+        }
+        match value.style() {
+            Style::Flow => self.flow_docker(docker, value, reference),
+            Style::Plain
+            | Style::SingleQuoted
+            | Style::DoubleQuoted
+            | Style::Literal
+            | Style::Folded => self.block_docker(docker, image),
+        }
+    }
+
+    fn flow_docker(&mut self, docker: &Key, value: &Node, reference: &Node) {
+        let before = docker.span.end..reference.span.start;
+        let after = reference.span.end..value.span.end;
+        // An anchor on the mapping, or a comment in it, has no place in the new spelling.
+        let has_more = [&before, &after]
+            .iter()
+            .any(|range| self.source[(*range).clone()].contains(['#', '&', '!']));
+        if !has_more {
+            let start = docker.span.start..reference.span.start;
+            self.edits.push((start, "containerImage: ".to_owned()));
+            self.edits.push((after, String::new()));
+        }
+    }
+
+    fn block_docker(&mut self, docker: &Key, image: &Key) {
+        let between = &self.source[docker.span.end..image.span.start];
+        if between.contains(['&', '!']) {
+            return;
+        }
+        let line = self.source[..docker.span.start]
+            .rfind('\n')
+            .map_or(0, |at| at + 1);
+        let indent = " ".repeat(docker.span.start - line);
+        let mut text = String::new();
+        for comment in between.lines().filter_map(|l| Some(&l[l.find('#')?..])) {
+            text.push_str(comment.trim_end());
+            text.push('\n');
+            text.push_str(&indent);
+        }
+        text.push_str("containerImage");
+        self.edits.push((docker.span.start..image.span.end, text));
+    }
+}
+
+fn items(list: Option<&Node>) -> &[Node] {
+    list.and_then(Node::as_seq).unwrap_or(&[])
+}
