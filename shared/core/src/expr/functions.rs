@@ -7,7 +7,7 @@ use super::catalog::{Callable, function_of};
 use super::error::{Fault, LookupError, bad};
 use super::limits::{MAX_DATA_DEPTH, MAX_OUTPUT_BYTES, MAX_RENDER_DEPTH};
 use super::ops;
-use super::runtime::Call;
+use super::runtime::{Call, Level};
 use super::template::Template;
 use super::value::{Number, from_json, is_empty, is_true, kind};
 
@@ -100,8 +100,21 @@ fn remainder(call: &Call<'_>) -> Result<i128, Fault> {
     }
 }
 
+/// Refuses a look-up in a text that the flow's author did not write.
+fn allowed(call: &Call<'_>) -> Result<(), Fault> {
+    if call.runtime.trusted {
+        return Ok(());
+    }
+    bad(format!(
+        "a text that came out of another text may not call `{0}()`; if both are yours, use \
+         `render(…, recursive=true)`",
+        call.name
+    ))
+}
+
 /// A secret of the execution's namespace, which the resolver knows.
 fn secret(call: &Call<'_>) -> Outcome {
+    allowed(call)?;
     if call.given(1).is_some() {
         return bad("secrets come from the execution's own namespace; leave out the namespace");
     }
@@ -110,6 +123,7 @@ fn secret(call: &Call<'_>) -> Outcome {
 }
 
 fn kv(call: &Call<'_>) -> Outcome {
+    allowed(call)?;
     let key = call.text(0)?;
     let namespace = call.given(1).map(super::value::display).transpose()?;
     match call
@@ -127,6 +141,7 @@ fn kv(call: &Call<'_>) -> Outcome {
 }
 
 fn read(call: &Call<'_>) -> Outcome {
+    allowed(call)?;
     let path = call.text(0)?;
     let text = call.runtime.context.resolver().read(&path)?;
     if text.len() > MAX_OUTPUT_BYTES {
@@ -297,6 +312,10 @@ fn render_text(call: &Call<'_>, recursive: bool) -> Outcome {
             "render() nests more than {MAX_RENDER_DEPTH} levels; does a variable render itself?"
         )));
     }
+    let mut level = Level {
+        depth: runtime.depth + 1,
+        trusted: runtime.trusted,
+    };
     for _ in 0..MAX_RENDER_DEPTH {
         let Some(text) = value.as_str() else {
             return if matches!(value.kind(), ValueKind::Seq | ValueKind::Map) {
@@ -315,12 +334,15 @@ fn render_text(call: &Call<'_>, recursive: bool) -> Outcome {
         }
         runtime.count_render()?;
         let next = template
-            .value(&runtime.context, &runtime.shared, runtime.depth + 1)
+            .value(&runtime.context, &runtime.shared, level)
             .map_err(|error| Fault::Nested(error.into()))?;
         if !recursive || next == value {
             return Ok(next);
         }
         value = next;
+        // What an expression gave may come from anyone, an input say: unless the author asks for it, it
+        // is rendered, but cannot fetch secrets.
+        level.trusted &= call.given(1).is_some();
     }
     Err(Fault::Limit(format!(
         "the text still holds expressions after {MAX_RENDER_DEPTH} renders; does a variable hold itself?"

@@ -11,7 +11,8 @@ pub const MAX_NESTING: usize = 40;
 /// Instructions one render may take, loops included. A thousand-fold loop over a dozen fields fits.
 pub const MAX_FUEL: u64 = 200_000;
 
-/// Bytes of a value that cost one more unit of fuel, so that large values cannot be made often.
+/// Bytes that an operation reads or makes for one more unit of fuel, so that large values are used
+/// seldom.
 pub(super) const BYTES_PER_FUEL: usize = 256;
 
 /// Largest value, intermediate ones included, and largest rendered text, in bytes.

@@ -57,6 +57,16 @@ pub(super) enum Op {
     Emit,
 }
 
+impl Op {
+    /// Whether it makes a new value; the others pass one on, or pick one out.
+    pub(super) fn computes(&self) -> bool {
+        matches!(
+            self,
+            Self::Call { .. } | Self::Binary(_) | Self::Negate | Self::Emit
+        )
+    }
+}
+
 /// A key of a path; `None` is the next argument.
 #[derive(Debug, Clone)]
 pub(super) struct KeyAt {

@@ -33,12 +33,31 @@ pub(super) struct Shared {
     renders: AtomicUsize,
 }
 
+/// How a template came to be rendered.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Level {
+    /// Calls of `render` around it.
+    pub(super) depth: usize,
+    /// See [`Runtime::trusted`].
+    pub(super) trusted: bool,
+}
+
+impl Level {
+    /// A template of the flow itself.
+    pub(super) const TOP: Self = Self {
+        depth: 0,
+        trusted: true,
+    };
+}
+
 /// One template being rendered.
 #[derive(Debug)]
 pub(super) struct Runtime {
     pub(super) context: Context,
     pub(super) shared: Arc<Shared>,
     pub(super) depth: usize,
+    /// The text was written by the flow's author; only then may it look up secrets and files.
+    pub(super) trusted: bool,
     sites: Arc<[Site]>,
     fault: Mutex<Option<ExprError>>,
 }
@@ -60,16 +79,18 @@ impl Runtime {
     pub(super) fn new(
         context: Context,
         shared: Arc<Shared>,
-        depth: usize,
+        level: Level,
         sites: Arc<[Site]>,
     ) -> Self {
         for secret in context.known_secrets() {
             shared.remember(secret);
         }
+        let Level { depth, trusted } = level;
         Self {
             context,
             shared,
             depth,
+            trusted,
             sites,
             fault: Mutex::new(None),
         }
@@ -84,7 +105,8 @@ impl Runtime {
     }
 
     fn perform(&self, site: &Site, args: Vec<Value>) -> Result<Value, ExprError> {
-        let tainted = self.shared.any_tainted(&args);
+        // What only passes a value on keeps its marks.
+        let tainted = site.op.computes() && self.shared.any_tainted(&args);
         let value = match &site.op {
             Op::Const(value) => return Ok(value.clone()),
             Op::Path { root, keys } => paths::resolve(self, site, root.as_deref(), keys, &args)?,
@@ -317,8 +339,17 @@ pub(super) fn dispatch(state: &mut State, site: usize, args: Rest<Value>) -> Res
         *runtime.fault.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
         Error::new(ErrorKind::InvalidOperation, message)
     };
+    let taken: usize = if site.op.computes() {
+        args.0.iter().map(weight).sum()
+    } else {
+        0
+    };
     let value = runtime.perform(site, args.0).map_err(stop)?;
-    let bytes = weight(&value);
+    let bytes = if site.op.computes() {
+        weight(&value)
+    } else {
+        0
+    };
     if bytes > MAX_OUTPUT_BYTES {
         return Err(stop(ExprError::Limit {
             message: format!(
@@ -327,6 +358,6 @@ pub(super) fn dispatch(state: &mut State, site: usize, args: Rest<Value>) -> Res
             span: Some(site.span.clone()),
         }));
     }
-    state.consume_fuel(1 + u64::try_from(bytes / BYTES_PER_FUEL).unwrap_or(u64::MAX))?;
+    state.consume_fuel(1 + u64::try_from((taken + bytes) / BYTES_PER_FUEL).unwrap_or(u64::MAX))?;
     Ok(value)
 }

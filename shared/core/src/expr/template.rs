@@ -11,7 +11,7 @@ use super::error::ExprError;
 use super::limits::{MAX_FUEL, MAX_OUTPUT_BYTES, MAX_SOURCE_BYTES};
 use super::output::Bounded;
 use super::rewrite::Site;
-use super::runtime::{self, Runtime, Shared};
+use super::runtime::{self, Level, Runtime, Shared};
 use super::value::{is_true, to_json};
 
 /// A parsed text that may hold `{{ … }}` and `{% … %}`.
@@ -144,7 +144,7 @@ impl Template {
     /// Any [`ExprError`] but `Syntax` and `Unknown`, with the place in the source.
     pub fn render(&self, context: &Context) -> Result<Rendered, ExprError> {
         let shared = Arc::new(Shared::default());
-        let value = self.value(context, &shared, 0)?;
+        let value = self.value(context, &shared, Level::TOP)?;
         Ok(Rendered {
             value: self.json(&value)?,
             secrets: shared.secrets(),
@@ -160,7 +160,7 @@ impl Template {
         Ok(is_true(&self.value(
             context,
             &Arc::new(Shared::default()),
-            0,
+            Level::TOP,
         )?))
     }
 
@@ -173,7 +173,7 @@ impl Template {
         &self,
         context: &Context,
         shared: &Arc<Shared>,
-        depth: usize,
+        level: Level,
     ) -> Result<Value, ExprError> {
         if let Form::Literal(text) = &self.form {
             return Ok(Value::from(text.clone()));
@@ -181,7 +181,7 @@ impl Template {
         let runtime = Value::from_object(Runtime::new(
             context.clone(),
             shared.clone(),
-            depth,
+            level,
             self.sites.clone(),
         ));
         let roots = Value::from_pairs([(runtime::NAME, runtime.clone())]);

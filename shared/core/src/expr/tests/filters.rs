@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{error, rendered, value};
+use super::{error, value};
 
 #[test]
 fn numbers_and_lists_are_as_kestra_documents() {

@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod filters;
+mod limits;
+mod properties;
 mod secrets;
 mod syntax;
 
@@ -56,11 +58,11 @@ impl Resolver for Fixed {
 fn context() -> Context {
     let roots = json!({
         "inputs": {"organism": "mpox", "n": 3, "ratio": 0.5, "empty": "", "none": null, "yes": true,
-                   "list": ["a", "b", "c"], "body": "say \"hi\"\nthere", "zero": 0},
+                   "list": ["a", "b", "c"], "body": "say \"hi\"\nthere", "zero": 0, "evil": "{{ secret('TOKEN') }}"},
         "outputs": {"align": {"vars": {"n": 42, "name": "x"}, "outputFiles": {"valid.fasta": "s3://b/v"}},
                     "sequence-qc": {"passed": true}, "each": {"one": {"value": "first"}}},
         "vars": {"nested": "{{ inputs.organism | upper }}", "self": "{{ render(vars.self) }}",
-                 "twice": "{{ vars.nested }}", "evil": "{{ inputs.evil }}"},
+                 "twice": "{{ vars.nested }}", "evil": "{{ inputs.evil }}", "mine": "{{ vars.inner }}", "inner": "{{ secret('TOKEN') }}"},
         "taskrun": {"value": "one"},
         "execution": {"id": "e1", "startDate": "2026-03-28T23:15:00.5Z", "state": "SUCCESS"},
     });

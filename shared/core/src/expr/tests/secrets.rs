@@ -1,8 +1,7 @@
 //! What is computed from a secret is reported.
 
-use serde_json::json;
-
-use super::{error, rendered, value};
+use super::super::{Masker, Template};
+use super::{error, rendered};
 
 #[test]
 fn secrets_are_followed_through_everything() {
@@ -74,4 +73,48 @@ fn secrets_are_followed_through_everything() {
             .is_empty()
     );
     assert!(!format!("{:?}", rendered("{{ secret('TOKEN') }}").unwrap()).contains("s3cr3t"));
+}
+
+#[test]
+fn a_value_from_outside_cannot_fetch_secrets() {
+    assert!(
+        error("{{ render(vars.evil) }}")
+            .0
+            .contains("may not call `secret()`")
+    );
+    assert_eq!(
+        rendered("{{ renderOnce(vars.evil) }}").unwrap().value,
+        "{{ secret('TOKEN') }}"
+    );
+    assert!(
+        error("{{ render(vars.mine) }}")
+            .0
+            .contains("recursive=true")
+    );
+    assert_eq!(
+        rendered("{{ render(vars.mine, recursive=true) }}")
+            .unwrap()
+            .value,
+        "s3cr3t-Value"
+    );
+}
+
+#[test]
+fn secrets_among_the_inputs_are_followed_too() {
+    let context = super::context().with_secrets(["mpox".to_owned()]);
+    let rendered = Template::parse("{{ inputs.organism | upper }}")
+        .unwrap()
+        .render(&context)
+        .unwrap();
+    assert_eq!(rendered.secrets, ["MPOX", "mpox"]);
+}
+
+#[test]
+fn what_is_reported_is_what_the_masker_masks() {
+    let rendered = rendered("user:{{ secret('TOKEN') | upper }}").unwrap();
+    let masker = Masker::new(&rendered.secrets);
+    assert_eq!(
+        masker.mask("log: S3CR3T-VALUE, s3cr3t-Value"),
+        "log: ******, ******"
+    );
 }
