@@ -8,15 +8,15 @@ pub const MAX_SOURCE_BYTES: usize = 256 * 1024;
 /// Kept below a third of minijinja's own limit of 150, because one level here becomes up to three there.
 pub const MAX_NESTING: usize = 40;
 
-/// Instructions one render may take, loops included. A thousand-fold loop over a dozen fields fits.
-pub const MAX_FUEL: u64 = 200_000;
+/// What one render may cost: an instruction costs 1, and so do 64 bytes of a result (minijinja's rule).
+/// A thousand-fold loop over a dozen fields fits, and so does every text of [`MAX_OUTPUT_BYTES`].
+pub const MAX_FUEL: u64 = 1_000_000;
 
-/// Bytes that an operation reads or makes for one more unit of fuel, so that large values are used
-/// seldom.
+/// Bytes that an operation reads for one more unit of fuel, so that large values are read seldom.
 pub(super) const BYTES_PER_FUEL: usize = 256;
 
 /// Largest value, intermediate ones included, and largest rendered text, in bytes.
-pub const MAX_OUTPUT_BYTES: usize = 4 * 1024 * 1024;
+pub const MAX_OUTPUT_BYTES: usize = 2 * 1024 * 1024;
 
 /// Deepest `render(…)` inside `render(…)`.
 pub const MAX_RENDER_DEPTH: usize = 4;

@@ -339,18 +339,14 @@ pub(super) fn dispatch(state: &mut State, site: usize, args: Rest<Value>) -> Res
         *runtime.fault.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
         Error::new(ErrorKind::InvalidOperation, message)
     };
+    // minijinja charges for what a call gives, not for what it reads.
     let taken: usize = if site.op.computes() {
         args.0.iter().map(weight).sum()
     } else {
         0
     };
     let value = runtime.perform(site, args.0).map_err(stop)?;
-    let bytes = if site.op.computes() {
-        weight(&value)
-    } else {
-        0
-    };
-    if bytes > MAX_OUTPUT_BYTES {
+    if weight(&value) > MAX_OUTPUT_BYTES {
         return Err(stop(ExprError::Limit {
             message: format!(
                 "the value is larger than {MAX_OUTPUT_BYTES} bytes; pass it as a file instead"
@@ -358,6 +354,6 @@ pub(super) fn dispatch(state: &mut State, site: usize, args: Rest<Value>) -> Res
             span: Some(site.span.clone()),
         }));
     }
-    state.consume_fuel(1 + u64::try_from((taken + bytes) / BYTES_PER_FUEL).unwrap_or(u64::MAX))?;
+    state.consume_fuel(u64::try_from(taken / BYTES_PER_FUEL).unwrap_or(u64::MAX))?;
     Ok(value)
 }

@@ -98,7 +98,7 @@ fn renders_take_bounded_time_and_space() {
         &format!("{{% for a in 1..1000 %}}{long}{{% endfor %}}"),
         "longer than",
     );
-    let half = format!("{{% set s = '{long}' %}}{}", "{{ s }}".repeat(45));
+    let half = format!("{{% set s = '{long}' %}}{}", "{{ s }}".repeat(25));
     refused(&half, "longer than");
     refused(
         &format!("{{{{ range(1, {}) }}}}", MAX_RANGE_ITEMS + 1),
