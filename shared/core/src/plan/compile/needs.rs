@@ -2,32 +2,65 @@
 //!
 //! Invariant: never too few. What cannot be told from the text counts as all outputs, [`ALL`].
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
+use crate::expr::Template;
 use crate::lang::model::{Dynamic, LoopValues, Task};
 use crate::plan::NodeKind;
 
-/// Stands for the outputs of every task.
+/// Stands for the outputs of every task, and for every variable.
 const ALL: &str = "*";
+/// Functions that render a text, which may mention anything.
+const RENDERING: [&str; 2] = ["render", "renderOnce"];
 
 /// Finds what templates need.
 pub(super) struct Needs {
-    /// What the flow's variables, which are templates too, need together. A template that mentions any
-    /// variable is taken to need all of it: variables mention outputs rarely, and variables each other.
+    /// What each variable needs, what it takes from other variables included.
+    variables: BTreeMap<String, BTreeSet<String>>,
+}
+
+/// What one template mentions.
+#[derive(Debug, Default)]
+struct Mentions {
+    outputs: BTreeSet<String>,
     variables: BTreeSet<String>,
 }
 
 impl Needs {
     pub(super) fn new(variables: &Map<String, Value>) -> Self {
-        let mut needs = BTreeSet::new();
-        for value in variables.values() {
-            strings(value, &mut |text| {
-                needs.extend(expressions(text).into_iter().flat_map(outputs));
-            });
+        let mut found = BTreeMap::new();
+        let mut mentioned = BTreeMap::new();
+        for (name, value) in variables {
+            let mut mentions = Mentions::default();
+            strings(value, &mut |text| mentions.add(text));
+            found.insert(name.clone(), mentions.outputs);
+            mentioned.insert(name, mentions.variables);
         }
-        Self { variables: needs }
+        let mut needs = Self { variables: found };
+        // Variables mention each other; once nothing is added any more, everything is known.
+        let mut changed = true;
+        while changed {
+            changed = false;
+            for (name, others) in &mentioned {
+                let mut all = needs.variables.get(*name).cloned().unwrap_or_default();
+                let before = all.len();
+                needs.of_variables(others, &mut all);
+                changed |= all.len() > before;
+                needs.variables.insert((*name).clone(), all);
+            }
+        }
+        needs
+    }
+
+    fn of_variables(&self, names: &BTreeSet<String>, needs: &mut BTreeSet<String>) {
+        if names.contains(ALL) {
+            needs.extend(self.variables.values().flatten().cloned());
+        } else {
+            let known = names.iter().filter_map(|name| self.variables.get(name));
+            needs.extend(known.flatten().cloned());
+        }
     }
 
     /// What the planner needs to decide about a node.
@@ -84,25 +117,59 @@ impl Needs {
 
     /// A condition may be written without braces.
     fn of_condition(&self, text: &str, needs: &mut BTreeSet<String>) {
-        if text.contains("{{") || text.contains("{%") {
-            self.of_template(text, needs);
+        if is_literal(text) {
+            self.of_template(&format!("{{{{ {text} }}}}"), needs);
         } else {
-            self.of_expression(text, needs);
+            self.of_template(text, needs);
         }
     }
 
     fn of_template(&self, text: &str, needs: &mut BTreeSet<String>) {
-        for expression in expressions(text) {
-            self.of_expression(expression, needs);
-        }
+        let mut mentions = Mentions::default();
+        mentions.add(text);
+        needs.append(&mut mentions.outputs);
+        self.of_variables(&mentions.variables, needs);
     }
+}
 
-    fn of_expression(&self, expression: &str, needs: &mut BTreeSet<String>) {
-        needs.extend(outputs(expression));
-        if !members(expression, "vars").is_empty() {
-            needs.extend(self.variables.iter().cloned());
+impl Mentions {
+    fn add(&mut self, text: &str) {
+        if is_literal(text) {
+            return;
+        }
+        // The parser has refused templates with errors.
+        let Ok(template) = Template::parse(text) else {
+            self.outputs.insert(ALL.to_owned());
+            return;
+        };
+        let mut only_variables = true;
+        for reference in template.references() {
+            let member = || reference.path.get(1).map_or(ALL, String::as_str).to_owned();
+            match reference.path.first().map(String::as_str) {
+                Some("outputs") => drop(self.outputs.insert(member())),
+                Some("vars") => {
+                    self.variables.insert(member());
+                    continue;
+                }
+                Some(_) | None => {}
+            }
+            only_variables = false;
+        }
+        // The text of a variable is looked at too; that of anything else nobody knows.
+        let renders = |name| RENDERING.contains(name);
+        if !only_variables && template.calls().iter().any(|call| renders(&call.name)) {
+            self.outputs.insert(ALL.to_owned());
+        }
+        for call in template.calls().iter().filter(|call| renders(&call.name)) {
+            if call.argument.as_ref().is_some_and(|text| !is_literal(text)) {
+                self.outputs.insert(ALL.to_owned());
+            }
         }
     }
+}
+
+fn is_literal(text: &str) -> bool {
+    !text.contains("{{") && !text.contains("{%")
 }
 
 /// `*` makes the other names superfluous.
@@ -121,51 +188,4 @@ fn strings(value: &Value, visit: &mut dyn FnMut(&str)) {
         Value::Object(map) => map.values().for_each(|item| strings(item, visit)),
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
-}
-
-/// The expressions and statements of a template.
-fn expressions(template: &str) -> Vec<&str> {
-    let mut found = Vec::new();
-    let mut rest = template;
-    while let Some(start) = rest.find("{{").into_iter().chain(rest.find("{%")).min() {
-        rest = &rest[start + 2..];
-        let end = rest.find("}}").into_iter().chain(rest.find("%}")).min();
-        let end = end.unwrap_or(rest.len());
-        found.push(&rest[..end]);
-        rest = &rest[end..];
-    }
-    found
-}
-
-fn outputs(expression: &str) -> impl Iterator<Item = String> {
-    members(expression, "outputs")
-        .into_iter()
-        .map(|member| member.unwrap_or(ALL).to_owned())
-}
-
-/// What follows each mention of the root variable `root`: the name of a member, or none when it cannot
-/// be told.
-fn members<'t>(expression: &'t str, root: &str) -> Vec<Option<&'t str>> {
-    let is_word = |c: char| c.is_alphanumeric() || c == '_';
-    expression
-        .match_indices(root)
-        .filter(|(at, _)| {
-            let before = expression[..*at].trim_end().chars().next_back();
-            let after = expression[at + root.len()..].chars().next();
-            !before.is_some_and(|c| c == '.' || (is_word(c) && expression[..*at].ends_with(c)))
-                && !after.is_some_and(is_word)
-        })
-        .map(|(at, _)| {
-            let rest = expression[at + root.len()..].trim_start();
-            if let Some(name) = rest.strip_prefix('.') {
-                let name = name.trim_start();
-                let end = name.find(|c| !is_word(c)).unwrap_or(name.len());
-                return (end > 0).then(|| &name[..end]);
-            }
-            let index = rest.strip_prefix('[')?.trim_start();
-            let quote = index.chars().next().filter(|c| matches!(c, '\'' | '"'))?;
-            let (name, rest) = index[1..].split_once(quote)?;
-            rest.trim_start().starts_with(']').then_some(name)
-        })
-        .collect()
 }
