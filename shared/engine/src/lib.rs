@@ -1,4 +1,33 @@
 //! The asynchronous part of Operon: what the Lambda functions and the embedded engine do around the pure
 //! core, over [`ports`].
+//!
+//! The order of a turn never changes: receive, read, apply, one conditional write, send, acknowledge.
 
+use std::sync::Arc;
+
+pub mod decide;
+pub mod evaluate;
+pub mod files;
+pub mod items;
+pub mod lookups;
+pub mod planner;
+pub mod plans;
 pub mod ports;
+pub mod rows;
+pub mod shards;
+pub mod templates;
+
+/// The world, as the engine sees it.
+#[derive(Clone)]
+pub struct Ports {
+    /// Executions, shards, attempts.
+    pub store: Arc<dyn ports::StateStore>,
+    /// Files.
+    pub artifacts: Arc<dyn ports::ArtifactStore>,
+    /// Secrets by name.
+    pub secrets: Arc<dyn ports::Secrets>,
+    /// The time.
+    pub clock: Arc<dyn ports::Clock>,
+    /// Logs of attempts.
+    pub logs: Arc<dyn ports::LogSink>,
+}

@@ -1,0 +1,412 @@
+//! One turn of the planner: events in; one conditional write; effects out.
+//!
+//! Expressions that decide about control flow are evaluated inside the turn, before the write, so that a
+//! decision and what follows from it are one transition.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use operon_core::exec::{self, Command, Event, Reason, Shard, State, Time};
+use operon_core::plan::{Layout, NodeKind, ShardId};
+use tracing::warn;
+
+use crate::decide::Decision;
+use crate::evaluate::{EvaluateError, Evaluator, Overlay, Site};
+use crate::plans::{LoadedPlan, PlanError, Plans};
+use crate::ports::{
+    AttemptRow, ExecutionId, ExecutionRow, SaveOutcome, ShardKey, ShardWrite, StoreError, Write,
+};
+use crate::rows;
+use crate::shards::Versioned;
+
+/// How often a turn is repeated when another planner wrote first (aws.md 6.2).
+const CONFLICTS_MAX: usize = 5;
+/// Decisions that may follow each other inside one turn of one shard.
+const DECISIONS_MAX: usize = 10_000;
+
+/// An event on its way to a shard.
+#[derive(Debug, Clone)]
+pub struct Message {
+    /// Whom it is for.
+    pub key: ShardKey,
+    /// What happened.
+    pub event: Event,
+    /// The detail item of the attempt it reports, stored in the same write.
+    pub row: Option<Box<AttemptRow>>,
+    /// Where it came from, for acknowledging.
+    pub receipt: Option<i64>,
+}
+
+impl Message {
+    /// A message without more to it.
+    #[must_use]
+    pub fn new(key: ShardKey, event: Event) -> Self {
+        Self { key, event, row: None, receipt: None }
+    }
+}
+
+/// Something to be done after the write.
+#[derive(Debug, Clone)]
+pub enum Effect {
+    /// A command of the core to be carried out for a shard.
+    Command(ShardKey, Command),
+    /// When the shard must be looked at again; none when it is complete.
+    Due(ShardKey, Option<u64>),
+    /// A task run's row was written.
+    TaskRun(Box<AttemptRow>),
+    /// The execution's row was written.
+    Execution(Box<ExecutionRow>),
+}
+
+/// Why a turn did not happen. Nothing was written; the messages are to be delivered again.
+#[derive(Debug, thiserror::Error)]
+pub enum TurnError {
+    /// The store did not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The plan is missing or damaged.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// Other planners kept writing first.
+    #[error("{0} is written by others all the time")]
+    Contended(ShardId),
+}
+
+/// An execution that is being worked on.
+#[derive(Debug)]
+pub struct Active {
+    /// Its plan.
+    pub plan: Arc<LoadedPlan>,
+    /// Its row as last written.
+    pub row: Mutex<ExecutionRow>,
+    /// Its fixed part.
+    pub meta: crate::ports::ExecutionMeta,
+}
+
+impl Active {
+    /// A copy of the row.
+    #[must_use]
+    pub fn row(&self) -> ExecutionRow {
+        self.row.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Takes turns.
+pub struct Planner {
+    /// Evaluates expressions.
+    pub evaluator: Evaluator,
+    /// Plans in memory.
+    pub plans: Arc<Plans>,
+    active: Mutex<HashMap<ExecutionId, Arc<Active>>>,
+}
+
+/// One shard in a turn.
+struct Turn {
+    key: ShardKey,
+    active: Arc<Active>,
+    stored: Versioned,
+    messages: Vec<Message>,
+    next: Shard,
+    commands: Vec<Command>,
+    failures: BTreeMap<u16, String>,
+}
+
+impl Planner {
+    /// A planner over these parts.
+    #[must_use]
+    pub fn new(evaluator: Evaluator, plans: Arc<Plans>) -> Self {
+        Self { evaluator, plans, active: Mutex::default() }
+    }
+
+    /// The execution with its plan, from memory or the store.
+    pub async fn active(&self, id: &ExecutionId) -> Result<Option<Arc<Active>>, TurnError> {
+        if let Some(found) = self.lock().get(id) {
+            return Ok(Some(Arc::clone(found)));
+        }
+        let store = &*self.evaluator.ports.store;
+        let Some(row) = store.execution(id).await? else { return Ok(None) };
+        let plan = self.plans.get(store, &row.meta.plan_hash).await?;
+        let active = Arc::new(Active { plan, meta: row.meta.clone(), row: Mutex::new(row) });
+        self.lock().insert(id.clone(), Arc::clone(&active));
+        Ok(Some(active))
+    }
+
+    /// Forgets an execution that is over.
+    pub fn retire(&self, id: &ExecutionId) {
+        self.lock().remove(id);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<ExecutionId, Arc<Active>>> {
+        self.active.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Applies messages, in order within each shard, writes once, and returns what is to be done.
+    pub async fn turn(&self, messages: Vec<Message>) -> Result<Vec<Effect>, TurnError> {
+        let mut pending = group(messages);
+        let mut effects = Vec::new();
+        for _ in 0..CONFLICTS_MAX {
+            let mut turns = Vec::with_capacity(pending.len());
+            let mut overlay = Overlay::default();
+            for (_, messages) in &pending {
+                for row in messages.iter().filter_map(|message| message.row.as_deref()) {
+                    overlay
+                        .rows
+                        .insert((row.execution.clone(), row.task_run.clone()), row.clone());
+                }
+            }
+            for (key, messages) in pending {
+                turns.extend(self.prepare(key, messages, &mut overlay).await?);
+            }
+            pending = self.commit(turns, &mut effects).await?;
+            if pending.is_empty() {
+                return Ok(effects);
+            }
+        }
+        Err(TurnError::Contended(
+            pending.into_iter().next().map_or(ShardId::ROOT, |(key, _)| key.shard),
+        ))
+    }
+
+    async fn prepare(
+        &self,
+        key: ShardKey,
+        messages: Vec<Message>,
+        overlay: &mut Overlay,
+    ) -> Result<Option<Turn>, TurnError> {
+        let store = &*self.evaluator.ports.store;
+        let Some(active) = self.active(&key.execution).await? else {
+            warn!(execution_id = %key.execution, "message for an execution that does not exist");
+            return Ok(None);
+        };
+        let Some(layout) = Layout::of(&active.plan.plan, &key.shard) else {
+            warn!(execution_id = %key.execution, shard = %key.shard, "message for a shard the plan does not have");
+            return Ok(None);
+        };
+        let now = Time(self.evaluator.ports.clock.now_ms());
+        let stored = self.evaluator.shards.get(store, &key).await?;
+        let current = stored.shard.as_deref().cloned().unwrap_or_else(|| Shard::fresh(&layout, now));
+        let events: Vec<Event> = messages.iter().map(|message| message.event.clone()).collect();
+        let plan = &active.plan.plan;
+        let (next, commands) = exec::apply(plan, &key.shard, &current, &events, now);
+        let mut turn = Turn {
+            key,
+            active: Arc::clone(&active),
+            stored,
+            messages,
+            next,
+            commands,
+            failures: BTreeMap::new(),
+        };
+        self.decide_all(&mut turn, overlay, now).await?;
+        Ok(Some(turn))
+    }
+
+    /// Evaluates what the turn calls for, until nothing more is called for.
+    async fn decide_all(
+        &self,
+        turn: &mut Turn,
+        overlay: &mut Overlay,
+        now: Time,
+    ) -> Result<(), TurnError> {
+        for _ in 0..DECISIONS_MAX {
+            let mut slots: Vec<u16> = Vec::new();
+            turn.commands.retain(|command| match command {
+                Command::Evaluate { slot } => {
+                    slots.push(*slot);
+                    false
+                }
+                Command::Launch { .. }
+                | Command::Stop { .. }
+                | Command::Probe { .. }
+                | Command::Send { .. }
+                | Command::Acquire
+                | Command::Release { .. }
+                | Command::Finish { .. } => true,
+            });
+            slots.dedup();
+            if slots.is_empty() {
+                return Ok(());
+            }
+            overlay.shards.insert(turn.key.clone(), Arc::new(turn.next.clone()));
+            let mut events = Vec::with_capacity(slots.len());
+            for slot in slots {
+                let site = Site {
+                    plan: &turn.active.plan,
+                    meta: &turn.active.meta,
+                    shard: &turn.key.shard,
+                    slot,
+                    attempt: 0,
+                };
+                let state = turn.next.slots.get(usize::from(slot)).map(|slot| slot.state);
+                let gate = state == Some(State::Gate);
+                match self.evaluator.decide(site, gate, overlay).await {
+                    Ok(Decision { verdict }) => events.push(Event::Decided { slot, verdict }),
+                    Err(EvaluateError::Expression(message)) => {
+                        turn.failures.insert(slot, message);
+                        events.push(Event::Decided { slot, verdict: exec::Verdict::Error });
+                    }
+                    Err(EvaluateError::Store(error)) => return Err(error.into()),
+                }
+            }
+            let plan = &turn.active.plan.plan;
+            let (next, commands) = exec::apply(plan, &turn.key.shard, &turn.next, &events, now);
+            turn.next = next;
+            for command in commands {
+                if !turn.commands.contains(&command) {
+                    turn.commands.push(command);
+                }
+            }
+        }
+        warn!(execution_id = %turn.key.execution, "decisions go on for ever; the rest waits for a tick");
+        Ok(())
+    }
+
+    /// Writes all turns at once; returns those that must be repeated.
+    async fn commit(
+        &self,
+        turns: Vec<Turn>,
+        effects: &mut Vec<Effect>,
+    ) -> Result<Vec<(ShardKey, Vec<Message>)>, TurnError> {
+        let now_ms = self.evaluator.ports.clock.now_ms();
+        let mut write = Write::default();
+        let mut written = Vec::new();
+        let mut outs = Vec::with_capacity(turns.len());
+        for turn in turns {
+            let Some(layout) = Layout::of(&turn.active.plan.plan, &turn.key.shard) else { continue };
+            let due_ms = turn.next.due(&layout).map(|time| time.0);
+            let changed = turn.stored.shard.as_deref() != Some(&turn.next);
+            if changed {
+                written.push(outs.len());
+                write.shards.push(ShardWrite {
+                    key: turn.key.clone(),
+                    expected: turn.stored.version,
+                    bytes: turn.next.encode(),
+                    due_ms,
+                });
+            }
+            let rows = self.rows_of(&turn, now_ms).await?;
+            write.attempts.extend(rows.iter().cloned());
+            let mut row = turn.active.row();
+            let execution = turn.key.shard == ShardId::ROOT
+                && rows::update_execution(&mut row, &layout, &turn.next, now_ms);
+            let row = execution.then_some(row);
+            write.executions.extend(row.iter().cloned());
+            outs.push((turn, due_ms, rows, row));
+        }
+        let nothing = write.shards.is_empty() && write.attempts.is_empty() && write.executions.is_empty();
+        let outcomes = if nothing {
+            Vec::new()
+        } else {
+            self.evaluator.ports.store.write(write).await.inspect_err(|_| {
+                for (turn, ..) in &outs {
+                    self.evaluator.shards.forget(&turn.key);
+                }
+            })?
+        };
+        let mut outcomes: HashMap<usize, SaveOutcome> = written.into_iter().zip(outcomes).collect();
+        let mut again = Vec::new();
+        for (index, (turn, due_ms, rows, row)) in outs.into_iter().enumerate() {
+            match outcomes.remove(&index) {
+                Some(SaveOutcome::Conflict(row)) => {
+                    self.evaluator.shards.remember(&turn.key, row)?;
+                    again.push((turn.key, turn.messages));
+                    continue;
+                }
+                Some(SaveOutcome::Saved(version)) => {
+                    let shard = Some(Arc::new(turn.next));
+                    let complete = due_ms.is_none();
+                    self.evaluator.shards.put(&turn.key, Versioned { version, shard }, complete);
+                    effects.push(Effect::Due(turn.key.clone(), due_ms));
+                }
+                None => {}
+            }
+            effects.extend(rows.into_iter().map(|row| Effect::TaskRun(Box::new(row))));
+            if let Some(row) = row {
+                *turn.active.row.lock().unwrap_or_else(PoisonError::into_inner) = row.clone();
+                effects.push(Effect::Execution(Box::new(row)));
+            }
+            let key = turn.key;
+            effects
+                .extend(turn.commands.into_iter().map(|command| Effect::Command(key.clone(), command)));
+        }
+        Ok(again)
+    }
+
+    /// The detail items that a turn makes: attempts reported, and changes without an attempt.
+    async fn rows_of(&self, turn: &Turn, now_ms: u64) -> Result<Vec<AttemptRow>, TurnError> {
+        let mut out = Vec::new();
+        let site = |slot| Site {
+            plan: &turn.active.plan,
+            meta: &turn.active.meta,
+            shard: &turn.key.shard,
+            slot,
+            attempt: 0,
+        };
+        let mut reported = Vec::new();
+        for message in &turn.messages {
+            let Some(mut row) = message.row.as_deref().cloned() else { continue };
+            let slot = turn.next.slots.get(usize::from(row.task_run.slot)).copied().unwrap_or_default();
+            if slot.attempt == row.attempt && slot.state.is_terminal() {
+                rows::state_name(slot.state).clone_into(&mut row.state);
+                // `outcome unknown` says more than what the runner saw.
+                if slot.reason() != Reason::None {
+                    row.reason = rows::reason_words(slot.reason());
+                }
+            }
+            reported.push(row.task_run.slot);
+            out.push(row);
+        }
+        let before = turn.stored.shard.as_deref();
+        for (slot, after) in (0_u16..).zip(&turn.next.slots) {
+            let was = before.and_then(|shard| shard.slots.get(usize::from(slot)));
+            if was == Some(after) || reported.contains(&slot) {
+                continue;
+            }
+            let site = site(slot);
+            let lost = was.is_some_and(|was| was.state.is_live()) && after.state.is_terminal();
+            let row = if lost && self.is_task(site) {
+                // The attempt ended without a report: its row says what is known.
+                rows::blank(site, after.attempt).map(|row| AttemptRow {
+                    state: rows::state_name(after.state).to_owned(),
+                    reason: rows::reason_words(after.reason()),
+                    created_ms: now_ms,
+                    ended_ms: Some(now_ms),
+                    ..row
+                })
+            } else {
+                rows::of_change(site, was, after, now_ms)
+            };
+            if let Some(mut row) = row {
+                row.message = turn.failures.get(&slot).cloned();
+                if turn.key.shard.path().is_empty() {
+                    row.item = None;
+                } else {
+                    row.item = self.evaluator.item(site).await.unwrap_or_default();
+                }
+                out.push(row);
+            }
+        }
+        Ok(out)
+    }
+
+    #[allow(clippy::unused_self, reason = "reads better at the call")]
+    fn is_task(&self, site: Site<'_>) -> bool {
+        site.node().is_some_and(|(_, _, node)| matches!(node.kind, NodeKind::Task(_)))
+    }
+}
+
+/// Messages by shard, shards in order of their first message.
+fn group(messages: Vec<Message>) -> Vec<(ShardKey, Vec<Message>)> {
+    let mut groups: Vec<(ShardKey, Vec<Message>)> = Vec::new();
+    let mut places: HashMap<ShardKey, usize> = HashMap::new();
+    for message in messages {
+        let place = *places.entry(message.key.clone()).or_insert_with(|| {
+            groups.push((message.key.clone(), Vec::new()));
+            groups.len() - 1
+        });
+        if let Some((_, group)) = groups.get_mut(place) {
+            group.push(message);
+        }
+    }
+    groups
+}

@@ -1,0 +1,170 @@
+//! Detail items: what people and expressions see of task runs, derived from what the core decided.
+
+use operon_core::exec::{Reason, RootPhase, Shard, Slot, State};
+use operon_core::plan::{Layout, NodeKind};
+
+use crate::evaluate::Site;
+use crate::ports::{AttemptRow, ExecutionRow, TaskRunKey, Usage};
+
+/// Kestra's name of a state.
+#[must_use]
+pub const fn state_name(state: State) -> &'static str {
+    match state {
+        State::Waiting | State::Gate | State::Deciding => "CREATED",
+        State::Launching => "SUBMITTED",
+        State::Running | State::Body | State::Errors | State::Finally => "RUNNING",
+        State::RetryWait => "RETRYING",
+        State::Paused => "PAUSED",
+        State::Killing => "KILLING",
+        State::Success => "SUCCESS",
+        State::Warning => "WARNING",
+        State::Failed => "FAILED",
+        State::Killed => "KILLED",
+        State::Skipped | State::Omitted => "SKIPPED",
+        State::Cancelled => "CANCELLED",
+    }
+}
+
+/// Kestra's state name of an execution, from its root shard.
+#[must_use]
+pub fn execution_state(layout: &Layout<'_>, root: &Shard) -> &'static str {
+    match root.phase {
+        RootPhase::New => "CREATED",
+        RootPhase::Queued => "QUEUED",
+        RootPhase::Retrying => "RETRYING",
+        RootPhase::Ended | RootPhase::Over => {
+            root.slots.first().map_or("CREATED", |flow| state_name(flow.state))
+        }
+        RootPhase::Running if root.kill => "KILLING",
+        RootPhase::Running => {
+            let pause = |slot: u16| {
+                let node = layout.node_of(slot).and_then(|node| layout.nodes.get(usize::from(node)));
+                node.is_some_and(|node| matches!(node.kind, NodeKind::Pause { .. }))
+            };
+            let paused = (0..)
+                .zip(&root.slots)
+                .any(|(index, slot)| slot.state == State::Paused && pause(index));
+            let busy = root.slots.iter().any(|slot| {
+                slot.state.is_live() || matches!(slot.state, State::RetryWait | State::Deciding)
+            });
+            if paused && !busy { "PAUSED" } else { "RUNNING" }
+        }
+    }
+}
+
+/// Reason for people, if there is one to give.
+#[must_use]
+pub fn reason_words(reason: Reason) -> Option<String> {
+    (reason != Reason::None).then(|| reason.words().to_owned())
+}
+
+/// The row of a task run whose state changed without an attempt's report; none when nothing is shown for it.
+#[must_use]
+pub fn of_change(site: Site<'_>, before: Option<&Slot>, after: &Slot, now_ms: u64) -> Option<AttemptRow> {
+    let (_, _, node) = site.node()?;
+    if node.hidden || before.is_some_and(|before| before.state == after.state) {
+        return None;
+    }
+    let quiet = match after.state {
+        State::Waiting
+        | State::Gate
+        | State::Deciding
+        | State::Launching
+        | State::Running
+        | State::RetryWait
+        | State::Killing
+        | State::Errors
+        | State::Finally => true,
+        State::Omitted => after.reason() == Reason::NotTaken,
+        State::Cancelled => matches!(node.kind, NodeKind::Task(_)) && site.layout()?.scope != 0,
+        State::Body
+        | State::Paused
+        | State::Success
+        | State::Warning
+        | State::Failed
+        | State::Killed
+        | State::Skipped => false,
+    };
+    // An attempt that ended has a row of its own, made where it ran.
+    let reported = matches!(node.kind, NodeKind::Task(_))
+        && after.attempt > 0
+        && before.is_some_and(|before| before.state.is_live());
+    if quiet || reported {
+        return None;
+    }
+    let terminal = after.state.is_terminal();
+    Some(AttemptRow {
+        state: state_name(after.state).to_owned(),
+        reason: reason_words(after.reason()),
+        ended_ms: terminal.then_some(now_ms),
+        started_ms: Some(now_ms),
+        created_ms: now_ms,
+        ..blank(site, 0)?
+    })
+}
+
+/// A row with nothing but names.
+#[must_use]
+pub fn blank(site: Site<'_>, attempt: u8) -> Option<AttemptRow> {
+    let (_, _, node) = site.node()?;
+    Some(AttemptRow {
+        execution: site.meta.id.clone(),
+        task_run: site.task_run(),
+        attempt,
+        task: node.id.clone(),
+        name: site.plan.plan.task_run_name(site.shard, site.slot)?,
+        item: None,
+        parent: parent_name(site),
+        state: String::new(),
+        reason: None,
+        message: None,
+        exit_code: None,
+        created_ms: 0,
+        started_ms: None,
+        ended_ms: None,
+        outputs: serde_json::Map::new(),
+        outputs_uri: None,
+        metrics: Vec::new(),
+        usage: Usage::default(),
+    })
+}
+
+/// Name of the nearest enclosing task run that people see.
+fn parent_name(site: Site<'_>) -> Option<String> {
+    let layout = site.layout()?;
+    let mut node = site.node()?.2;
+    while let Some(parent) = node.parent {
+        node = layout.nodes.get(usize::from(parent))?;
+        if !node.hidden {
+            let iterations = site.plan.plan.iterations(site.shard, site.slot)?;
+            let suffix: String = iterations.iter().map(|i| format!("[{i}]")).collect();
+            return Some(format!("{}{suffix}", node.id));
+        }
+    }
+    let (owner, slot, _) = site.shard.owner()?;
+    site.plan.plan.task_run_name(&owner, slot)
+}
+
+/// Brings an execution's row up to its root shard; true when it changed.
+pub fn update_execution(row: &mut ExecutionRow, layout: &Layout<'_>, root: &Shard, now_ms: u64) -> bool {
+    let before = row.clone();
+    row.state = execution_state(layout, root).to_owned();
+    if root.phase != RootPhase::New && root.phase != RootPhase::Queued && row.started_ms.is_none() {
+        row.started_ms = Some(now_ms);
+    }
+    let ended = matches!(root.phase, RootPhase::Ended | RootPhase::Over);
+    if ended {
+        row.reason = root.slots.first().and_then(|flow| reason_words(flow.reason()));
+        row.ended_ms = row.ended_ms.or(Some(now_ms));
+    } else {
+        row.ended_ms = None;
+        row.reason = None;
+    }
+    *row != before
+}
+
+/// The address of a slot.
+#[must_use]
+pub fn key(shard: &operon_core::plan::ShardId, slot: u16) -> TaskRunKey {
+    TaskRunKey { shard: shard.clone(), slot }
+}
