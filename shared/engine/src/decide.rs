@@ -28,12 +28,20 @@ impl Evaluator {
         overlay: &Overlay,
     ) -> Result<Decision, EvaluateError> {
         let Some((scope, index, node)) = site.node() else {
-            return Err(EvaluateError::Expression("the plan has no such task".to_owned()));
+            return Err(EvaluateError::Expression(
+                "the plan has no such task".to_owned(),
+            ));
         };
         let templates = site.plan.templates(scope, index, node)?;
-        let tree = if gate { templates.when.as_ref() } else { templates.value.as_ref() };
+        let tree = if gate {
+            templates.when.as_ref()
+        } else {
+            templates.value.as_ref()
+        };
         let constant = Tree::Constant(Value::Null);
-        let rendered = self.render(site, tree.unwrap_or(&constant), &Map::new(), overlay).await?;
+        let rendered = self
+            .render(site, tree.unwrap_or(&constant), &Map::new(), overlay)
+            .await?;
         let verdict = if gate {
             Verdict::Gate(truthy(&rendered.value))
         } else {
@@ -49,22 +57,46 @@ impl Evaluator {
         value: Value,
     ) -> Result<Verdict, EvaluateError> {
         match &node.kind {
-            NodeKind::Choice { condition: true, cases, default_branch, .. } => {
+            NodeKind::Choice {
+                condition: true,
+                cases,
+                default_branch,
+                ..
+            } => {
                 let branch = u8::from(!truthy(&value));
                 let exists = usize::from(branch) < cases.len();
-                Ok(Verdict::Branch(if exists { Some(branch) } else { *default_branch }))
+                Ok(Verdict::Branch(if exists {
+                    Some(branch)
+                } else {
+                    *default_branch
+                }))
             }
-            NodeKind::Choice { condition: false, cases, default_branch, .. } => {
-                let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-                let found = (0..).zip(cases).find(|(index, case)| {
-                    **case == text && Some(*index) != *default_branch
-                });
-                Ok(Verdict::Branch(found.map(|(index, _)| index).or(*default_branch)))
+            NodeKind::Choice {
+                condition: false,
+                cases,
+                default_branch,
+                ..
+            } => {
+                let text = value
+                    .as_str()
+                    .map_or_else(|| value.to_string(), str::to_owned);
+                let found = (0..)
+                    .zip(cases)
+                    .find(|(index, case)| **case == text && Some(*index) != *default_branch);
+                Ok(Verdict::Branch(
+                    found.map(|(index, _)| index).or(*default_branch),
+                ))
             }
             NodeKind::Loop { values, .. } => {
                 let values = match values {
                     LoopValues::Values(_) => self.loop_values(value).await?,
-                    LoopValues::Items { format, rows, bytes, partitions, .. } => {
+                    LoopValues::Items {
+                        format,
+                        rows,
+                        bytes,
+                        partitions,
+                        ..
+                    } => {
                         let split = Split {
                             format: *format,
                             rows: *rows,
@@ -78,17 +110,23 @@ impl Evaluator {
                 let count = self.items.put(&self.ports, key, &values).await;
                 Ok(Verdict::Count(count.map_err(EvaluateError::Expression)?))
             }
-            NodeKind::Pause { .. } | NodeKind::Sleep { .. } => {
-                Ok(Verdict::Wait(Some(duration_ms(&value).map_err(EvaluateError::Expression)?)))
-            }
+            NodeKind::Pause { .. } | NodeKind::Sleep { .. } => Ok(Verdict::Wait(Some(
+                duration_ms(&value).map_err(EvaluateError::Expression)?,
+            ))),
             NodeKind::Task(_) | NodeKind::Group { .. } => Ok(Verdict::Error),
         }
     }
 
     /// A list or map; a text is a URI of a file with JSON or JSON lines, or JSON itself.
     async fn loop_values(&self, value: Value) -> Result<Value, EvaluateError> {
-        let Value::String(text) = value else { return Ok(value) };
-        let text = if ArtifactUri::is_uri(&text) { self.text_of(&text).await? } else { text };
+        let Value::String(text) = value else {
+            return Ok(value);
+        };
+        let text = if ArtifactUri::is_uri(&text) {
+            self.text_of(&text).await?
+        } else {
+            text
+        };
         if let Ok(value @ (Value::Array(_) | Value::Object(_))) = serde_json::from_str(&text) {
             return Ok(value);
         }
@@ -123,20 +161,32 @@ impl Evaluator {
         value: &Value,
         split: Split,
     ) -> Result<Value, EvaluateError> {
-        let uri = value.as_str().filter(|text| ArtifactUri::is_uri(text)).ok_or_else(|| {
-            EvaluateError::Expression(format!("`items` must be the URI of an artifact, not {value}"))
-        })?;
+        let uri = value
+            .as_str()
+            .filter(|text| ArtifactUri::is_uri(text))
+            .ok_or_else(|| {
+                EvaluateError::Expression(format!(
+                    "`items` must be the URI of an artifact, not {value}"
+                ))
+            })?;
         let text = self.text_of(uri).await?;
         let shard = site.shard.to_string().replace('/', "-");
         let mut uris = Vec::new();
         for (number, batch) in split.batches(&text).into_iter().enumerate() {
             let key = format!(
                 "executions/{}/loops/{shard}-{}/{number}.{}",
-                site.meta.id, site.slot, split.extension()
+                site.meta.id,
+                site.slot,
+                split.extension()
             );
-            let failed = |error: crate::ports::ArtifactError| EvaluateError::Expression(error.to_string());
+            let failed =
+                |error: crate::ports::ArtifactError| EvaluateError::Expression(error.to_string());
             let place = ArtifactUri::new(&key).map_err(failed)?;
-            self.ports.artifacts.put(&place, batch.into_bytes().into()).await.map_err(failed)?;
+            self.ports
+                .artifacts
+                .put(&place, batch.into_bytes().into())
+                .await
+                .map_err(failed)?;
             uris.push(Value::String(place.to_string()));
         }
         Ok(Value::Array(uris))
@@ -174,7 +224,11 @@ impl Split {
             at += line.len();
         }
         let ends = starts.iter().skip(1).copied().chain([text.len()]);
-        starts.iter().zip(ends).filter_map(|(start, end)| text.get(*start..end)).collect()
+        starts
+            .iter()
+            .zip(ends)
+            .filter_map(|(start, end)| text.get(*start..end))
+            .collect()
     }
 
     fn batches(self, text: &str) -> Vec<String> {
@@ -241,7 +295,12 @@ mod tests {
     use super::*;
 
     fn split(format: ItemFormat, rows: u64, bytes: Option<u64>, partitions: Option<u64>) -> Split {
-        Split { format, rows, bytes, partitions }
+        Split {
+            format,
+            rows,
+            bytes,
+            partitions,
+        }
     }
 
     #[test]
@@ -249,7 +308,10 @@ mod tests {
         let lines = split(ItemFormat::Lines, 2, None, None);
         assert_eq!(lines.batches("1\n2\n\n3"), ["1\n2\n\n", "3"]);
         let fasta = split(ItemFormat::Fasta, 1, None, None);
-        assert_eq!(fasta.batches(">a\nAC\nGT\n>b\nT\n"), [">a\nAC\nGT\n", ">b\nT\n"]);
+        assert_eq!(
+            fasta.batches(">a\nAC\nGT\n>b\nT\n"),
+            [">a\nAC\nGT\n", ">b\nT\n"]
+        );
         let parts = split(ItemFormat::Lines, 1, None, Some(2));
         assert_eq!(parts.batches("1\n2\n3\n"), ["1\n2\n", "3\n"]);
         let small = split(ItemFormat::Lines, 100, Some(4), None);

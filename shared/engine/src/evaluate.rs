@@ -61,7 +61,10 @@ impl<'a> Site<'a> {
     /// The task run's address.
     #[must_use]
     pub fn task_run(&self) -> TaskRunKey {
-        TaskRunKey { shard: self.shard.clone(), slot: self.slot }
+        TaskRunKey {
+            shard: self.shard.clone(),
+            slot: self.slot,
+        }
     }
 }
 
@@ -103,7 +106,7 @@ pub struct Evaluator {
 }
 
 /// A rendered value with the secrets that flowed in.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct RenderedValue {
     /// The value.
     pub value: Value,
@@ -121,14 +124,20 @@ impl Evaluator {
         overlay: &Overlay,
     ) -> Result<RenderedValue, EvaluateError> {
         if let Tree::Constant(value) = tree {
-            return Ok(RenderedValue { value: value.clone(), secrets: Vec::new() });
+            return Ok(RenderedValue {
+                value: value.clone(),
+                secrets: Vec::new(),
+            });
         }
         let lookups = self.lookups(site);
-        let context = self.context(site, &[tree], extra, overlay, &lookups).await?;
+        let context = self
+            .context(site, &[tree], extra, overlay, &lookups)
+            .await?;
         let (value, secrets) = lookups
             .resolve(&self.ports, || {
                 let mut secrets = Vec::new();
-                tree.render(&context, &mut secrets).map(|value| (value, secrets))
+                tree.render(&context, &mut secrets)
+                    .map(|value| (value, secrets))
             })
             .await?;
         Ok(RenderedValue { value, secrets })
@@ -139,9 +148,11 @@ impl Evaluator {
             "{}/{}/{}/{}",
             site.meta.id, site.shard, site.slot, site.attempt
         );
-        let seed = identity.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
+        let seed = identity
+            .bytes()
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+                (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+            });
         Arc::new(Lookups::new(
             &site.meta.namespace,
             site.meta.flow_dir.as_deref(),
@@ -171,9 +182,9 @@ impl Evaluator {
                     "id": site.meta.flow, "namespace": site.meta.namespace, "revision": site.meta.revision,
                 }),
                 "execution" => self.execution(site, overlay).await?,
-                "task" => {
-                    site.node().map_or(Value::Null, |(_, _, node)| json!({"id": node.id}))
-                }
+                "task" => site
+                    .node()
+                    .map_or(Value::Null, |(_, _, node)| json!({"id": node.id})),
                 "outputs" => self.outputs(site, &mentioned.outputs, overlay).await?,
                 "tasks" => self.tasks(site, &mentioned.tasks, overlay).await?,
                 "taskrun" | "item" | "parent" | "parents" => {
@@ -184,7 +195,10 @@ impl Evaluator {
             };
             roots.insert(root.clone(), value);
         }
-        if ["taskrun", "item", "parent", "parents"].iter().any(|r| mentioned.roots.contains(*r)) {
+        if ["taskrun", "item", "parent", "parents"]
+            .iter()
+            .any(|r| mentioned.roots.contains(*r))
+        {
             self.iteration_roots(site, &mut roots).await?;
         }
         for (name, value) in extra {
@@ -200,14 +214,24 @@ impl Evaluator {
         secrets: &mut Vec<String>,
     ) -> Result<Value, EvaluateError> {
         let mut inputs = site.meta.inputs.clone();
-        for input in site.plan.plan.inputs.iter().filter(|i| i.input_type == InputType::Secret) {
-            let Some(Value::String(name)) = inputs.get(&input.id).cloned() else { continue };
+        for input in site
+            .plan
+            .plan
+            .inputs
+            .iter()
+            .filter(|i| i.input_type == InputType::Secret)
+        {
+            let Some(Value::String(name)) = inputs.get(&input.id).cloned() else {
+                continue;
+            };
             let value = self
                 .ports
                 .secrets
                 .secret(&site.meta.namespace, &name)
                 .await
-                .map_err(|error| EvaluateError::Expression(format!("input `{}`: {error}", input.id)))?;
+                .map_err(|error| {
+                    EvaluateError::Expression(format!("input `{}`: {error}", input.id))
+                })?;
             secrets.push(value.clone());
             inputs.insert(input.id.clone(), Value::String(value));
         }
@@ -217,7 +241,9 @@ impl Evaluator {
     async fn execution(&self, site: Site<'_>, overlay: &Overlay) -> Result<Value, EvaluateError> {
         let root = self.shard(site.meta, &ShardId::ROOT, overlay).await?;
         let state = root.and_then(|shard| shard.slots.first().map(|slot| slot.state));
-        let state = state.filter(|state| state.is_terminal()).map_or("RUNNING", rows::state_name);
+        let state = state
+            .filter(|state| state.is_terminal())
+            .map_or("RUNNING", rows::state_name);
         Ok(json!({
             "id": site.meta.id,
             "startDate": rfc3339(site.meta.created_ms),
@@ -232,7 +258,10 @@ impl Evaluator {
         shard: &ShardId,
         overlay: &Overlay,
     ) -> Result<Option<Arc<Shard>>, StoreError> {
-        let key = ShardKey { execution: meta.id.clone(), shard: shard.clone() };
+        let key = ShardKey {
+            execution: meta.id.clone(),
+            shard: shard.clone(),
+        };
         if let Some(found) = overlay.shards.get(&key) {
             return Ok(Some(Arc::clone(found)));
         }
@@ -249,7 +278,9 @@ impl Evaluator {
         let everything = wanted.contains("*");
         let all = site.plan.plan.scopes.iter().flat_map(|scope| &scope.nodes);
         let ids: BTreeSet<&str> = if everything {
-            all.filter(|node| !node.hidden).map(|node| node.id.as_str()).collect()
+            all.filter(|node| !node.hidden)
+                .map(|node| node.id.as_str())
+                .collect()
         } else {
             wanted.iter().map(String::as_str).collect()
         };
@@ -267,14 +298,18 @@ impl Evaluator {
         id: &str,
         overlay: &Overlay,
     ) -> Result<Option<Value>, EvaluateError> {
-        let Some((scope, node)) = site.plan.find(id) else { return Ok(None) };
+        let Some((scope, node)) = site.plan.find(id) else {
+            return Ok(None);
+        };
         let Some(run) = address(site, scope, node) else {
-            return self.outputs_of_loop(site, id, scope).await.map(Some);
+            return self.outputs_of_loop(site, id).await.map(Some);
         };
         let Some(shard) = self.shard(site.meta, &run.shard, overlay).await? else {
             return Ok(None);
         };
-        let Some(slot) = shard.slots.get(usize::from(run.slot)).copied() else { return Ok(None) };
+        let Some(slot) = shard.slots.get(usize::from(run.slot)).copied() else {
+            return Ok(None);
+        };
         if !slot.state.is_terminal() && !slot.state.is_active_group() {
             return Ok(None);
         }
@@ -283,7 +318,9 @@ impl Evaluator {
             Some(row) => Some(row.clone()),
             None => {
                 let rows = self.ports.store.attempts(&site.meta.id, &run).await?;
-                rows.into_iter().rev().find(|row| row.attempt == slot.attempt || row.attempt == 0)
+                rows.into_iter()
+                    .rev()
+                    .find(|row| row.attempt == slot.attempt || row.attempt == 0)
             }
         };
         let Some(row) = row else { return Ok(None) };
@@ -297,14 +334,12 @@ impl Evaluator {
     }
 
     /// Outputs of a task inside a loop, seen from outside: by the iteration's value.
-    async fn outputs_of_loop(
-        &self,
-        site: Site<'_>,
-        id: &str,
-        scope: ScopeIndex,
-    ) -> Result<Value, EvaluateError> {
-        let rows =
-            self.ports.store.attempts_of_task(&site.meta.id, id, LOOP_OUTPUTS_MAX + 1).await?;
+    async fn outputs_of_loop(&self, site: Site<'_>, id: &str) -> Result<Value, EvaluateError> {
+        let rows = self
+            .ports
+            .store
+            .attempts_of_task(&site.meta.id, id, LOOP_OUTPUTS_MAX + 1)
+            .await?;
         if rows.len() > usize::try_from(LOOP_OUTPUTS_MAX).unwrap_or(usize::MAX) {
             return Err(EvaluateError::Expression(format!(
                 "`outputs.{id}` has more than {LOOP_OUTPUTS_MAX} iterations; let the iterations write files \
@@ -313,12 +348,13 @@ impl Evaluator {
         }
         let mut latest: BTreeMap<TaskRunKey, AttemptRow> = BTreeMap::new();
         for row in rows {
-            let known = latest.get(&row.task_run).is_some_and(|known| known.attempt >= row.attempt);
+            let known = latest
+                .get(&row.task_run)
+                .is_some_and(|known| known.attempt >= row.attempt);
             if !known {
                 latest.insert(row.task_run.clone(), row);
             }
         }
-        let _ = scope;
         let mut outputs = Map::new();
         for row in latest.into_values() {
             if matches!(row.state.as_str(), "SUCCESS" | "WARNING") {
@@ -330,8 +366,12 @@ impl Evaluator {
     }
 
     async fn row_outputs(&self, row: &AttemptRow) -> Result<Map<String, Value>, EvaluateError> {
-        let Some(uri) = &row.outputs_uri else { return Ok(row.outputs.clone()) };
-        let failed = |error: String| EvaluateError::Expression(format!("outputs of `{}`: {error}", row.name));
+        let Some(uri) = &row.outputs_uri else {
+            return Ok(row.outputs.clone());
+        };
+        let failed = |error: String| {
+            EvaluateError::Expression(format!("outputs of `{}`: {error}", row.name))
+        };
         let uri = uri.parse().map_err(|error| failed(format!("{error}")))?;
         let bytes = self
             .ports
@@ -351,8 +391,12 @@ impl Evaluator {
     ) -> Result<Value, EvaluateError> {
         let mut tasks = Map::new();
         for id in wanted {
-            let Some((scope, node)) = site.plan.find(id) else { continue };
-            let Some(run) = address(site, scope, node) else { continue };
+            let Some((scope, node)) = site.plan.find(id) else {
+                continue;
+            };
+            let Some(run) = address(site, scope, node) else {
+                continue;
+            };
             let shard = self.shard(site.meta, &run.shard, overlay).await?;
             let slot = shard.and_then(|shard| shard.slots.get(usize::from(run.slot)).copied());
             let state = slot.map_or(State::Waiting, |slot| slot.state);
@@ -373,7 +417,10 @@ impl Evaluator {
             .rev()
             .map(|item| json!({"taskrun": {"value": item.get("value"), "iteration": item.get("index")}}))
             .collect();
-        roots.insert("parent".to_owned(), parents.first().cloned().unwrap_or_else(|| json!({})));
+        roots.insert(
+            "parent".to_owned(),
+            parents.first().cloned().unwrap_or_else(|| json!({})),
+        );
         roots.insert("parents".to_owned(), Value::Array(parents));
         let mut taskrun = json!({
             "id": site.plan.plan.task_run_name(site.shard, site.slot),
@@ -384,13 +431,19 @@ impl Evaluator {
             let value = item.get("value").cloned().unwrap_or_default();
             taskrun.insert("items".to_owned(), value.clone());
             taskrun.insert("value".to_owned(), value);
-            taskrun.insert("iteration".to_owned(), item.get("index").cloned().unwrap_or_default());
+            taskrun.insert(
+                "iteration".to_owned(),
+                item.get("index").cloned().unwrap_or_default(),
+            );
         }
         roots.insert("taskrun".to_owned(), taskrun);
         if let Some(mut item) = own {
             if let Some(item) = item.as_object_mut() {
                 let parents: Vec<Value> = items.iter().rev().cloned().collect();
-                item.insert("parent".to_owned(), parents.first().cloned().unwrap_or_default());
+                item.insert(
+                    "parent".to_owned(),
+                    parents.first().cloned().unwrap_or_default(),
+                );
                 item.insert("parents".to_owned(), Value::Array(parents));
             }
             roots.insert("item".to_owned(), item);
@@ -406,11 +459,9 @@ impl Evaluator {
             let iteration =
                 Layout::of(&site.plan.plan, &shard).and_then(|layout| layout.iteration_of(slot));
             let key = (site.meta.id.clone(), owner.clone(), loop_slot);
-            let values = self
-                .items
-                .get(&self.ports, &key)
-                .await
-                .map_err(|error| EvaluateError::Expression(format!("values of the loop: {error}")))?;
+            let values = self.items.get(&self.ports, &key).await.map_err(|error| {
+                EvaluateError::Expression(format!("values of the loop: {error}"))
+            })?;
             items.push(iteration.and_then(|i| values.get(i)).unwrap_or_default());
             (shard, slot) = (owner, loop_slot);
         }
@@ -433,27 +484,36 @@ impl Evaluator {
 fn address(site: Site<'_>, scope: ScopeIndex, node: NodeIndex) -> Option<TaskRunKey> {
     if scope == 0 {
         let (part, slot) = site.plan.plan.home(node)?;
-        return Some(TaskRunKey { shard: ShardId::of_part(part), slot });
+        return Some(TaskRunKey {
+            shard: ShardId::of_part(part),
+            slot,
+        });
     }
     let (mut shard, mut slot) = (site.shard.clone(), site.slot);
     loop {
         let layout = Layout::of(&site.plan.plan, &shard)?;
         if layout.scope == scope {
             let nodes = u16::try_from(layout.nodes.len()).ok()?;
-            return Some(TaskRunKey { slot: layout.item_of(slot) * nodes + node, shard });
+            return Some(TaskRunKey {
+                slot: layout.item_of(slot) * nodes + node,
+                shard,
+            });
         }
         (shard, slot) = shard.owner().map(|(owner, slot, _)| (owner, slot))?;
     }
 }
 
 fn key_of(item: &Value) -> String {
-    item.as_str().map_or_else(|| item.to_string(), str::to_owned)
+    item.as_str()
+        .map_or_else(|| item.to_string(), str::to_owned)
 }
 
 /// Milliseconds since the epoch as RFC 3339 text.
 #[must_use]
 pub fn rfc3339(ms: u64) -> String {
-    let time = i64::try_from(ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
+    let time = i64::try_from(ms)
+        .ok()
+        .and_then(|ms| Timestamp::from_millisecond(ms).ok());
     time.unwrap_or(Timestamp::UNIX_EPOCH).to_string()
 }
 
@@ -486,7 +546,9 @@ impl Mentioned {
         let mut renders = false;
         tree.templates(&mut |template| {
             for reference in template.references() {
-                let Some(root) = reference.path.first() else { continue };
+                let Some(root) = reference.path.first() else {
+                    continue;
+                };
                 self.roots.insert(root.clone());
                 let second = reference.path.get(1).map_or("*", String::as_str);
                 match root.as_str() {
@@ -495,9 +557,11 @@ impl Mentioned {
                     _ => false,
                 };
             }
-            renders |= template.calls().iter().any(|call| call.name.starts_with("render"));
+            renders |= template
+                .calls()
+                .iter()
+                .any(|call| call.name.starts_with("render"));
         });
         renders
     }
 }
-

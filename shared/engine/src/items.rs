@@ -1,13 +1,13 @@
 //! The values a loop iterates over: evaluated once, kept as one artifact, read by iteration.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use operon_core::plan::ShardId;
 use serde_json::{Value, json};
 
 use crate::Ports;
+use crate::kept::Kept;
 use crate::ports::{ArtifactError, ArtifactUri, ExecutionId};
 
 /// Bytes of all values of one loop at most.
@@ -68,9 +68,17 @@ impl Items {
 type LoopKey = (ExecutionId, ShardId, u16);
 
 /// Values of loops by loop.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct LoopItems {
-    cache: Mutex<(HashMap<LoopKey, Arc<Items>>, Vec<LoopKey>)>,
+    kept: Kept<LoopKey, Items>,
+}
+
+impl Default for LoopItems {
+    fn default() -> Self {
+        Self {
+            kept: Kept::new(LOOPS_KEPT),
+        }
+    }
 }
 
 fn uri(key: &LoopKey) -> Result<ArtifactUri, ArtifactError> {
@@ -100,7 +108,7 @@ impl LoopItems {
                     );
                 }
             }
-            other => {
+            other @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_)) => {
                 return Err(format!(
                     "the values of a loop must be a list, a map, a JSON text or an artifact's URI, not {other}"
                 ));
@@ -121,32 +129,19 @@ impl LoopItems {
             .await
             .map_err(|error| error.to_string())?;
         let count = items.len();
-        self.keep(key, items);
+        self.kept.put(key, items);
         Ok(count)
     }
 
     /// The values of a loop that has begun.
     pub async fn get(&self, ports: &Ports, key: &LoopKey) -> Result<Arc<Items>, ArtifactError> {
-        {
-            let cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(found) = cache.0.get(key) {
-                return Ok(Arc::clone(found));
-            }
+        if let Some(found) = self.kept.get(key) {
+            return Ok(found);
         }
         let bytes = ports.artifacts.get(&uri(key)?, ITEMS_BYTES_MAX).await?;
         let items = Arc::new(Items::index(bytes));
-        self.keep(key.clone(), Arc::clone(&items));
+        self.kept.put(key.clone(), Arc::clone(&items));
         Ok(items)
-    }
-
-    fn keep(&self, key: LoopKey, items: Arc<Items>) {
-        let (cache, order) = &mut *self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-        if cache.insert(key.clone(), items).is_none() {
-            order.push(key);
-            if order.len() > LOOPS_KEPT {
-                cache.remove(&order.remove(0));
-            }
-        }
     }
 }
 

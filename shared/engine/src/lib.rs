@@ -9,12 +9,16 @@ pub mod decide;
 pub mod evaluate;
 pub mod files;
 pub mod items;
+mod kept;
+pub mod launch;
 pub mod lookups;
 pub mod planner;
 pub mod plans;
 pub mod ports;
 pub mod rows;
+pub mod script;
 pub mod shards;
+pub mod tasks;
 pub mod templates;
 
 /// The world, as the engine sees it.

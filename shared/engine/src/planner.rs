@@ -41,7 +41,12 @@ impl Message {
     /// A message without more to it.
     #[must_use]
     pub fn new(key: ShardKey, event: Event) -> Self {
-        Self { key, event, row: None, receipt: None }
+        Self {
+            key,
+            event,
+            row: None,
+            receipt: None,
+        }
     }
 }
 
@@ -87,7 +92,10 @@ impl Active {
     /// A copy of the row.
     #[must_use]
     pub fn row(&self) -> ExecutionRow {
-        self.row.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.row
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }
 
@@ -115,7 +123,11 @@ impl Planner {
     /// A planner over these parts.
     #[must_use]
     pub fn new(evaluator: Evaluator, plans: Arc<Plans>) -> Self {
-        Self { evaluator, plans, active: Mutex::default() }
+        Self {
+            evaluator,
+            plans,
+            active: Mutex::default(),
+        }
     }
 
     /// The execution with its plan, from memory or the store.
@@ -124,9 +136,15 @@ impl Planner {
             return Ok(Some(Arc::clone(found)));
         }
         let store = &*self.evaluator.ports.store;
-        let Some(row) = store.execution(id).await? else { return Ok(None) };
+        let Some(row) = store.execution(id).await? else {
+            return Ok(None);
+        };
         let plan = self.plans.get(store, &row.meta.plan_hash).await?;
-        let active = Arc::new(Active { plan, meta: row.meta.clone(), row: Mutex::new(row) });
+        let active = Arc::new(Active {
+            plan,
+            meta: row.meta.clone(),
+            row: Mutex::new(row),
+        });
         self.lock().insert(id.clone(), Arc::clone(&active));
         Ok(Some(active))
     }
@@ -163,7 +181,10 @@ impl Planner {
             }
         }
         Err(TurnError::Contended(
-            pending.into_iter().next().map_or(ShardId::ROOT, |(key, _)| key.shard),
+            pending
+                .into_iter()
+                .next()
+                .map_or(ShardId::ROOT, |(key, _)| key.shard),
         ))
     }
 
@@ -184,8 +205,15 @@ impl Planner {
         };
         let now = Time(self.evaluator.ports.clock.now_ms());
         let stored = self.evaluator.shards.get(store, &key).await?;
-        let current = stored.shard.as_deref().cloned().unwrap_or_else(|| Shard::fresh(&layout, now));
-        let events: Vec<Event> = messages.iter().map(|message| message.event.clone()).collect();
+        let current = stored
+            .shard
+            .as_deref()
+            .cloned()
+            .unwrap_or_else(|| Shard::fresh(&layout, now));
+        let events: Vec<Event> = messages
+            .iter()
+            .map(|message| message.event.clone())
+            .collect();
         let plan = &active.plan.plan;
         let (next, commands) = exec::apply(plan, &key.shard, &current, &events, now);
         let mut turn = Turn {
@@ -227,7 +255,9 @@ impl Planner {
             if slots.is_empty() {
                 return Ok(());
             }
-            overlay.shards.insert(turn.key.clone(), Arc::new(turn.next.clone()));
+            overlay
+                .shards
+                .insert(turn.key.clone(), Arc::new(turn.next.clone()));
             let mut events = Vec::with_capacity(slots.len());
             for slot in slots {
                 let site = Site {
@@ -237,13 +267,20 @@ impl Planner {
                     slot,
                     attempt: 0,
                 };
-                let state = turn.next.slots.get(usize::from(slot)).map(|slot| slot.state);
+                let state = turn
+                    .next
+                    .slots
+                    .get(usize::from(slot))
+                    .map(|slot| slot.state);
                 let gate = state == Some(State::Gate);
                 match self.evaluator.decide(site, gate, overlay).await {
                     Ok(Decision { verdict }) => events.push(Event::Decided { slot, verdict }),
                     Err(EvaluateError::Expression(message)) => {
                         turn.failures.insert(slot, message);
-                        events.push(Event::Decided { slot, verdict: exec::Verdict::Error });
+                        events.push(Event::Decided {
+                            slot,
+                            verdict: exec::Verdict::Error,
+                        });
                     }
                     Err(EvaluateError::Store(error)) => return Err(error.into()),
                 }
@@ -272,7 +309,9 @@ impl Planner {
         let mut written = Vec::new();
         let mut outs = Vec::with_capacity(turns.len());
         for turn in turns {
-            let Some(layout) = Layout::of(&turn.active.plan.plan, &turn.key.shard) else { continue };
+            let Some(layout) = Layout::of(&turn.active.plan.plan, &turn.key.shard) else {
+                continue;
+            };
             let due_ms = turn.next.due(&layout).map(|time| time.0);
             let changed = turn.stored.shard.as_deref() != Some(&turn.next);
             if changed {
@@ -293,15 +332,21 @@ impl Planner {
             write.executions.extend(row.iter().cloned());
             outs.push((turn, due_ms, rows, row));
         }
-        let nothing = write.shards.is_empty() && write.attempts.is_empty() && write.executions.is_empty();
+        let nothing =
+            write.shards.is_empty() && write.attempts.is_empty() && write.executions.is_empty();
         let outcomes = if nothing {
             Vec::new()
         } else {
-            self.evaluator.ports.store.write(write).await.inspect_err(|_| {
-                for (turn, ..) in &outs {
-                    self.evaluator.shards.forget(&turn.key);
-                }
-            })?
+            self.evaluator
+                .ports
+                .store
+                .write(write)
+                .await
+                .inspect_err(|_| {
+                    for (turn, ..) in &outs {
+                        self.evaluator.shards.forget(&turn.key);
+                    }
+                })?
         };
         let mut outcomes: HashMap<usize, SaveOutcome> = written.into_iter().zip(outcomes).collect();
         let mut again = Vec::new();
@@ -315,19 +360,28 @@ impl Planner {
                 Some(SaveOutcome::Saved(version)) => {
                     let shard = Some(Arc::new(turn.next));
                     let complete = due_ms.is_none();
-                    self.evaluator.shards.put(&turn.key, Versioned { version, shard }, complete);
+                    self.evaluator
+                        .shards
+                        .put(&turn.key, Versioned { version, shard }, complete);
                     effects.push(Effect::Due(turn.key.clone(), due_ms));
                 }
                 None => {}
             }
             effects.extend(rows.into_iter().map(|row| Effect::TaskRun(Box::new(row))));
             if let Some(row) = row {
-                *turn.active.row.lock().unwrap_or_else(PoisonError::into_inner) = row.clone();
+                *turn
+                    .active
+                    .row
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner) = row.clone();
                 effects.push(Effect::Execution(Box::new(row)));
             }
             let key = turn.key;
-            effects
-                .extend(turn.commands.into_iter().map(|command| Effect::Command(key.clone(), command)));
+            effects.extend(
+                turn.commands
+                    .into_iter()
+                    .map(|command| Effect::Command(key.clone(), command)),
+            );
         }
         Ok(again)
     }
@@ -344,8 +398,15 @@ impl Planner {
         };
         let mut reported = Vec::new();
         for message in &turn.messages {
-            let Some(mut row) = message.row.as_deref().cloned() else { continue };
-            let slot = turn.next.slots.get(usize::from(row.task_run.slot)).copied().unwrap_or_default();
+            let Some(mut row) = message.row.as_deref().cloned() else {
+                continue;
+            };
+            let slot = turn
+                .next
+                .slots
+                .get(usize::from(row.task_run.slot))
+                .copied()
+                .unwrap_or_default();
             if slot.attempt == row.attempt && slot.state.is_terminal() {
                 rows::state_name(slot.state).clone_into(&mut row.state);
                 // `outcome unknown` says more than what the runner saw.
@@ -391,7 +452,8 @@ impl Planner {
 
     #[allow(clippy::unused_self, reason = "reads better at the call")]
     fn is_task(&self, site: Site<'_>) -> bool {
-        site.node().is_some_and(|(_, _, node)| matches!(node.kind, NodeKind::Task(_)))
+        site.node()
+            .is_some_and(|(_, _, node)| matches!(node.kind, NodeKind::Task(_)))
     }
 }
 

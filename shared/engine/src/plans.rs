@@ -7,6 +7,7 @@ use operon_core::lang::model::{Dynamic, LoopValues};
 use operon_core::plan::{Node, NodeIndex, NodeKind, Plan, ScopeIndex};
 use serde_json::{Value, json};
 
+use crate::kept::Kept;
 use crate::ports::{StateStore, StoreError};
 use crate::templates::{RenderError, Tree};
 
@@ -137,9 +138,17 @@ impl NodeTemplates {
 }
 
 /// Plans by hash.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Plans {
-    cache: Mutex<(HashMap<String, Arc<LoadedPlan>>, Vec<String>)>,
+    kept: Kept<String, LoadedPlan>,
+}
+
+impl Default for Plans {
+    fn default() -> Self {
+        Self {
+            kept: Kept::new(PLANS_KEPT),
+        }
+    }
 }
 
 /// Why a plan is not there.
@@ -168,8 +177,8 @@ impl Plans {
         store: &dyn StateStore,
         hash: &str,
     ) -> Result<Arc<LoadedPlan>, PlanError> {
-        if let Some(found) = self.lock().0.get(hash) {
-            return Ok(Arc::clone(found));
+        if let Some(found) = self.kept.get(&hash.to_owned()) {
+            return Ok(found);
         }
         let bytes = store
             .plan(hash)
@@ -190,17 +199,7 @@ impl Plans {
     /// Keeps a plan in memory.
     pub fn put(&self, plan: LoadedPlan) -> Arc<LoadedPlan> {
         let plan = Arc::new(plan);
-        let (plans, order) = &mut *self.lock();
-        if plans.insert(plan.hash.clone(), Arc::clone(&plan)).is_none() {
-            order.push(plan.hash.clone());
-            if order.len() > PLANS_KEPT {
-                plans.remove(&order.remove(0));
-            }
-        }
+        self.kept.put(plan.hash.clone(), Arc::clone(&plan));
         plan
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, (HashMap<String, Arc<LoadedPlan>>, Vec<String>)> {
-        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

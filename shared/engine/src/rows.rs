@@ -1,5 +1,7 @@
 //! Detail items: what people and expressions see of task runs, derived from what the core decided.
 
+use std::fmt::Write as _;
+
 use operon_core::exec::{Reason, RootPhase, Shard, Slot, State};
 use operon_core::plan::{Layout, NodeKind};
 
@@ -32,13 +34,16 @@ pub fn execution_state(layout: &Layout<'_>, root: &Shard) -> &'static str {
         RootPhase::New => "CREATED",
         RootPhase::Queued => "QUEUED",
         RootPhase::Retrying => "RETRYING",
-        RootPhase::Ended | RootPhase::Over => {
-            root.slots.first().map_or("CREATED", |flow| state_name(flow.state))
-        }
+        RootPhase::Ended | RootPhase::Over => root
+            .slots
+            .first()
+            .map_or("CREATED", |flow| state_name(flow.state)),
         RootPhase::Running if root.kill => "KILLING",
         RootPhase::Running => {
             let pause = |slot: u16| {
-                let node = layout.node_of(slot).and_then(|node| layout.nodes.get(usize::from(node)));
+                let node = layout
+                    .node_of(slot)
+                    .and_then(|node| layout.nodes.get(usize::from(node)));
                 node.is_some_and(|node| matches!(node.kind, NodeKind::Pause { .. }))
             };
             let paused = (0..)
@@ -60,7 +65,12 @@ pub fn reason_words(reason: Reason) -> Option<String> {
 
 /// The row of a task run whose state changed without an attempt's report; none when nothing is shown for it.
 #[must_use]
-pub fn of_change(site: Site<'_>, before: Option<&Slot>, after: &Slot, now_ms: u64) -> Option<AttemptRow> {
+pub fn of_change(
+    site: Site<'_>,
+    before: Option<&Slot>,
+    after: &Slot,
+    now_ms: u64,
+) -> Option<AttemptRow> {
     let (_, _, node) = site.node()?;
     if node.hidden || before.is_some_and(|before| before.state == after.state) {
         return None;
@@ -137,8 +147,12 @@ fn parent_name(site: Site<'_>) -> Option<String> {
         node = layout.nodes.get(usize::from(parent))?;
         if !node.hidden {
             let iterations = site.plan.plan.iterations(site.shard, site.slot)?;
-            let suffix: String = iterations.iter().map(|i| format!("[{i}]")).collect();
-            return Some(format!("{}{suffix}", node.id));
+            let mut name = node.id.clone();
+            for iteration in iterations {
+                // Writing to a string cannot fail.
+                let _ = write!(name, "[{iteration}]");
+            }
+            return Some(name);
         }
     }
     let (owner, slot, _) = site.shard.owner()?;
@@ -146,15 +160,23 @@ fn parent_name(site: Site<'_>) -> Option<String> {
 }
 
 /// Brings an execution's row up to its root shard; true when it changed.
-pub fn update_execution(row: &mut ExecutionRow, layout: &Layout<'_>, root: &Shard, now_ms: u64) -> bool {
+pub fn update_execution(
+    row: &mut ExecutionRow,
+    layout: &Layout<'_>,
+    root: &Shard,
+    now_ms: u64,
+) -> bool {
     let before = row.clone();
-    row.state = execution_state(layout, root).to_owned();
+    execution_state(layout, root).clone_into(&mut row.state);
     if root.phase != RootPhase::New && root.phase != RootPhase::Queued && row.started_ms.is_none() {
         row.started_ms = Some(now_ms);
     }
     let ended = matches!(root.phase, RootPhase::Ended | RootPhase::Over);
     if ended {
-        row.reason = root.slots.first().and_then(|flow| reason_words(flow.reason()));
+        row.reason = root
+            .slots
+            .first()
+            .and_then(|flow| reason_words(flow.reason()));
         row.ended_ms = row.ended_ms.or(Some(now_ms));
     } else {
         row.ended_ms = None;
@@ -166,5 +188,8 @@ pub fn update_execution(row: &mut ExecutionRow, layout: &Layout<'_>, root: &Shar
 /// The address of a slot.
 #[must_use]
 pub fn key(shard: &operon_core::plan::ShardId, slot: u16) -> TaskRunKey {
-    TaskRunKey { shard: shard.clone(), slot }
+    TaskRunKey {
+        shard: shard.clone(),
+        slot,
+    }
 }
