@@ -314,14 +314,13 @@ impl Evaluator {
             return Ok(None);
         }
         let pending = overlay.rows.get(&(site.meta.id.clone(), run.clone()));
-        let row = match pending {
-            Some(row) => Some(row.clone()),
-            None => {
-                let rows = self.ports.store.attempts(&site.meta.id, &run).await?;
-                rows.into_iter()
-                    .rev()
-                    .find(|row| row.attempt == slot.attempt || row.attempt == 0)
-            }
+        let row = if let Some(row) = pending {
+            Some(row.clone())
+        } else {
+            let rows = self.ports.store.attempts(&site.meta.id, &run).await?;
+            rows.into_iter()
+                .rev()
+                .find(|row| row.attempt == slot.attempt || row.attempt == 0)
         };
         let Some(row) = row else { return Ok(None) };
         let mut outputs = self.row_outputs(&row).await?;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Values by key, at most so many.
 #[derive(Debug)]
-pub struct Kept<K, V> {
+pub(crate) struct Kept<K, V> {
     limit: usize,
     inner: Mutex<Inner<K, V>>,
 }
@@ -20,7 +20,7 @@ struct Inner<K, V> {
 impl<K: Clone + Eq + Hash, V> Kept<K, V> {
     /// An empty map that holds at most `limit` entries.
     #[must_use]
-    pub fn new(limit: usize) -> Self {
+    pub(crate) fn new(limit: usize) -> Self {
         let inner = Inner {
             values: HashMap::new(),
             order: VecDeque::new(),
@@ -32,12 +32,12 @@ impl<K: Clone + Eq + Hash, V> Kept<K, V> {
     }
 
     /// The value of `key`.
-    pub fn get(&self, key: &K) -> Option<Arc<V>> {
+    pub(crate) fn get(&self, key: &K) -> Option<Arc<V>> {
         self.lock().values.get(key).cloned()
     }
 
     /// Keeps a value.
-    pub fn put(&self, key: K, value: Arc<V>) {
+    pub(crate) fn put(&self, key: K, value: Arc<V>) {
         let inner = &mut *self.lock();
         if inner.values.insert(key.clone(), value).is_none() {
             inner.order.push_back(key);

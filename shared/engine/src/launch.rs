@@ -12,11 +12,9 @@ use crate::decide::duration_ms;
 use crate::evaluate::{
     EvaluateError, Evaluator, OUTPUTS_INLINE_MAX, OUTPUTS_MAX, Overlay, RenderedValue, Site,
 };
-use crate::ports::{
-    ArtifactUri, AttemptId, AttemptResult, AttemptRow, AttemptSpec, FileSource,
-};
-use crate::script;
+use crate::ports::{ArtifactUri, AttemptId, AttemptResult, AttemptRow, AttemptSpec, FileSource};
 use crate::rows;
+use crate::script;
 
 /// What an attempt is, ready to be executed.
 #[derive(Debug)]
@@ -62,12 +60,17 @@ impl Evaluator {
     pub async fn prepare(&self, site: Site<'_>) -> Result<Launch, EvaluateError> {
         let wrong = || EvaluateError::Expression("the plan has no such task".to_owned());
         let (scope, index, node) = site.node().ok_or_else(wrong)?;
-        let NodeKind::Task(task) = &node.kind else { return Err(wrong()) };
+        let NodeKind::Task(task) = &node.kind else {
+            return Err(wrong());
+        };
         let templates = site.plan.templates(scope, index, node)?;
         let overlay = Overlay::default();
-        let RenderedValue { value, mut secrets } =
-            self.render(site, &templates.props, &Map::new(), &overlay).await?;
-        let Value::Object(mut props) = value else { return Err(wrong()) };
+        let RenderedValue { value, mut secrets } = self
+            .render(site, &templates.props, &Map::new(), &overlay)
+            .await?;
+        let Value::Object(mut props) = value else {
+            return Err(wrong());
+        };
         let timeout = match &templates.timeout {
             None => match task.timeout_ms {
                 operon_core::lang::model::Dynamic::Constant(ms) => ms,
@@ -89,13 +92,18 @@ impl Evaluator {
         row.created_ms = self.ports.clock.now_ms();
         let prepared = if script::is_process(&task.task_type) {
             self.environment(site, &mut props, &mut secrets).await?;
-            let mut spec = self.spec(site, node, task, &props, timeout, &id)?;
-            self.join_working_directory(site, &mut spec, &mut secrets).await?;
+            let mut spec = spec_of(site, node, task, &props, timeout, &id)?;
+            self.join_working_directory(site, &mut spec, &mut secrets)
+                .await?;
             spec.secrets = secrets.clone();
             Prepared::Process(Box::new(spec))
         } else {
-            let call =
-                Call { task_type: task.task_type.clone(), props, secrets: secrets.clone(), timeout };
+            let call = Call {
+                task_type: task.task_type.clone(),
+                props,
+                secrets: secrets.clone(),
+                timeout,
+            };
             if script::is_subflow(&task.task_type) {
                 Prepared::Subflow(call)
             } else {
@@ -106,7 +114,13 @@ impl Evaluator {
             Some(cache) => Some((self.fingerprint(site, &prepared).await?, cache.ttl_ms)),
             None => None,
         };
-        Ok(Launch { id, prepared, cache, row, secrets })
+        Ok(Launch {
+            id,
+            prepared,
+            cache,
+            row,
+            secrets,
+        })
     }
 
     /// Adds the values of `secrets: {VARIABLE: NAME}` to `env`.
@@ -116,8 +130,14 @@ impl Evaluator {
         props: &mut Map<String, Value>,
         secrets: &mut Vec<String>,
     ) -> Result<(), EvaluateError> {
-        let Some(Value::Object(named)) = props.remove("secrets") else { return Ok(()) };
-        let mut env = props.get("env").and_then(Value::as_object).cloned().unwrap_or_default();
+        let Some(Value::Object(named)) = props.remove("secrets") else {
+            return Ok(());
+        };
+        let mut env = props
+            .get("env")
+            .and_then(Value::as_object)
+            .cloned()
+            .unwrap_or_default();
         for (variable, name) in named {
             let name = name.as_str().unwrap_or_default();
             let value = self
@@ -133,31 +153,6 @@ impl Evaluator {
         Ok(())
     }
 
-    fn spec(
-        &self,
-        site: Site<'_>,
-        node: &Node,
-        task: &TaskNode,
-        props: &Map<String, Value>,
-        timeout: Duration,
-        id: &AttemptId,
-    ) -> Result<AttemptSpec, EvaluateError> {
-        let mut spec = script::spec(&task.task_type, props, site.meta.flow_dir.as_deref())
-            .map_err(EvaluateError::Expression)?;
-        spec.id = id.clone();
-        spec.name = site
-            .plan
-            .plan
-            .task_run_name(site.shard, site.slot)
-            .unwrap_or_else(|| node.id.clone());
-        spec.output_prefix = output_prefix(id);
-        spec.timeout = timeout;
-        spec.resources = task.resources;
-        spec.priority = node.priority;
-        spec.rank = node.rank;
-        Ok(spec)
-    }
-
     /// Children of a `WorkingDirectory` share one directory, with the files it was given.
     async fn join_working_directory(
         &self,
@@ -165,13 +160,20 @@ impl Evaluator {
         spec: &mut AttemptSpec,
         secrets: &mut Vec<String>,
     ) -> Result<(), EvaluateError> {
-        let Some(layout) = site.layout() else { return Ok(()) };
-        let Some(slot) = working_directory(&layout, site.slot) else { return Ok(()) };
+        let Some(layout) = site.layout() else {
+            return Ok(());
+        };
+        let Some(slot) = working_directory(&layout, site.slot) else {
+            return Ok(());
+        };
         let group = Site { slot, ..site };
-        let Some((scope, index, node)) = group.node() else { return Ok(()) };
+        let Some((scope, index, node)) = group.node() else {
+            return Ok(());
+        };
         let templates = site.plan.templates(scope, index, node)?;
-        let rendered =
-            self.render(group, &templates.props, &Map::new(), &Overlay::default()).await?;
+        let rendered = self
+            .render(group, &templates.props, &Map::new(), &Overlay::default())
+            .await?;
         secrets.extend(rendered.secrets);
         if let Value::Object(props) = &rendered.value {
             let mut files = script::input_files(props, site.meta.flow_dir.as_deref())
@@ -185,7 +187,11 @@ impl Evaluator {
     }
 
     /// What makes two attempts do the same: type, properties and the content of the input files.
-    async fn fingerprint(&self, site: Site<'_>, prepared: &Prepared) -> Result<String, EvaluateError> {
+    async fn fingerprint(
+        &self,
+        site: Site<'_>,
+        prepared: &Prepared,
+    ) -> Result<String, EvaluateError> {
         let mut hash = Sha256::new();
         hash.update(site.meta.namespace.as_bytes());
         match prepared {
@@ -196,7 +202,12 @@ impl Evaluator {
             Prepared::Process(spec) => {
                 let parts = format!(
                     "{:?}|{:?}|{:?}|{:?}|{:?}|{:?}",
-                    spec.image, spec.entrypoint, spec.command, spec.env, spec.output_files, spec.runner_options
+                    spec.image,
+                    spec.entrypoint,
+                    spec.command,
+                    spec.env,
+                    spec.output_files,
+                    spec.runner_options
                 );
                 hash.update(parts);
                 for file in &spec.input_files {
@@ -218,7 +229,11 @@ impl Evaluator {
         Ok(hex::encode(hash.finalize()))
     }
 
-    async fn hash_artifact(&self, hash: &mut Sha256, uri: &ArtifactUri) -> Result<(), EvaluateError> {
+    async fn hash_artifact(
+        &self,
+        hash: &mut Sha256,
+        uri: &ArtifactUri,
+    ) -> Result<(), EvaluateError> {
         const STEP: u64 = 1024 * 1024;
         let mut at = 0;
         loop {
@@ -246,7 +261,9 @@ impl Evaluator {
         let masker = Masker::new(secrets.iter().map(String::as_str));
         let mut outcome = result.outcome;
         row.exit_code = result.exit_code;
-        row.message = result.message.map(|message| masker.mask(&message).into_owned());
+        row.message = result
+            .message
+            .map(|message| masker.mask(&message).into_owned());
         row.started_ms = Some(result.started_ms);
         row.ended_ms = Some(result.ended_ms);
         row.metrics = result.metrics;
@@ -292,18 +309,49 @@ impl Evaluator {
         };
         let uri = ArtifactUri::new(&format!("{}outputs.json", output_prefix(&id)))
             .map_err(|error| error.to_string())?;
-        self.ports.artifacts.put(&uri, bytes.into()).await.map_err(|error| error.to_string())?;
+        self.ports
+            .artifacts
+            .put(&uri, bytes.into())
+            .await
+            .map_err(|error| error.to_string())?;
         row.outputs = Map::new();
         row.outputs_uri = Some(uri.to_string());
         Ok(())
     }
 }
 
+fn spec_of(
+    site: Site<'_>,
+    node: &Node,
+    task: &TaskNode,
+    props: &Map<String, Value>,
+    timeout: Duration,
+    id: &AttemptId,
+) -> Result<AttemptSpec, EvaluateError> {
+    let mut spec = script::spec(&task.task_type, props, site.meta.flow_dir.as_deref())
+        .map_err(EvaluateError::Expression)?;
+    spec.id = id.clone();
+    spec.name = site
+        .plan
+        .plan
+        .task_run_name(site.shard, site.slot)
+        .unwrap_or_else(|| node.id.clone());
+    spec.output_prefix = output_prefix(id);
+    spec.timeout = timeout;
+    spec.resources = task.resources;
+    spec.priority = node.priority;
+    spec.rank = node.rank;
+    Ok(spec)
+}
+
 /// Where an attempt's artifacts are: visible only through the accepted attempt.
 #[must_use]
 pub fn output_prefix(id: &AttemptId) -> String {
     let shard = id.task_run.shard.to_string().replace('/', "-");
-    format!("executions/{}/{shard}-{}/{}/", id.execution, id.task_run.slot, id.attempt)
+    format!(
+        "executions/{}/{shard}-{}/{}/",
+        id.execution, id.task_run.slot, id.attempt
+    )
 }
 
 /// The nearest enclosing group whose children share a directory.
@@ -312,7 +360,13 @@ fn working_directory(layout: &Layout<'_>, slot: u16) -> Option<u16> {
     let mut node = layout.nodes.get(usize::from(own))?;
     while let Some(parent) = node.parent {
         node = layout.nodes.get(usize::from(parent))?;
-        if matches!(node.kind, NodeKind::Group { working_directory: true, .. }) {
+        if matches!(
+            node.kind,
+            NodeKind::Group {
+                working_directory: true,
+                ..
+            }
+        ) {
             return match layout.place {
                 // The compiler keeps such a group and its children in one shard.
                 operon_core::plan::Place::Static(part) => part
@@ -337,14 +391,14 @@ pub fn mask_value(masker: &Masker, value: &mut Value) {
         }
         Value::Array(items) => items.iter_mut().for_each(|item| mask_value(masker, item)),
         Value::Object(entries) => {
-            let masked: Map<String, Value> = std::mem::take(entries)
+            let renamed: Map<String, Value> = std::mem::take(entries)
                 .into_iter()
                 .map(|(key, mut entry)| {
                     mask_value(masker, &mut entry);
                     (masker.mask(&key).into_owned(), entry)
                 })
                 .collect();
-            *entries = masked;
+            *entries = renamed;
         }
         Value::Number(number) => {
             let text = number.to_string();

@@ -57,10 +57,23 @@ pub fn spec(
             env.insert(name.clone(), text_of(value));
         }
     }
-    let entrypoint = props.get("entryPoint").map(list_of_text).filter(|list| !list.is_empty());
-    let image = props.get("containerImage").map(text_of).filter(|image| !image.is_empty());
+    let entrypoint = props
+        .get("entryPoint")
+        .map(list_of_text)
+        .filter(|list| !list.is_empty());
+    let image = props
+        .get("containerImage")
+        .map(text_of)
+        .filter(|image| !image.is_empty());
     let mut runner_options = Map::new();
-    for key in ["taskRunner", "pullPolicy", "user", "networkMode", "volumes", "extraHosts"] {
+    for key in [
+        "taskRunner",
+        "pullPolicy",
+        "user",
+        "networkMode",
+        "volumes",
+        "extraHosts",
+    ] {
         if let Some(value) = props.get(key) {
             runner_options.insert(key.to_owned(), value.clone());
         }
@@ -69,7 +82,10 @@ pub fn spec(
     Ok(AttemptSpec {
         id: AttemptId {
             execution,
-            task_run: TaskRunKey { shard: ShardId::ROOT, slot: 0 },
+            task_run: TaskRunKey {
+                shard: ShardId::ROOT,
+                slot: 0,
+            },
             attempt: 0,
         },
         name: String::new(),
@@ -103,11 +119,18 @@ fn command(
     let lines = |key: &str| props.get(key).map(list_of_text).unwrap_or_default();
     if task_type == "container" && !props.contains_key("script") {
         // The image's own entrypoint takes these as they are.
-        return lines("command").into_iter().chain(lines("commands")).collect();
+        return lines("command")
+            .into_iter()
+            .chain(lines("commands"))
+            .collect();
     }
     let before = lines("beforeCommands");
     let mut program: Vec<String> = Vec::new();
-    if props.get("failFast").and_then(Value::as_bool).unwrap_or(true) {
+    if props
+        .get("failFast")
+        .and_then(Value::as_bool)
+        .unwrap_or(true)
+    {
         program.push("set -e".to_owned());
     }
     let plain = before.is_empty();
@@ -116,7 +139,11 @@ fn command(
         (Some(script), Some((interpreter, file))) => {
             let path = format!("{OWN_DIRECTORY}/{file}");
             let source = FileSource::Inline(script);
-            input_files.push(InputFile { path: path.clone(), source, executable: false });
+            input_files.push(InputFile {
+                path: path.clone(),
+                source,
+                executable: false,
+            });
             if plain && !props.contains_key("interpreter") {
                 return vec![interpreter.to_owned(), path];
             }
@@ -134,16 +161,21 @@ pub fn input_files(
     flow_dir: Option<&str>,
 ) -> Result<Vec<InputFile>, String> {
     let mut out = Vec::new();
-    if let Some(options) = props.get("namespaceFiles").and_then(Value::as_object) {
-        if options.get("enabled").and_then(Value::as_bool).unwrap_or(true) {
-            namespace_files(options, flow_dir, &mut out)?;
-        }
+    if let Some(options) = props.get("namespaceFiles").and_then(Value::as_object)
+        && options
+            .get("enabled")
+            .and_then(Value::as_bool)
+            .unwrap_or(true)
+    {
+        namespace_files(options, flow_dir, &mut out)?;
     }
     let entries = match props.get("inputFiles") {
         Some(Value::Object(entries)) => entries.clone(),
         // A text is JSON, as a template gives it.
         Some(Value::String(text)) => serde_json::from_str(text).map_err(|error| {
-            format!("`inputFiles` must be a map of file names to contents or artifact URIs: {error}")
+            format!(
+                "`inputFiles` must be a map of file names to contents or artifact URIs: {error}"
+            )
         })?,
         Some(Value::Array(paths)) => {
             for path in paths.iter().map(text_of) {
@@ -160,14 +192,21 @@ pub fn input_files(
     for (path, content) in entries {
         let text = text_of(&content);
         let source = if ArtifactUri::is_uri(&text) {
-            let uri = text.trim().parse().map_err(|error| format!("`inputFiles.{path}`: {error}"))?;
+            let uri = text
+                .trim()
+                .parse()
+                .map_err(|error| format!("`inputFiles.{path}`: {error}"))?;
             FileSource::Artifact(uri)
         } else if text.starts_with("nsfile:///") {
             beside(flow_dir, &text)?
         } else {
             FileSource::Inline(text)
         };
-        out.push(InputFile { path, source, executable: false });
+        out.push(InputFile {
+            path,
+            source,
+            executable: false,
+        });
     }
     for file in &out {
         if files::beneath(Path::new("."), &file.path).is_none() {
@@ -181,7 +220,8 @@ pub fn input_files(
 }
 
 fn beside(flow_dir: Option<&str>, place: &str) -> Result<FileSource, String> {
-    let root = flow_dir.ok_or("this execution has no namespace files; give an artifact URI instead")?;
+    let root =
+        flow_dir.ok_or("this execution has no namespace files; give an artifact URI instead")?;
     let path = files::beneath(Path::new(root), place)
         .ok_or_else(|| format!("`{place}` must be relative and stay beside the flow"))?;
     Ok(FileSource::Path(path))
@@ -198,10 +238,13 @@ fn namespace_files(
         let mut set = globset::GlobSetBuilder::new();
         for pattern in options.get(key).map(list_of_text).unwrap_or_default() {
             let pattern = pattern.trim_start_matches('/');
-            let glob = globset::GlobBuilder::new(pattern).literal_separator(true).build();
+            let glob = globset::GlobBuilder::new(pattern)
+                .literal_separator(true)
+                .build();
             set.add(glob.map_err(|error| format!("`namespaceFiles.{key}`: {error}"))?);
         }
-        set.build().map_err(|error| format!("`namespaceFiles.{key}`: {error}"))
+        set.build()
+            .map_err(|error| format!("`namespaceFiles.{key}`: {error}"))
     };
     let (include, exclude) = (globs("include")?, globs("exclude")?);
     let mut pending = vec![String::new()];
@@ -210,9 +253,17 @@ fn namespace_files(
         let entries = std::fs::read_dir(&place).map_err(|e| format!("{}: {e}", place.display()))?;
         for entry in entries {
             let entry = entry.map_err(|error| format!("{}: {error}", place.display()))?;
-            let Ok(name) = entry.file_name().into_string() else { continue };
-            let path = if directory.is_empty() { name.clone() } else { format!("{directory}/{name}") };
-            let kind = entry.file_type().map_err(|error| format!("{path}: {error}"))?;
+            let Ok(name) = entry.file_name().into_string() else {
+                continue;
+            };
+            let path = if directory.is_empty() {
+                name.clone()
+            } else {
+                format!("{directory}/{name}")
+            };
+            let kind = entry
+                .file_type()
+                .map_err(|error| format!("{path}: {error}"))?;
             if kind.is_dir() && !name.starts_with('.') {
                 pending.push(path);
             } else if kind.is_file()
@@ -225,7 +276,11 @@ fn namespace_files(
                     ));
                 }
                 let source = FileSource::Path(entry.path());
-                out.push(InputFile { path, source, executable: false });
+                out.push(InputFile {
+                    path,
+                    source,
+                    executable: false,
+                });
             }
         }
     }
@@ -266,9 +321,15 @@ mod tests {
 
     #[test]
     fn a_python_script_becomes_a_file() {
-        let spec = of("io.kestra.plugin.scripts.python.Script", &json!({"script": "print(1)"}));
+        let spec = of(
+            "io.kestra.plugin.scripts.python.Script",
+            &json!({"script": "print(1)"}),
+        );
         assert_eq!(spec.command, ["python3", ".operon/script.py"]);
-        assert_eq!(spec.input_files[0].source, FileSource::Inline("print(1)".to_owned()));
+        assert_eq!(
+            spec.input_files[0].source,
+            FileSource::Inline("print(1)".to_owned())
+        );
     }
 
     #[test]

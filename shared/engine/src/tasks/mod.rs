@@ -41,11 +41,21 @@ impl TaskCall<'_> {
             self.lines.set(seq + 1);
             let mut text = self.masker.mask(text).into_owned();
             if text.len() > LogLine::TEXT_MAX {
-                let end = (0..=LogLine::TEXT_MAX).rev().find(|at| text.is_char_boundary(*at));
+                let end = (0..=LogLine::TEXT_MAX)
+                    .rev()
+                    .find(|at| text.is_char_boundary(*at));
                 text.truncate(end.unwrap_or(0));
             }
             let time_ms = self.ports.clock.now_ms();
-            self.ports.logs.line(self.id, LogLine { seq, time_ms, level, text });
+            self.ports.logs.line(
+                self.id,
+                LogLine {
+                    seq,
+                    time_ms,
+                    level,
+                    text,
+                },
+            );
         }
     }
 }
@@ -81,36 +91,57 @@ impl TaskError {
     /// A failure of the task itself.
     #[must_use]
     pub fn failed(message: impl Into<String>) -> Self {
-        Self { reason: Reason::TaskFailed, message: message.into(), outputs: Map::new() }
+        Self {
+            reason: Reason::TaskFailed,
+            message: message.into(),
+            outputs: Map::new(),
+        }
     }
 
     /// A property that is not valid.
     #[must_use]
     pub fn invalid(message: impl Into<String>) -> Self {
-        Self { reason: Reason::InvalidInput, message: message.into(), outputs: Map::new() }
+        Self {
+            reason: Reason::InvalidInput,
+            message: message.into(),
+            outputs: Map::new(),
+        }
     }
 }
 
 /// Executes a built-in task.
+#[allow(clippy::unused_async, reason = "most task types wait for something")]
 pub async fn run(call: TaskCall<'_>) -> Result<TaskOutput, TaskError> {
-    let name = call.task_type.strip_prefix("io.kestra.plugin.").unwrap_or(call.task_type);
+    let name = call
+        .task_type
+        .strip_prefix("io.kestra.plugin.")
+        .unwrap_or(call.task_type);
     match name {
         "core.log.Log" => {
             let message = call.props.get("message").cloned().unwrap_or_default();
-            let messages = match message {
-                Value::Array(messages) => messages,
-                message => vec![message],
+            let messages = if let Value::Array(messages) = message {
+                messages
+            } else {
+                vec![message]
             };
             for message in messages {
-                let text = message.as_str().map_or_else(|| message.to_string(), str::to_owned);
+                let text = message
+                    .as_str()
+                    .map_or_else(|| message.to_string(), str::to_owned);
                 call.log(LogLevel::Info, &text);
             }
             Ok(TaskOutput::default())
         }
         "core.debug.Return" | "core.debug.Echo" => {
             let value = call.props.get("format").cloned().unwrap_or_default();
-            let outputs = json!({ "value": value }).as_object().cloned().unwrap_or_default();
-            Ok(TaskOutput { outputs, ..TaskOutput::default() })
+            let outputs = json!({ "value": value })
+                .as_object()
+                .cloned()
+                .unwrap_or_default();
+            Ok(TaskOutput {
+                outputs,
+                ..TaskOutput::default()
+            })
         }
         _ => Err(TaskError::invalid(format!(
             "no built-in task of type `{}` in this release",
