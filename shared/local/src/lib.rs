@@ -1,6 +1,10 @@
-//! The ports of Operon on one machine: state in SQLite, artifacts and logs in directories, secrets from the
-//! environment, attempts as processes or containers.
+//! The ports of Operon on one machine: state in SQLite, artifacts and logs in directories, processes and
+//! containers, secrets from the environment.
 
+pub mod artifacts;
 pub mod clock;
+pub mod logs;
 pub mod runner;
+pub mod secrets;
+pub mod state_dir;
 pub mod store;
