@@ -247,22 +247,8 @@ fn quarantine(view: &View<'_>, reason: Reason) -> Option<Time> {
     if reason != Reason::OutcomeUnknown {
         return None;
     }
-    let longest = view
-        .plan
-        .scopes
-        .iter()
-        .flat_map(|scope| &scope.nodes)
-        .filter_map(|node| match &node.kind {
-            NodeKind::Task(task) => Some(task.quarantine_ms),
-            NodeKind::Group { .. }
-            | NodeKind::Choice { .. }
-            | NodeKind::Loop { .. }
-            | NodeKind::Pause { .. }
-            | NodeKind::Sleep { .. } => None,
-        })
-        .max()
-        .filter(|ms| *ms > 0)?;
-    Some(view.now.plus(longest))
+    let longest = view.plan.longest_quarantine_ms();
+    (longest > 0).then(|| view.now.plus(longest))
 }
 
 /// Facts for a shard that asked.

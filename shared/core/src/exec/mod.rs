@@ -14,6 +14,7 @@ mod apply;
 mod chunk;
 mod commands;
 mod event;
+mod lock;
 
 mod settle;
 mod shard;
@@ -22,5 +23,6 @@ mod view;
 
 pub use apply::{LAUNCH_GRACE_MS, PROBE_INTERVAL_MS, apply, commands_of};
 pub use event::{Command, Counts, Event, Outcome, Truth, Verdict};
+pub use lock::{Lock, Owner};
 pub use shard::{RootPhase, SHARD_FORMAT, Shard, ShardError};
 pub use slot::{Reason, Seen, Slot, State, Time};

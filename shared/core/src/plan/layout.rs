@@ -270,6 +270,23 @@ impl Plan {
         Some(numbers)
     }
 
+    /// Milliseconds for which the longest quarantine of any task holds the execution's lock.
+    #[must_use]
+    pub fn longest_quarantine_ms(&self) -> u64 {
+        let tasks = self
+            .scopes
+            .iter()
+            .flat_map(|scope| &scope.nodes)
+            .filter_map(|node| {
+                if let NodeKind::Task(task) = &node.kind {
+                    Some(task.quarantine_ms)
+                } else {
+                    None
+                }
+            });
+        tasks.max().unwrap_or(0)
+    }
+
     /// The static shard and slot of a node of scope 0.
     #[must_use]
     pub fn home(&self, node: NodeIndex) -> Option<(u16, u16)> {
