@@ -22,11 +22,13 @@ use crate::lang::model::{
 pub mod builder;
 pub mod check;
 mod compile;
+mod explain;
 mod layout;
 
 pub use compile::{
     CompileError, NESTING_MAX, SCOPE_NODES_MAX, STATIC_TASKS_MAX, TASKS_MAX, compile,
 };
+pub use explain::explain;
 pub use layout::{LOOP_DEPTH_MAX, Layout, Place, ShardId, ShardIdError};
 
 /// Slots in one shard at most (design.md, "State that scales").

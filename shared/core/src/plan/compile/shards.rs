@@ -65,12 +65,14 @@ pub(super) fn split(scope: &mut DraftScope) -> Result<(), Vec<CompileError>> {
     }
     let mut splitter = Splitter {
         weights: vec![Weight::default(); scope.drafts.len()],
+        outside: vec![0; scope.drafts.len()],
         scope,
         parts: 0,
         errors: Vec::new(),
     };
     for (root, limit) in splitter.scope.roots.clone().into_iter().zip([FLOW, AFTER]) {
         splitter.fit(root, limit);
+        splitter.bring_home(root, limit);
     }
     if splitter.errors.is_empty() {
         Ok(())
@@ -83,6 +85,8 @@ struct Splitter<'s> {
     scope: &'s mut DraftScope,
     /// Of the subtree below each draft, itself included, without what lives apart.
     weights: Vec<Weight>,
+    /// Of each part, how many nodes beyond it its children depend on: mirrors where it lives.
+    outside: Vec<usize>,
     parts: usize,
     errors: Vec<CompileError>,
 }
@@ -102,7 +106,10 @@ impl Splitter<'_> {
     }
 
     fn weigh(&mut self, id: DraftId) -> Weight {
-        let own = Weight { slots: 1, away: 0 };
+        let own = Weight {
+            slots: 1,
+            away: self.outside[id],
+        };
         let children = &self.draft(id).children;
         let weight = children.iter().fold(own, |sum, &c| sum.plus(self.share(c)));
         self.weights[id] = weight;
@@ -140,10 +147,23 @@ impl Splitter<'_> {
         }
     }
 
+    /// Lets the last parts live with the group after all, as far as there is room: fewer shards.
+    fn bring_home(&mut self, id: DraftId, limit: Weight) {
+        for part in self.draft(id).children.clone().into_iter().rev() {
+            if self.draft(part).apart && self.weights[id].plus(self.weights[part]).within(limit) {
+                self.scope.drafts[part].apart = false;
+                self.weigh(id);
+            }
+        }
+    }
+
     /// Makes a group that keeps its children fit, by cutting the groups among its descendants.
     fn fit_uncut(&mut self, id: DraftId) {
         if matches!(self.draft(id).node.kind, NodeKind::Choice { .. }) {
             self.wrap_branches(id);
+        }
+        if self.draft(id).children.len() >= UNCUT.slots {
+            return self.too_large(id);
         }
         while !self.weigh_all(id).within(UNCUT) {
             let Some(group) = self.heaviest_group_below(id) else {
@@ -264,8 +284,11 @@ impl Splitter<'_> {
 
     /// A hidden group of a run's members, in a shard of its own.
     fn part(&mut self, parent: DraftId, phase: Phase, run: Run) -> DraftId {
+        let outside = run.outside.len();
         let part = self.hidden(parent, phase, run.members);
         self.scope.drafts[part].apart = true;
+        self.outside[part] = outside;
+        self.weigh(part);
         part
     }
 
@@ -295,6 +318,7 @@ impl Splitter<'_> {
             apart: false,
         });
         self.weights.push(Weight::default());
+        self.outside.push(0);
         self.weigh(part);
         part
     }

@@ -1,0 +1,125 @@
+//! Any flow either compiles to a plan that keeps every invariant, or is refused for a reason a user can
+//! act on.
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// Random flows, at most 3,000 tasks: leaves, groups, choices and loops, in sequences and graphs.
+struct Random<'n> {
+    numbers: &'n [u32],
+    used: u32,
+    left: usize,
+}
+
+impl Random<'_> {
+    fn below(&mut self, limit: usize) -> usize {
+        // The numbers repeat, mixed with their position so that the flow does not.
+        let at = usize::try_from(self.used).unwrap() % self.numbers.len();
+        self.used += 1;
+        let mixed =
+            (self.numbers[at] ^ self.used.wrapping_mul(0x9E37_79B9)).wrapping_mul(0x85EB_CA6B);
+        usize::try_from(mixed >> 8).unwrap() % limit
+    }
+
+    fn list(&mut self, prefix: &str, count: usize, depth: usize) -> TaskList {
+        let graph = self.below(2) == 0;
+        let mut tasks = Vec::new();
+        for at in 0..count {
+            if self.left == 0 {
+                break;
+            }
+            self.left -= 1;
+            let id = format!("{prefix}_{at}");
+            let kind = self.kind(&id, depth);
+            let mut made = task(&id);
+            made.kind = kind;
+            made.disabled = self.below(17) == 0;
+            if graph {
+                let deps: BTreeSet<usize> = (0..self.below(4))
+                    .filter_map(|_| at.checked_sub(1 + self.below(30)))
+                    .collect();
+                made.depends_on = deps.iter().map(|d| format!("{prefix}_{d}")).collect();
+            }
+            tasks.push(made);
+        }
+        TaskList { tasks, graph }
+    }
+
+    fn inner(&mut self, id: &str, name: &str, limit: usize, depth: usize) -> TaskList {
+        let count = self.below(limit);
+        self.list(&format!("{id}{name}"), count, depth + 1)
+    }
+
+    fn kind(&mut self, id: &str, depth: usize) -> TaskKind {
+        match self.below(40) {
+            0..5 if depth < 4 => TaskKind::Group {
+                order: [
+                    GroupOrder::Sequential,
+                    GroupOrder::Parallel,
+                    GroupOrder::Dag,
+                ][self.below(3)],
+                tasks: self.inner(id, "t", [300, 100, 40, 9][depth], depth),
+                errors: self.inner(id, "e", 3, depth),
+                finally: self.inner(id, "f", 3, depth),
+                concurrent: u16::from(self.below(5) == 0),
+                on_failure: [OnFailure::Continue, OnFailure::Stop][self.below(6) / 5],
+                working_directory: false,
+            },
+            5 if depth < 4 => TaskKind::Choice {
+                value: "{{ inputs.x }}".into(),
+                condition: true,
+                branches: vec![
+                    ("then".into(), self.inner(id, "y", 150, depth)),
+                    ("else".into(), self.inner(id, "n", 9, depth)),
+                ],
+                default_branch: Some(1),
+                errors: self.inner(id, "e", 2, depth),
+                finally: TaskList::default(),
+            },
+            6 if depth < 4 => TaskKind::Loop {
+                values: LoopValues::Values(json!([1])),
+                concurrency_limit: 0,
+                on_failure: OnFailure::Continue,
+                transmit_failed: true,
+                tasks: self.inner(id, "b", 5, depth),
+                errors: self.inner(id, "e", 2, depth),
+                finally: TaskList::default(),
+            },
+            7 => TaskKind::Sleep {
+                duration: Dynamic::Constant(5),
+            },
+            _ => TaskKind::Run,
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, max_shrink_iters: 200, ..ProptestConfig::default() })]
+
+    #[test]
+    fn random_flows_keep_every_invariant(
+        numbers in prop::collection::vec(any::<u32>(), 64..128),
+        count in 0_usize..1_000,
+        handlers in 0_usize..150,
+    ) {
+        let mut random = Random { numbers: &numbers, used: 0, left: 3_000 };
+        let mut flow = flow().build();
+        flow.errors = random.list("e", handlers, 3);
+        flow.after_execution = random.list("a", handlers / 2, 3);
+        flow.tasks = random.list("t", count, 0);
+        match compile(&flow) {
+            Ok(plan) => check::verify(&plan).map_err(TestCaseError::fail)?,
+            // Only what a user must change may be refused.
+            Err(errors) => for error in errors {
+                let text = error.to_string();
+                prop_assert!(
+                    text.contains("must stay together") || text.contains("loop's body has"),
+                    "{text}"
+                );
+            }
+        }
+    }
+}
