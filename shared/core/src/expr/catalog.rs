@@ -9,7 +9,7 @@ use minijinja::Value;
 use super::ast::Expr;
 use super::error::{ExprError, Fault, nearest};
 use super::runtime::Call;
-use super::{collections, dates, encode, functions, numbers, text, yaml};
+use super::{collections, dates, encode, functions, jq, numbers, text, yaml};
 
 /// A filter, function or test.
 pub(super) struct Callable {
@@ -257,13 +257,14 @@ fn find(
     })
 }
 
-const FILTERS: [&[Callable]; 6] = [
+const FILTERS: [&[Callable]; 7] = [
     text::FILTERS,
     collections::FILTERS,
     numbers::FILTERS,
     encode::FILTERS,
     dates::FILTERS,
     yaml::FILTERS,
+    jq::FILTERS,
 ];
 
 /// The filter called `name`.

@@ -34,10 +34,11 @@ pub const MAX_REGEX_BYTES: usize = 1024;
 pub const MAX_REGEX_COMPILED_BYTES: usize = 256 * 1024;
 
 /// Longest jq program, in bytes.
-pub const MAX_JQ_BYTES: usize = 2048;
+pub const MAX_JQ_BYTES: usize = 1024;
 
-/// Elementary operations on values one jq program may take.
-pub const MAX_JQ_STEPS: u64 = 200_000;
+/// Steps the jq programs of one render may take together: one for each operation, and one for each part
+/// of a value that is made or copied.
+pub const MAX_JQ_STEPS: u64 = 2_000_000;
 
 /// Most results one jq program may give.
 pub const MAX_JQ_RESULTS: usize = 10_000;

@@ -26,6 +26,7 @@ mod dates;
 mod encode;
 mod error;
 mod functions;
+mod jq;
 mod lexer;
 pub mod limits;
 mod mask;

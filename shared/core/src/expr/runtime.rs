@@ -16,7 +16,7 @@ use minijinja::{Error, ErrorKind, State, Value};
 
 use super::context::Context;
 use super::error::{ExprError, Fault, LookupError};
-use super::limits::{BYTES_PER_FUEL, MAX_OUTPUT_BYTES, MAX_RENDERS};
+use super::limits::{BYTES_PER_FUEL, MAX_JQ_STEPS, MAX_OUTPUT_BYTES, MAX_RENDERS};
 use super::rewrite::{Op, Site};
 use super::value::{display, entries, is_missing, is_true, items, weight};
 use super::{ops, paths};
@@ -31,6 +31,7 @@ pub(super) struct Shared {
     emitted: AtomicBool,
     draws: AtomicU64,
     renders: AtomicUsize,
+    jq_steps: AtomicU64,
 }
 
 /// How a template came to be rendered.
@@ -177,6 +178,15 @@ impl Runtime {
         Err(Fault::Limit(format!(
             "more than {MAX_RENDERS} calls of render() in one template; compute the value in a task"
         )))
+    }
+
+    /// How many steps jq programs may still take in this render.
+    pub(super) fn jq_steps_left(&self) -> u64 {
+        MAX_JQ_STEPS.saturating_sub(self.shared.jq_steps.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn take_jq_steps(&self, steps: u64) {
+        self.shared.jq_steps.fetch_add(steps, Ordering::Relaxed);
     }
 
     /// The next of a sequence of numbers that is the same whenever the seed is.

@@ -243,3 +243,98 @@ fn dates_have_javas_patterns() {
         );
     }
 }
+
+#[test]
+fn jq_is_jqs() {
+    for (source, expected) in [
+        ("[1, 2, 3] | jq('.')", json!([[1, 2, 3]])),
+        ("[1, 2, 3] | jq('.[0]') | first", json!(1)),
+        ("{'value': 2} | jq('.value * 2') | first", json!(4)),
+        (
+            "[72, 88, 95] | jq('reduce .[] as $num (0; .+$num)') | first",
+            json!(255),
+        ),
+        (
+            "[{'slug': 'a'}, {'slug': 'b'}] | jq('.[].slug')",
+            json!(["a", "b"]),
+        ),
+        ("outputs | jq('.align.vars | keys')", json!([["n", "name"]])),
+        (
+            "[3, 1, 2] | jq('map(select(. > 1)) | sort') | first",
+            json!([2, 3]),
+        ),
+        (
+            "[{'k': 'b', 'v': 1}, {'k': 'a', 'v': 2}] | jq('sort_by(.k)[0].v') | first",
+            json!(2),
+        ),
+        (
+            "[{'k': 1}, {'k': 2}, {'k': 1}] | jq('group_by(.k) | map(length)') | first",
+            json!([2, 1]),
+        ),
+        (
+            "{'a': 1} | jq('to_entries[] | \"\\(.key)=\\(.value)\"')",
+            json!(["a=1"]),
+        ),
+        ("{'a': 1} | jq('with_entries(.value += 1)?')", json!([])),
+        (
+            "{'a': 1} | jq('with_entries({key: .key, value: (.value + 1)})') | first",
+            json!({"a": 2}),
+        ),
+        (
+            "{'a': {'b': null}} | jq('.a.b // \"none\"') | first",
+            json!("none"),
+        ),
+        (
+            "'a,b' | jq('split(\",\") | join(\"-\")') | first",
+            json!("a-b"),
+        ),
+        ("[1, [2, [3]]] | jq('flatten | add') | first", json!(6)),
+        (
+            "[1, 'x'] | jq('map(try tonumber catch 0)') | first",
+            json!([1, 0]),
+        ),
+        (
+            "{'n': 5} | jq('if .n > 3 then \"big\" else \"small\" end') | first",
+            json!("big"),
+        ),
+        (
+            "{'a': 1, 'b': 2} | jq('{a, c: .b}') | first",
+            json!({"a": 1, "c": 2}),
+        ),
+        ("[1, 2, 3, 4] | jq('.[1:-1]') | first", json!([2, 3])),
+        ("[[1, 2]] | jq('.[] as [$a, $b] | $a + $b')", json!([3])),
+        (
+            "{'a': [1, {'a': 2}]} | jq('[.. | numbers]') | first",
+            json!([1, 2]),
+        ),
+        ("7 | jq('. / 2, . % 2, -. ')", json!([3.5, 1, -7])),
+        ("[true, false] | jq('any, all')", json!([true, false])),
+        (
+            "3 | jq('[foreach range(.) as $i (0; . + $i)]') | first",
+            json!([0, 1, 3]),
+        ),
+        (
+            "['b', 'a', 'b'] | jq('unique, min, max')",
+            json!([["a", "b"], "a", "b"]),
+        ),
+    ] {
+        assert_eq!(value(&format!("{{{{ {source} }}}}")), expected, "{source}");
+    }
+    for (source, message) in [
+        ("{{ 1 | jq('.a') }}", "jq: cannot index number with a"),
+        ("{{ 1 | jq('.[') }}", "is not a jq program"),
+        ("{{ 1 | jq('def f: f; f') }}", "not supported"),
+        (
+            "{{ 1 | jq('halt') }}",
+            "`halt` with 0 arguments is not supported",
+        ),
+        ("{{ 1 | jq('. = 2') }}", "assignment is not supported"),
+        ("{{ 1 | jq('$ENV') }}", "`$ENV` is not defined"),
+    ] {
+        assert!(
+            error(source).0.contains(message),
+            "{source}: {}",
+            error(source).0
+        );
+    }
+}

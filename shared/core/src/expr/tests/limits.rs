@@ -132,3 +132,36 @@ fn patterns_data_and_nested_renders_are_bounded() {
         "calls of render()",
     );
 }
+
+#[test]
+fn jq_programs_are_bounded() {
+    refused(
+        &format!("{{{{ 1 | jq('{}') }}}}", " ".repeat(1025)),
+        "bytes",
+    );
+    refused(&format!("{{{{ 1 | jq('{}') }}}}", "[".repeat(50)), "nests");
+    refused(
+        &format!("{{{{ 1 | jq('.{}') }}}}", "|.".repeat(400)),
+        "nests",
+    );
+    refused("{{ 1 | jq('range(1000000)') }}", "range");
+    refused(
+        "{{ 1 | jq('[range(10000)] | map(range(10000))') }}",
+        "steps",
+    );
+    refused(
+        "{{ 1 | jq('reduce range(9999) as $i ([]; . + [$i])') }}",
+        "steps",
+    );
+    refused(
+        "{{ 1 | jq('reduce range(99) as $i (\"x\"; . + .)') }}",
+        "steps",
+    );
+    refused("{{ 1 | jq('reduce range(9999) as $i (0; [.])') }}", "steps");
+    refused("{{ 1 | jq('[range(9999)] - [range(9999)]') }}", "steps");
+    refused("{{ 1 | jq('[range(9999)] | .[], .[]') }}", "results");
+    refused(
+        "{% for i in 1..500 %}{{ 1 | jq('[range(9000)]') | length }}{% endfor %}",
+        "steps",
+    );
+}
