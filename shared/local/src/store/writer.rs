@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 use operon_engine::ports::StoreError;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
+use tracing::warn;
 
 use super::codec::failed;
 use super::schema::{self, Role};
@@ -52,7 +53,9 @@ where
             (Ok(()), None) => Err(stopped()),
         };
         // Nobody may be waiting any more: the work is done all the same.
-        let _ = self.reply.send(result);
+        if let Err(Err(error)) = self.reply.send(result) {
+            warn!(%error, "a write nobody waits for failed");
+        }
     }
 }
 
@@ -93,14 +96,36 @@ impl Writer {
         T: Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
+        self.enqueue(work, reply).await?;
+        answer.await.map_err(|_| stopped())?
+    }
+
+    /// Does `work` after everything before it, without waiting for it: it may be lost with the process.
+    /// A failure is only logged.
+    pub(super) async fn submit<F>(&self, work: F) -> Result<(), StoreError>
+    where
+        F: FnMut(&Connection) -> Result<(), StoreError> + Send + 'static,
+    {
+        let (reply, _) = oneshot::channel();
+        self.enqueue(work, reply).await
+    }
+
+    async fn enqueue<F, T>(
+        &self,
+        work: F,
+        reply: oneshot::Sender<Result<T, StoreError>>,
+    ) -> Result<(), StoreError>
+    where
+        F: FnMut(&Connection) -> Result<T, StoreError> + Send + 'static,
+        T: Send + 'static,
+    {
         let piece = Box::new(Waiting {
             work,
             result: None,
             reply,
         });
         let queue = self.queue.as_ref().ok_or_else(stopped)?;
-        queue.send(piece).await.map_err(|_| stopped())?;
-        answer.await.map_err(|_| stopped())?
+        queue.send(piece).await.map_err(|_| stopped())
     }
 }
 
