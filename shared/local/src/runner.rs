@@ -15,5 +15,5 @@ mod stage;
 #[cfg(test)]
 mod testing;
 
-pub use claims::{Claim, ClaimRow, Claims, MemoryClaims, ProcessMark};
+pub use claims::{Claims, MemoryClaims, Started};
 pub use process::{Orphan, ProcessConfig, ProcessRunner};

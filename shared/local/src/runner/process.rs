@@ -23,10 +23,11 @@ use operon_engine::ports::{
 };
 use tokio::sync::watch;
 
-use super::claims::{Claim, Claims, ProcessMark};
+use super::claims::Claims;
 use super::directory::{WorkDir, execution_directory, short_hash};
 use super::log::AttemptLog;
 use super::mask::Mask;
+use crate::store::{Claim, Claimant, LaunchedClaim};
 
 /// Outcomes remembered for [`TaskRunner::probe`]: a probe may overtake the result.
 const RECENT_MAX: usize = 10_000;
@@ -113,6 +114,19 @@ impl Shared {
         format!("{}/{id}", self.engine)
     }
 
+    fn claimant(&self) -> Claimant {
+        Claimant {
+            pid: std::process::id(),
+            boot: self.boot.clone(),
+        }
+    }
+
+    /// Whether the very process that was recorded runs.
+    fn is_alive(&self, claim: &LaunchedClaim) -> bool {
+        let same_boot = claim.by.as_ref().is_some_and(|by| by.boot == self.boot);
+        same_boot && claim.process.as_ref().is_some_and(system::is_alive)
+    }
+
     /// Enters the attempt, before its claim: a stop that comes in between finds it.
     fn enter(&self, id: &AttemptId) -> Option<watch::Receiver<bool>> {
         let mut table = self.table();
@@ -152,10 +166,13 @@ impl Shared {
         let mut log = AttemptLog::new(self.logs.clone(), spec.id.clone(), mask, max);
         let result = attempt::run(self, spec, &mut log, stop).await;
         log.end();
-        if let Err(error) = self.claims.finish(&spec.id).await {
-            // Recovery finds nothing alive and finishes the claim then.
-            tracing::warn!(attempt = %spec.id, %error, "the end of an attempt was not recorded");
-        }
+        let (claims, id) = (self.claims.clone(), spec.id.clone());
+        tokio::spawn(async move {
+            if let Err(error) = claims.finish(&id).await {
+                // Recovery finds nothing alive and finishes the claim then.
+                tracing::warn!(attempt = %id, %error, "the end of an attempt was not recorded");
+            }
+        });
         result
     }
 }
@@ -235,30 +252,35 @@ impl ProcessRunner {
         let live = shared.claims.live().await.map_err(store_failed)?;
         let ours: HashSet<AttemptId> = shared.table().running.keys().cloned().collect();
         let mut orphans = Vec::new();
-        for (id, mark) in live.into_iter().filter(|(id, _)| !ours.contains(id)) {
-            let was_alive = self.end_orphan(&id, mark.as_ref()).await?;
-            shared.claims.finish(&id).await.map_err(store_failed)?;
+        for claim in live {
+            if claim.container.is_some() || ours.contains(&claim.id) {
+                continue;
+            }
+            let was_alive = self.end_orphan(&claim).await?;
+            shared
+                .claims
+                .finish(&claim.id)
+                .await
+                .map_err(store_failed)?;
+            let id = claim.id;
             orphans.push(Orphan { id, was_alive });
         }
         Ok(orphans)
     }
 
     /// Ends an attempt that no task of this engine watches; true when something of it was alive.
-    async fn end_orphan(
-        &self,
-        id: &AttemptId,
-        mark: Option<&ProcessMark>,
-    ) -> Result<bool, RunnerError> {
+    async fn end_orphan(&self, claim: &LaunchedClaim) -> Result<bool, RunnerError> {
+        let id = &claim.id;
         let failed = |error: std::io::Error| RunnerError::Failed(format!("attempt {id}: {error}"));
-        let marker = self.shared.marker(id);
         let mut was_alive = false;
-        if let Some(mark) = mark
-            && system::is_alive(mark, &self.shared.boot)
-            && let Some(group) = system::pid_of(mark.pid)
+        if let Some(process) = &claim.process
+            && self.shared.is_alive(claim)
+            && let Some(group) = system::pid_of(process.pid)
         {
             was_alive = true;
             system::end_group(group).await.map_err(failed)?;
         }
+        let marker = self.shared.marker(id);
         was_alive |= system::end_marked(&marker).await.map_err(failed)?;
         Ok(was_alive)
     }
@@ -276,7 +298,8 @@ impl TaskRunner for ProcessRunner {
             id: spec.id.clone(),
             outcome: None,
         };
-        match shared.claims.claim(&spec.id).await.map_err(store_failed)? {
+        let claim = shared.claims.claim(&spec.id, shared.claimant()).await;
+        match claim.map_err(store_failed)? {
             Claim::New => {}
             Claim::Launched(_) => return Err(RunnerError::AlreadyLaunched),
             Claim::Stopped => return Err(RunnerError::Stopped),
@@ -307,8 +330,10 @@ impl TaskRunner for ProcessRunner {
             let _ = done.wait_for(|done| *done).await;
             return Ok(());
         }
-        if claim.is_live() {
-            self.end_orphan(id, claim.mark.as_ref()).await?;
+        if let Claim::Launched(claim) = claim
+            && !claim.finished
+        {
+            self.end_orphan(&claim).await?;
             self.shared.claims.finish(id).await.map_err(store_failed)?;
         }
         Ok(())
@@ -325,16 +350,12 @@ impl TaskRunner for ProcessRunner {
             }
         }
         let claim = self.shared.claims.look(id).await.map_err(store_failed)?;
-        let alive = || {
-            let mark = claim.mark.as_ref();
-            mark.is_some_and(|mark| system::is_alive(mark, &self.shared.boot))
-        };
-        Ok(if !claim.launched {
-            Truth::Absent
-        } else if claim.is_live() && alive() {
-            Truth::Alive
-        } else {
-            Truth::Gone
+        Ok(match claim {
+            None | Some(Claim::New | Claim::Stopped) => Truth::Absent,
+            Some(Claim::Launched(claim)) if !claim.finished && self.shared.is_alive(&claim) => {
+                Truth::Alive
+            }
+            Some(Claim::Launched(_)) => Truth::Gone,
         })
     }
 }

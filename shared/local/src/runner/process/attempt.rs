@@ -16,6 +16,7 @@ use wait4::ResUse;
 use super::Shared;
 use super::child::{Child, environment};
 use super::system::{self, MARKER};
+use crate::runner::claims::Started;
 use crate::runner::directory::WorkDir;
 use crate::runner::finish::{self, Ending};
 use crate::runner::log::{AttemptLog, Lines, now_ms};
@@ -25,6 +26,9 @@ use crate::runner::stage::{self, StageError};
 const READ_BYTES: usize = 16 * 1024;
 /// Reads of what is left in a pipe after its writers are dead: more than a pipe can hold.
 const DRAIN_READS: usize = 128;
+
+/// Processes that live longer are recorded by their number; shorter ones need not cost a write.
+const RECORD_AFTER: Duration = Duration::from_millis(200);
 
 /// Why a process was told to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,12 +89,7 @@ async fn in_directory(
         shared.config.use_descriptors,
     )
     .await?;
-    let mark = system::mark(child.pid().as_raw_pid().unsigned_abs(), &shared.boot);
-    if let Err(error) = shared.claims.record(&spec.id, &mark).await {
-        // The process is found by its marker all the same.
-        tracing::warn!(attempt = %spec.id, %error, "the mark of a process was not recorded");
-    }
-    let mut watched = Watched::new(child, spec, shared, log, stop);
+    let mut watched = Watched::new(shared, child, spec, log, stop);
     watched.watch().await;
     let ended_ms = now_ms();
     let (cause, ended) = watched.end(&marker).await;
@@ -220,6 +219,8 @@ pub(crate) fn signal_name(signal: i32) -> String {
 
 /// A running process with its pipes.
 struct Watched<'a> {
+    shared: &'a Shared,
+    spec: &'a AttemptSpec,
     /// None once it has been reaped: then the group's number may be used again.
     child: Option<Child>,
     log: &'a mut AttemptLog,
@@ -230,8 +231,8 @@ struct Watched<'a> {
     err_open: bool,
     cause: Option<Cause>,
     timer: Pin<Box<Sleep>>,
-    grace: Duration,
-    linger: Duration,
+    /// When the process is recorded, unless it has ended by then.
+    record: Pin<Box<Sleep>>,
 }
 
 /// Where a running process is.
@@ -253,14 +254,15 @@ enum News {
     Err(std::io::Result<usize>),
     Ended,
     Stop,
+    Record,
     Timer,
 }
 
 impl<'a> Watched<'a> {
     fn new(
+        shared: &'a Shared,
         child: Child,
-        spec: &AttemptSpec,
-        shared: &Shared,
+        spec: &'a AttemptSpec,
         log: &'a mut AttemptLog,
         stop: watch::Receiver<bool>,
     ) -> Self {
@@ -268,6 +270,8 @@ impl<'a> Watched<'a> {
         // A timeout beyond what the timer can hold is none: thirty years.
         let timeout = spec.timeout.min(Duration::from_hours(30 * 365 * 24));
         Self {
+            shared,
+            spec,
             child: Some(child),
             log,
             stop,
@@ -277,8 +281,7 @@ impl<'a> Watched<'a> {
             err_open: true,
             cause: None,
             timer: Box::pin(sleep_until(Instant::now() + timeout)),
-            grace: shared.config.grace,
-            linger: shared.config.linger,
+            record: Box::pin(tokio::time::sleep(RECORD_AFTER)),
         }
     }
 
@@ -290,12 +293,14 @@ impl<'a> Watched<'a> {
         let mut out = Vec::with_capacity(READ_BYTES);
         let mut err = Vec::with_capacity(READ_BYTES);
         let mut phase = Phase::Running;
+        let mut recorded = false;
         while phase != Phase::Ended || self.out_open || self.err_open {
             let news = tokio::select! {
                 read = read(&mut child.out, &mut out), if self.out_open => News::Out(read),
                 read = read(&mut child.err, &mut err), if self.err_open => News::Err(read),
                 () = child.exit.ended(), if phase != Phase::Ended => News::Ended,
                 () = stopped(&mut self.stop), if phase == Phase::Running => News::Stop,
+                () = self.record.as_mut(), if !recorded && phase != Phase::Ended => News::Record,
                 () = self.timer.as_mut(), if phase != Phase::Killed => News::Timer,
             };
             match news {
@@ -303,7 +308,11 @@ impl<'a> Watched<'a> {
                 News::Err(read) => self.err_open = self.take(true, &read, &err),
                 News::Ended => {
                     phase = Phase::Ended;
-                    self.arm(self.linger);
+                    self.arm(self.shared.config.linger);
+                }
+                News::Record => {
+                    recorded = true;
+                    self.record(&child);
                 }
                 News::Stop => phase = self.ask(&child, Cause::Stop),
                 News::Timer => match phase {
@@ -319,6 +328,18 @@ impl<'a> Watched<'a> {
         self.child = Some(child);
     }
 
+    /// Notes which process it is, without waiting for the disk. A crash before that is no harm: the process
+    /// is found by its marker.
+    fn record(&self, child: &Child) {
+        let process = system::identity(child.pid().as_raw_pid().unsigned_abs());
+        let (claims, id) = (self.shared.claims.clone(), self.spec.id.clone());
+        tokio::spawn(async move {
+            if let Err(error) = claims.record(&id, &Started::Process(process)).await {
+                tracing::warn!(attempt = %id, %error, "a process was not recorded");
+            }
+        });
+    }
+
     fn arm(&mut self, after: Duration) {
         self.timer.as_mut().reset(Instant::now() + after);
     }
@@ -326,7 +347,7 @@ impl<'a> Watched<'a> {
     fn ask(&mut self, child: &Child, cause: Cause) -> Phase {
         self.cause = Some(cause);
         system::signal_group(child.pid(), Signal::TERM);
-        self.arm(self.grace);
+        self.arm(self.shared.config.grace);
         Phase::Asked
     }
 

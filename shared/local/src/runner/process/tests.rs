@@ -17,6 +17,7 @@ use tempfile::TempDir;
 use super::{ProcessConfig, ProcessRunner, system};
 use crate::runner::claims::{Claims as _, MemoryClaims};
 use crate::runner::testing::{Files, Logs, attempt_id, ports, shell, spec};
+use crate::store::Claim;
 
 struct Bench {
     runner: ProcessRunner,
@@ -378,15 +379,19 @@ async fn stopping_ends_it_and_an_attempt_is_launched_once() {
         let attempt = attempt.clone();
         async move { runner.run(attempt).await }
     });
-    while bench.claims.look(&id).await.unwrap().mark.is_none() {
+    let process = loop {
+        if let Some(Claim::Launched(claim)) = bench.claims.look(&id).await.unwrap()
+            && let Some(process) = claim.process
+        {
+            break process;
+        }
         tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    };
     assert_eq!(bench.runner.probe(&id).await.unwrap(), Truth::Alive);
     let again = bench.runner.run(attempt.clone()).await;
     assert!(matches!(again, Err(RunnerError::AlreadyLaunched)));
-    let mark = bench.claims.look(&id).await.unwrap().mark.unwrap();
     bench.runner.stop(&id).await.unwrap();
-    assert!(!runs(mark.pid));
+    assert!(!runs(process.pid));
     let result = running.await.unwrap().unwrap();
     assert_eq!(result.outcome, Outcome::Failed(Reason::Kill));
     let killed = Truth::Ended(result.outcome);
@@ -428,8 +433,10 @@ async fn what_an_engine_left_behind_is_found_and_ended() {
     engine.kill().unwrap();
     engine.wait().unwrap();
     assert!(runs(first) && runs(second));
-    bench.claims.claim(&attempt_id(1)).await.unwrap();
-    bench.claims.claim(&attempt_id(2)).await.unwrap();
+    for slot in [1, 2] {
+        let by = bench.runner.shared.claimant();
+        bench.claims.claim(&attempt_id(slot), by).await.unwrap();
+    }
     assert_eq!(
         bench.runner.probe(&attempt_id(1)).await.unwrap(),
         Truth::Gone
