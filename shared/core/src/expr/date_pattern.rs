@@ -6,6 +6,7 @@ use jiff::Zoned;
 use jiff::civil::{DateTime, Weekday};
 use jiff::tz::{Offset, TimeZone};
 
+use super::date_reader::Reader;
 use super::error::{Fault, bad};
 
 /// Longest pattern, in bytes.
@@ -35,7 +36,7 @@ const NAMED: &[(&str, &str)] = &[
     ("rfc_1123_date_time", "EEE, d MMM yyyy HH:mm:ss 'GMT'"),
 ];
 
-const MONTHS: [&str; 12] = [
+pub(super) const MONTHS: [&str; 12] = [
     "January",
     "February",
     "March",
@@ -50,7 +51,7 @@ const MONTHS: [&str; 12] = [
     "December",
 ];
 
-const DAYS: [&str; 7] = [
+pub(super) const DAYS: [&str; 7] = [
     "Monday",
     "Tuesday",
     "Wednesday",
@@ -304,131 +305,4 @@ fn offset(out: &mut String, offset: Offset, letter: char, count: usize) {
         ('X' | 'x', 1 | 2 | 4) | ('Z', 1..=3) => write!(out, "{sign}{hours:02}{minutes:02}"),
         _ => write!(out, "{sign}{hours:02}:{minutes:02}"),
     };
-}
-
-/// An offset such as `+02:00`, and nothing else.
-pub(super) fn read_offset(text: &str) -> Option<Offset> {
-    let mut reader = Reader {
-        rest: text,
-        ..Reader::default()
-    };
-    reader.offset().filter(|_| reader.rest.is_empty())
-}
-
-/// What has been read of a date.
-#[derive(Debug, Default)]
-struct Reader<'a> {
-    rest: &'a str,
-    year: Option<i16>,
-    month: i8,
-    day: i8,
-    hour: i8,
-    minute: i8,
-    second: i8,
-    nanos: i32,
-    afternoon: Option<bool>,
-    offset: Option<TimeZone>,
-}
-
-impl Reader<'_> {
-    fn field(&mut self, letter: char, count: usize) -> Option<()> {
-        match letter {
-            'y' | 'u' => {
-                let year: i16 = self.digits(if count == 1 { 1..=4 } else { count..=count })?;
-                self.year = Some(if count == 2 { 2000 + year } else { year });
-            }
-            'M' | 'L' if count >= 3 => self.month = self.name(&MONTHS, count)? + 1,
-            'M' | 'L' => self.month = self.pair(count)?,
-            'd' => self.day = self.pair(count)?,
-            'H' | 'h' | 'K' => self.hour = self.pair(count)?,
-            'k' => self.hour = self.pair(count)? % 24,
-            'm' => self.minute = self.pair(count)?,
-            's' => self.second = self.pair(count)?,
-            'S' => {
-                let digits: i64 = self.digits(count..=count)?;
-                let scale = 10_i64.checked_pow(u32::try_from(9_usize.checked_sub(count)?).ok()?)?;
-                self.nanos = i32::try_from(digits * scale).ok()?;
-            }
-            '\u{1}' => {
-                if let Some(rest) = self.rest.strip_prefix('.') {
-                    let length = rest.bytes().take_while(u8::is_ascii_digit).count();
-                    self.rest = rest;
-                    self.field('S', length)?;
-                }
-            }
-            'a' => {
-                let (half, rest) = self.rest.split_at_checked(2)?;
-                self.afternoon = Some(half.eq_ignore_ascii_case("pm"));
-                self.rest = rest;
-            }
-            'E' => drop(self.name(&DAYS, count)?),
-            'X' | 'x' | 'Z' => self.offset = Some(TimeZone::fixed(self.offset()?)),
-            'V' => {
-                let end = self
-                    .rest
-                    .find(|c: char| !(c.is_ascii_alphanumeric() || "/_+-".contains(c)));
-                let (name, rest) = self.rest.split_at(end.unwrap_or(self.rest.len()));
-                self.offset = Some(TimeZone::get(name).ok()?);
-                self.rest = rest;
-            }
-            '\u{2}' => {
-                if let Some((name, rest)) = self
-                    .rest
-                    .strip_prefix('[')
-                    .and_then(|rest| rest.split_once(']'))
-                {
-                    self.offset = Some(TimeZone::get(name).ok()?);
-                    self.rest = rest;
-                }
-            }
-            _ => return None,
-        }
-        Some(())
-    }
-
-    fn digits<T: std::str::FromStr>(
-        &mut self,
-        widths: std::ops::RangeInclusive<usize>,
-    ) -> Option<T> {
-        let available = self.rest.bytes().take_while(u8::is_ascii_digit).count();
-        let width = available.min(*widths.end());
-        if width < *widths.start() {
-            return None;
-        }
-        let (digits, rest) = self.rest.split_at(width);
-        self.rest = rest;
-        digits.parse().ok()
-    }
-
-    fn pair(&mut self, count: usize) -> Option<i8> {
-        self.digits(if count == 1 { 1..=2 } else { count..=count })
-    }
-
-    fn name(&mut self, names: &[&str], count: usize) -> Option<i8> {
-        let index = names.iter().position(|name| {
-            let name = if count == 4 { name } else { &name[..3] };
-            self.rest
-                .get(..name.len())
-                .is_some_and(|head| head.eq_ignore_ascii_case(name))
-        })?;
-        self.rest = &self.rest[if count == 4 { names[index].len() } else { 3 }..];
-        i8::try_from(index).ok()
-    }
-
-    fn offset(&mut self) -> Option<Offset> {
-        if let Some(rest) = self.rest.strip_prefix('Z') {
-            self.rest = rest;
-            return Some(Offset::UTC);
-        }
-        let sign = match self.rest.chars().next()? {
-            '+' => 1,
-            '-' => -1,
-            _ => return None,
-        };
-        self.rest = &self.rest[1..];
-        let hours: i32 = self.digits(2..=2)?;
-        self.rest = self.rest.strip_prefix(':').unwrap_or(self.rest);
-        let minutes: i32 = self.digits(2..=2).unwrap_or(0);
-        Offset::from_seconds(sign * (hours * 3600 + minutes * 60)).ok()
-    }
 }

@@ -9,7 +9,8 @@ use jiff::{Span, Timestamp, Zoned};
 use minijinja::Value;
 
 use super::catalog::{Callable, filter_of};
-use super::date_pattern::{self, Pattern};
+use super::date_pattern::Pattern;
+use super::date_reader::read_offset;
 use super::error::{Fault, bad};
 use super::runtime::Call;
 use super::value::{Number, kind};
@@ -135,7 +136,7 @@ fn zone(call: &Call<'_>, slot: usize) -> Result<Option<TimeZone>, Fault> {
         return Ok(None);
     };
     let name = super::value::display(name)?;
-    let fixed = || date_pattern::read_offset(&name).map(TimeZone::fixed);
+    let fixed = || read_offset(&name).map(TimeZone::fixed);
     match TimeZone::get(&name).ok().or_else(fixed) {
         Some(zone) => Ok(Some(zone)),
         None => bad(format!(

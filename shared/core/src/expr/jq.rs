@@ -5,6 +5,7 @@
 
 mod builtins;
 mod eval;
+mod values;
 
 use jaq_core::load::parse::Term;
 use minijinja::Value;

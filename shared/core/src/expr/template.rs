@@ -1,5 +1,6 @@
 //! Templates: parsed once, when a flow is compiled; rendered many times.
 
+use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
@@ -42,7 +43,8 @@ pub struct Reference {
     pub path: Vec<String>,
     /// The bytes of the path in the template.
     pub span: Range<usize>,
-    /// A fallback or a test catches its absence: `??`, `default`, `is defined`, `is null`, `is empty`.
+    /// A fallback or a test, here or elsewhere in the template, catches its absence: `??`, `default`,
+    /// `is defined`, `is null`, `is empty`.
     pub conditional: bool,
 }
 
@@ -105,7 +107,7 @@ impl Template {
             source: source.into(),
             form,
             sites: parsed.rewriter.sites.into(),
-            references: parsed.rewriter.references.into(),
+            references: guarded(parsed.rewriter.references).into(),
             calls: parsed.rewriter.calls.into(),
         };
         template.compiles()?;
@@ -231,6 +233,21 @@ impl Template {
             )
         })
     }
+}
+
+/// Marks what is read where another place of the template has tested it, as `x` in
+/// `x is defined ? x.y : 0`.
+fn guarded(mut references: Vec<Reference>) -> Vec<Reference> {
+    let tested: HashSet<Vec<String>> = references
+        .iter()
+        .filter(|found| found.conditional)
+        .map(|found| found.path.clone())
+        .collect();
+    for found in &mut references {
+        found.conditional |=
+            (1..=found.path.len()).any(|length| tested.contains(&found.path[..length]));
+    }
+    references
 }
 
 /// The error that stopped a render, in the words of this module.

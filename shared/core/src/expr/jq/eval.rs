@@ -8,7 +8,8 @@ use jaq_core::path::{Opt, Part};
 use serde_json::{Map, Value as Json};
 
 use super::super::limits::MAX_JQ_RESULTS;
-use super::builtins::{self, compare, is_true, type_name};
+use super::builtins;
+use super::values::{self, compare, is_true, type_name};
 use super::{Results, Stop, fail, out_of_steps};
 
 /// Deepest evaluation; a pipeline of this many stages fits.
@@ -127,7 +128,7 @@ impl Machine {
             Term::Arr(Some(items)) => Ok(vec![Json::Array(self.eval(items, vars, input)?)]),
             Term::Obj(entries) => self.object(entries, vars, input),
             Term::Neg(term) => self.each(term, vars, input, |_, value| {
-                builtins::math(Math::Sub, &Json::from(0), value)
+                values::math(Math::Sub, &Json::from(0), value)
             }),
             Term::BinOp(left, op, right) => self.binary(left, op, right, vars, input),
             Term::Fold(kind, source, pattern, args) => {
@@ -191,7 +192,7 @@ impl Machine {
                         next.extend(
                             texts
                                 .iter()
-                                .map(|out| format!("{out}{}", builtins::to_text(value))),
+                                .map(|out| format!("{out}{}", values::to_text(value))),
                         );
                         if next.len() > MAX_JQ_RESULTS {
                             return Err(out_of_steps());
@@ -231,7 +232,7 @@ impl Machine {
                         type_name(key)
                     ));
                 };
-                let own = [builtins::index(input, key).unwrap_or(Json::Null)];
+                let own = [values::index(input, key).unwrap_or(Json::Null)];
                 for value in values.as_deref().unwrap_or(&own) {
                     for object in &objects {
                         let mut object = object.clone();
@@ -299,7 +300,7 @@ impl Machine {
                     if matches!((op, left), (Math::Sub, Json::Array(_))) {
                         this.charge_product(left, right)?;
                     }
-                    let result = builtins::math(*op, left, right)?;
+                    let result = values::math(*op, left, right)?;
                     this.charge(&result)?;
                     Ok(result)
                 })
@@ -336,20 +337,19 @@ impl Machine {
             Pattern::Var(name) => bound.push((name, value.clone())),
             Pattern::Arr(items) => {
                 for (at, item) in items.iter().enumerate() {
-                    let part = builtins::index(value, &Json::from(at))?;
+                    let part = values::index(value, &Json::from(at))?;
                     bound = self.bind(item, &part, &bound, input)?;
                 }
             }
             Pattern::Obj(entries) => {
                 for (key, item) in entries {
                     if let Term::Var(name) = key {
-                        let part =
-                            builtins::index(value, &Json::from(name.trim_start_matches('$')))?;
+                        let part = values::index(value, &Json::from(name.trim_start_matches('$')))?;
                         bound.push((name, part));
                         continue;
                     }
                     for key in self.eval(key, vars, input)?.iter().take(1) {
-                        let part = builtins::index(value, key)?;
+                        let part = values::index(value, key)?;
                         bound = self.bind(item, &part, &bound, input)?;
                     }
                 }
@@ -425,16 +425,16 @@ impl Machine {
     ) -> Results {
         match part {
             Part::Index(key) => self.each(key, vars, input, |_, key| {
-                builtins::index(value, key).map(|found| vec![found])
+                values::index(value, key).map(|found| vec![found])
             }),
-            Part::Range(None, None) => builtins::children(value),
+            Part::Range(None, None) => values::children(value),
             Part::Range(from, to) => {
                 let end = |this: &mut Self, term: &Option<Term<&'a str>>| match term {
                     Some(term) => Ok(this.eval(term, vars, input)?.pop().unwrap_or(Json::Null)),
                     None => Ok(Json::Null),
                 };
                 let (from, to) = (end(self, from)?, end(self, to)?);
-                builtins::slice(value, &from, &to).map(|found| vec![found])
+                values::slice(value, &from, &to).map(|found| vec![found])
             }
         }
     }

@@ -3,6 +3,7 @@
 
 mod filters;
 mod limits;
+mod plan;
 mod properties;
 mod secrets;
 mod syntax;
