@@ -3,6 +3,8 @@
 use std::fmt;
 use std::ops::Range;
 
+use super::mask::Masker;
+
 /// Why a template could not be parsed or rendered. Spans are bytes of the template's own source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ExprError {
@@ -78,6 +80,41 @@ impl ExprError {
             | Self::Nested { span, .. } => Some(span.clone()),
             Self::Limit { span, .. } => span.clone(),
         }
+    }
+
+    /// Without the secrets that a message may quote.
+    pub(super) fn masked(mut self, masker: &Masker) -> Self {
+        let hide = |text: &mut String| *text = masker.mask(text).into_owned();
+        match &mut self {
+            Self::Syntax { message, help, .. } => {
+                hide(message);
+                help.iter_mut().for_each(hide);
+            }
+            Self::Undefined {
+                name, suggestion, ..
+            } => {
+                hide(name);
+                suggestion.iter_mut().for_each(hide);
+            }
+            Self::Unknown { name, help, .. } => {
+                hide(name);
+                hide(help);
+            }
+            Self::Value { message, .. } | Self::Limit { message, .. } => hide(message),
+            Self::Lookup {
+                source: LookupError::NotFound { what },
+                ..
+            } => hide(what),
+            Self::Lookup {
+                source: LookupError::Unavailable { what, reason },
+                ..
+            } => {
+                hide(what);
+                hide(reason);
+            }
+            Self::Nested { source, .. } => **source = source.as_ref().clone().masked(masker),
+        }
+        self
     }
 
     pub(super) fn syntax(message: impl Into<String>, span: Range<usize>) -> Self {

@@ -108,6 +108,16 @@ impl Runtime {
     fn perform(&self, site: &Site, args: Vec<Value>) -> Result<Value, ExprError> {
         // What only passes a value on keeps its marks.
         let tainted = site.op.computes() && self.shared.any_tainted(&args);
+        let place = |fault: Fault| match fault {
+            Fault::Value(_) | Fault::Limit(_) | Fault::Nested(_) if tainted => ExprError::Value {
+                message:
+                    "the operation fails for a value computed from a secret (******), which is why \
+                          no more is said"
+                        .to_owned(),
+                span: site.span.clone(),
+            },
+            fault => fault.at(site.span.clone()),
+        };
         let value = match &site.op {
             Op::Const(value) => return Ok(value.clone()),
             Op::Path { root, keys } => paths::resolve(self, site, root.as_deref(), keys, &args)?,
@@ -117,7 +127,7 @@ impl Runtime {
             },
             Op::Emit => {
                 self.shared.emitted.fetch_or(tainted, Ordering::Relaxed);
-                emit(args).map_err(|fault| fault.at(site.span.clone()))?
+                emit(args).map_err(place)?
             }
             Op::Truth => Value::from(args.first().is_some_and(is_true)),
             Op::Present { undefined_only } => match args.into_iter().next() {
@@ -137,7 +147,7 @@ impl Runtime {
                 if args.iter().any(Value::is_undefined) && !matches!(site.op, Op::List | Op::Map) {
                     return Ok(Value::UNDEFINED);
                 }
-                operate(&site.op, args).map_err(|fault| fault.at(site.span.clone()))?
+                operate(&site.op, args).map_err(place)?
             }
             Op::Call { callable, slots } => {
                 let mut bound = vec![None; callable.params.len().max(args.len())];
@@ -159,7 +169,7 @@ impl Runtime {
                     Err(Fault::Lookup(LookupError::NotFound { .. })) if site.lenient => {
                         Value::UNDEFINED
                     }
-                    Err(fault) => return Err(fault.at(site.span.clone())),
+                    Err(fault) => return Err(place(fault)),
                 }
             }
         };

@@ -10,6 +10,7 @@ use super::blocks;
 use super::context::Context;
 use super::error::ExprError;
 use super::limits::{MAX_FUEL, MAX_OUTPUT_BYTES, MAX_SOURCE_BYTES};
+use super::mask::Masker;
 use super::output::Bounded;
 use super::rewrite::Site;
 use super::runtime::{self, Level, Runtime, Shared};
@@ -146,7 +147,7 @@ impl Template {
     /// Any [`ExprError`] but `Syntax` and `Unknown`, with the place in the source.
     pub fn render(&self, context: &Context) -> Result<Rendered, ExprError> {
         let shared = Arc::new(Shared::default());
-        let value = self.value(context, &shared, Level::TOP)?;
+        let value = self.top(context, &shared)?;
         Ok(Rendered {
             value: self.json(&value)?,
             secrets: shared.secrets(),
@@ -159,11 +160,19 @@ impl Template {
     /// # Errors
     /// As for [`render`](Self::render).
     pub fn render_condition(&self, context: &Context) -> Result<bool, ExprError> {
-        Ok(is_true(&self.value(
-            context,
-            &Arc::new(Shared::default()),
-            Level::TOP,
-        )?))
+        Ok(is_true(&self.top(context, &Arc::new(Shared::default()))?))
+    }
+
+    /// Renders; an error says nothing of a secret.
+    fn top(&self, context: &Context, shared: &Arc<Shared>) -> Result<Value, ExprError> {
+        self.value(context, shared, Level::TOP).map_err(|error| {
+            let masker = Masker::new(shared.secrets());
+            if masker.is_empty() {
+                error
+            } else {
+                error.masked(&masker)
+            }
+        })
     }
 
     fn json(&self, value: &Value) -> Result<serde_json::Value, ExprError> {

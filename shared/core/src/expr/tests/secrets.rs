@@ -118,3 +118,31 @@ fn what_is_reported_is_what_the_masker_masks() {
         "log: ******, ******"
     );
 }
+
+#[test]
+fn errors_quote_no_secret() {
+    for source in [
+        "{{ secret('TOKEN') | number }}",
+        "{{ inputs[secret('TOKEN')] }}",
+        "{{ secret('TOKEN') | upper | date }}",
+        "{{ read(secret('TOKEN')) }}",
+        "{{ render('{{ ' ~ secret('TOKEN') ~ ' }}') }}",
+        "{{ 1 | jq(secret('TOKEN') ~ '(') }}",
+    ] {
+        let message = error(source).0.to_lowercase();
+        assert!(
+            !message.contains("s3cr3t") && message.contains("******"),
+            "{source}: {message}"
+        );
+        let debug = format!("{:?}", rendered(source).unwrap_err()).to_lowercase();
+        assert!(!debug.contains("s3cr3t"), "{debug}");
+    }
+}
+
+#[test]
+fn templates_may_be_shared_between_threads() {
+    fn shared<T: Send + Sync + Clone>() {}
+    shared::<Template>();
+    shared::<super::Context>();
+    shared::<Masker>();
+}
