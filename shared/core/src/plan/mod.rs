@@ -142,7 +142,7 @@ pub struct Node {
     /// Condition template; false gives `SKIPPED`.
     pub when: Option<String>,
     /// Task ids whose outputs the planner needs to decide about this node (`when`, `values`, `value`,
-    /// durations; of the flow's own node, the flow's outputs), sorted. `*` means all. What a task's
+    /// durations; of the flow's own node, the flow's outputs and service levels), sorted. `*` means all. What a task's
     /// launch needs is in [`TaskNode::needs`].
     pub needs: Vec<String>,
     /// A failure becomes `WARNING`.

@@ -6,9 +6,9 @@
 use std::collections::BTreeSet;
 
 use super::draft::{Draft, DraftId, DraftScope, bare, hidden_group};
-use super::needs::Needs;
+use super::needs::{self, Needs};
 use super::{CompileError, SCOPE_NODES_MAX, order};
-use crate::lang::model::{Flow, GroupOrder, Task, TaskKind, TaskList};
+use crate::lang::model::{Flow, GroupOrder, SlaKind, Task, TaskKind, TaskList};
 use crate::plan::{Node, NodeKind, Phase, ScopeIndex, TaskNode};
 
 /// Iterations of a loop at once when the flow sets no limit.
@@ -72,7 +72,12 @@ impl Lowering {
         for output in &flow.outputs {
             self.needs.of_value(&output.value, &mut needs);
         }
-        node.needs = needs.into_iter().collect();
+        for sla in &flow.sla {
+            if let SlaKind::ExecutionAssertion { assert } = &sla.kind {
+                self.needs.of_condition(assert, &mut needs);
+            }
+        }
+        node.needs = needs::simplified(needs);
         let root = self.scopes[0].add(node, 0..0, None);
         // Both roots before any child: their indices are fixed.
         let after = has_tasks(&flow.after_execution).then(|| {

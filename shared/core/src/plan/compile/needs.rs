@@ -116,7 +116,7 @@ impl Needs {
     }
 
     /// A condition may be written without braces.
-    fn of_condition(&self, text: &str, needs: &mut BTreeSet<String>) {
+    pub(super) fn of_condition(&self, text: &str, needs: &mut BTreeSet<String>) {
         if is_literal(text) {
             self.of_template(&format!("{{{{ {text} }}}}"), needs);
         } else {
@@ -173,7 +173,7 @@ fn is_literal(text: &str) -> bool {
 }
 
 /// `*` makes the other names superfluous.
-fn simplified(needs: BTreeSet<String>) -> Vec<String> {
+pub(super) fn simplified(needs: BTreeSet<String>) -> Vec<String> {
     if needs.contains(ALL) {
         return vec![ALL.to_owned()];
     }

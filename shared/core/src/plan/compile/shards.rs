@@ -4,6 +4,9 @@
 //! `.part-N` are put between it and runs of its children, each `apart` with a shard of its own. Parts
 //! have no dependencies; their children keep theirs, which then cross shards through mirrors.
 //!
+//! A group that must stay with its children instead lets single children live apart, each in a hidden
+//! group that takes over the child's dependencies and dependents.
+//!
 //! Invariant: a group whose state its children read in more detail than a mirror holds (a choice, a
 //! limit of children at once, a shared directory, `onFailure: stop`) lives with all its direct children.
 
@@ -12,7 +15,7 @@ use std::collections::HashSet;
 use super::CompileError;
 use super::draft::{Draft, DraftId, DraftScope, hidden_group};
 use crate::lang::model::OnFailure;
-use crate::plan::{NodeKind, Phase, SHARD_SLOTS, shard_fits};
+use crate::plan::{NodeKind, Phase, SHARD_SLOTS, SLOT_BYTES, shard_fits};
 
 /// What of a shard a subtree takes.
 #[derive(Debug, Clone, Copy, Default)]
@@ -31,6 +34,11 @@ impl Weight {
         }
     }
 
+    /// In half bytes: a slot takes 14, a mirror one.
+    fn cost(self) -> usize {
+        self.slots * 2 * SLOT_BYTES + self.away
+    }
+
     fn within(self, limit: Self) -> bool {
         self.slots <= limit.slots && self.away <= limit.away
     }
@@ -41,10 +49,10 @@ const SUBTREE: Weight = Weight {
     slots: 100,
     away: 200,
 };
-/// A group that cannot be cut at most.
+/// A group that cannot be cut at most, each child either a task or a hidden group with one mirror.
 const UNCUT: Weight = Weight {
-    slots: 120,
-    away: 64,
+    slots: 110,
+    away: 110,
 };
 /// The flow and its `afterExecution` share a shard: 110 slots and 210 mirrors fit.
 const FLOW: Weight = Weight {
@@ -116,21 +124,16 @@ impl Splitter<'_> {
         weight
     }
 
-    /// Weighs a subtree again from the bottom, as far as it lives together.
-    fn weigh_all(&mut self, id: DraftId) -> Weight {
-        for child in self.draft(id).children.clone() {
-            if !self.draft(child).apart {
-                self.weigh_all(child);
-            }
-        }
-        self.weigh(id)
-    }
-
     /// Makes the subtree fit the limit, from the bottom.
     fn fit(&mut self, id: DraftId, limit: Weight) {
         for child in self.draft(id).children.clone() {
             self.fit(child, SUBTREE);
         }
+        self.fit_alone(id, limit);
+    }
+
+    /// Makes the subtree fit the limit when the subtrees below already fit.
+    fn fit_alone(&mut self, id: DraftId, limit: Weight) {
         if self.weigh(id).within(limit) {
             return;
         }
@@ -157,22 +160,48 @@ impl Splitter<'_> {
         }
     }
 
-    /// Makes a group that keeps its children fit, by cutting the groups among its descendants.
+    /// Makes a group that keeps its children fit: the heaviest children go apart.
     fn fit_uncut(&mut self, id: DraftId) {
         if matches!(self.draft(id).node.kind, NodeKind::Choice { .. }) {
             self.wrap_branches(id);
         }
-        if self.draft(id).children.len() >= UNCUT.slots {
+        let mut children = self.draft(id).children.clone();
+        if children.len() >= UNCUT.slots {
             return self.too_large(id);
         }
-        while !self.weigh_all(id).within(UNCUT) {
-            let Some(group) = self.heaviest_group_below(id) else {
+        children.sort_by_key(|&child| self.weights[child].cost());
+        while !self.weigh(id).within(UNCUT) {
+            let Some(child) = children.pop() else {
                 return self.too_large(id);
             };
-            for phase in [Phase::Body, Phase::Errors, Phase::Finally] {
-                self.cut(group, phase);
-            }
+            self.enclose(child);
         }
+    }
+
+    /// Puts a hidden group into the place of a node, which then lives apart from its siblings.
+    fn enclose(&mut self, id: DraftId) -> DraftId {
+        let draft = &mut self.scope.drafts[id];
+        let Some(parent) = draft.parent else {
+            return id;
+        };
+        let (phase, branch) = (draft.node.phase, draft.node.branch);
+        let deps = std::mem::take(&mut draft.deps);
+        draft.apart = true;
+        let group = self.hidden(parent, phase, vec![id]);
+        self.scope.drafts[group].node.branch = branch;
+        self.scope.drafts[group].deps = deps;
+        let mut siblings = std::mem::take(&mut self.scope.drafts[parent].children);
+        for sibling in &mut siblings {
+            if *sibling == id {
+                *sibling = group;
+            }
+            let deps = &mut self.scope.drafts[*sibling].deps;
+            deps.iter_mut()
+                .filter(|dep| **dep == id)
+                .for_each(|dep| *dep = group);
+        }
+        self.scope.drafts[parent].children = siblings;
+        group
     }
 
     /// The phase whose cutting frees most; none if nothing is left to cut.
@@ -183,7 +212,7 @@ impl Splitter<'_> {
                 let children = self.children_in(id, phase);
                 let all = children.iter().map(|&c| self.share(c));
                 let weight = all.fold(Weight::default(), Weight::plus);
-                (weight.slots * 14 + weight.away, phase)
+                (weight.cost(), phase)
             })
             // A single part cannot become fewer.
             .filter(|&(weight, _)| weight > 1)
@@ -198,35 +227,17 @@ impl Splitter<'_> {
             .collect()
     }
 
-    /// The largest group below that may be cut and of which more than one child would go.
-    fn heaviest_group_below(&self, id: DraftId) -> Option<DraftId> {
-        let mut best: Option<DraftId> = None;
-        let mut todo = self.draft(id).children.clone();
-        while let Some(group) = todo.pop() {
-            let draft = self.draft(group);
-            if draft.apart || draft.children.is_empty() {
-                continue;
-            }
-            let local = self.weights[group].slots;
-            if !is_uncut(draft) && local > 2 && best.is_none_or(|b| self.weights[b].slots < local) {
-                best = Some(group);
-            }
-            todo.extend(&draft.children);
-        }
-        best
-    }
-
     /// Puts the children of a phase into parts, each as large as a shard allows. Children that are
     /// parts themselves are gathered into parts of parts.
     fn cut(&mut self, id: DraftId, phase: Phase) {
         let mut run = Run::default();
         let mut parts = Vec::new();
-        for child in self.children_in(id, phase) {
+        for mut child in self.children_in(id, phase) {
             if !run.takes(self.share(child), &self.draft(child).deps) {
                 if !run.members.is_empty() {
                     parts.push(self.part(id, phase, std::mem::take(&mut run)));
                 }
-                self.lighten(child);
+                child = self.lighten(child);
             }
             let (share, deps) = (self.share(child), &self.scope.drafts[child].deps);
             run.push(child, share, deps);
@@ -237,30 +248,27 @@ impl Splitter<'_> {
         self.replace(id, phase, parts);
     }
 
-    /// A child that does not even fit a shard alone must lose its own children, or is refused.
-    fn lighten(&mut self, child: DraftId) {
-        let deps = self.draft(child).deps.clone();
-        let refused = self
-            .errors
-            .iter()
-            .any(|e| e.task.as_ref() == Some(&self.draft(child).node.id));
-        if refused || Run::default().takes(self.share(child), &deps) {
-            return;
+    /// A child that does not fit a shard even alone leaves a hidden group in its place, or is refused.
+    fn lighten(&mut self, child: DraftId) -> DraftId {
+        let alone = |this: &Self, id| {
+            let draft = this.draft(id);
+            draft.apart || Run::default().takes(this.share(id), &draft.deps)
+        };
+        if alone(self, child) {
+            return child;
         }
-        if !is_uncut(self.draft(child)) {
-            for phase in [Phase::Body, Phase::Errors, Phase::Finally] {
-                self.cut(child, phase);
-            }
-            self.weigh(child);
-        }
-        if !Run::default().takes(self.share(child), &deps) {
-            let what = format!(
-                "the task depends on {} others, which is too many",
-                deps.len()
-            );
+        let child = if self.weights[child].slots > 1 {
+            self.enclose(child)
+        } else {
+            child
+        };
+        if !alone(self, child) {
+            let deps = self.draft(child).deps.len();
+            let what = format!("the task depends on {deps} others, which is too many");
             let fix = "Gather these into groups and depend on the groups";
             self.error(child, what, fix);
         }
+        child
     }
 
     /// Replaces the children of a phase by groups that now hold them.
@@ -339,12 +347,15 @@ impl Splitter<'_> {
             self.scope.drafts[group].node.branch = branch;
             wrapped.push(group);
         }
-        self.scope.drafts[id].children = wrapped;
+        self.scope.drafts[id].children.clone_from(&wrapped);
+        for group in wrapped {
+            self.fit_alone(group, SUBTREE);
+        }
     }
 
     fn too_large(&mut self, id: DraftId) {
         let what = format!(
-            "the group and its {} direct tasks must stay together, and at most about {} tasks can",
+            "the group and its {} direct tasks must stay together, and at most {} tasks can",
             self.draft(id).children.len(),
             UNCUT.slots - 1,
         );

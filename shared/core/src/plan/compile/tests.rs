@@ -14,7 +14,10 @@ use std::fmt::Write as _;
 use serde_json::json;
 
 use super::*;
-use crate::lang::model::{Dynamic, GroupOrder, LoopValues, OnFailure, TaskKind, TaskList};
+use crate::lang::model::{
+    Dynamic, FlowOutput, GroupOrder, InputType, LoopValues, OnFailure, Sla, SlaBehavior, SlaKind,
+    TaskKind, TaskList,
+};
 use crate::plan::builder::{FlowBuilder, task};
 use crate::plan::{Node, NodeKind, check};
 
@@ -322,7 +325,7 @@ fn limits_are_errors_that_say_what_to_do() {
     });
     insta::assert_snapshot!(errors_of(deep).join("\n"), @"task `g6`: tasks are nested more than 64 deep. Move the inner tasks into a subflow");
     let limited = flow().parallel("p", 5, |f| chain(f, "t", 200));
-    insta::assert_snapshot!(errors_of(limited).join("\n"), @"task `p`: the group and its 200 direct tasks must stay together, and at most about 119 tasks can. Remove its limit of tasks at once, its working directory or its `onFailure: stop`, use a loop, or move tasks into a subflow");
+    insta::assert_snapshot!(errors_of(limited).join("\n"), @"task `p`: the group and its 200 direct tasks must stay together, and at most 109 tasks can. Remove its limit of tasks at once, its working directory or its `onFailure: stop`, use a loop, or move tasks into a subflow");
     let stop = flow()
         .parallel("p", 0, |f| chain(f, "t", 200))
         .stop_on_failure();
@@ -350,4 +353,27 @@ fn wide(layers: usize, width: usize) -> FlowBuilder {
         }
     }
     builder
+}
+
+#[test]
+fn the_flow_itself_needs_what_its_outputs_and_service_levels_mention() {
+    let mut flow = flow().task("a").task("b").build();
+    flow.outputs.push(FlowOutput {
+        id: "uri".into(),
+        output_type: InputType::String,
+        value: json!({"x": "{{ outputs.b.uri }}"}),
+        required: true,
+        description: None,
+    });
+    flow.sla.push(Sla {
+        id: "some".into(),
+        kind: SlaKind::ExecutionAssertion {
+            assert: "{{ outputs.a.count > 0 }}".into(),
+        },
+        behavior: SlaBehavior::Fail,
+        labels: std::collections::BTreeMap::new(),
+    });
+    let plan = compile(&flow).unwrap();
+    check::verify(&plan).unwrap();
+    assert_eq!(node(&plan, ".flow").needs, ["a", "b"]);
 }

@@ -66,7 +66,12 @@ fn groups_that_must_stay_together_do_when_their_descendants_need_not() {
     };
     assert_eq!(home(".flow"), (0, 0));
     assert_eq!(home(".after"), (0, 1));
-    assert_eq!(home("limited").0, home("g29").0);
+    for group in ["limited", "pick"] {
+        for &child in &node(&plan, group).children {
+            assert_eq!(plan.home(child).unwrap().0, home(group).0);
+        }
+    }
+    assert_ne!(home("g29").0, home("limited").0);
     assert_ne!(home("yes0").0, home("yes299").0);
     assert_eq!(node(&plan, "err0").rank, 250);
 }
@@ -80,4 +85,37 @@ fn a_task_that_gathers_a_thousand_fits_and_one_that_gathers_too_many_is_named() 
     };
     plan_of(fan_in(1_000));
     insta::assert_snapshot!(errors_of(fan_in(3_000)).join("\n"), @"task `join`: the task depends on 3000 others, which is too many. Gather these into groups and depend on the groups");
+}
+
+#[test]
+fn groups_that_must_stay_together_nest() {
+    let plan = plan_of(flow().parallel("outer", 4, |f| {
+        (0..100).fold(f, |f, g| {
+            let f = f.parallel(&format!("inner{g}"), 2, |f| chain(f, &format!("t{g}-"), 90));
+            if g == 0 {
+                f
+            } else {
+                f.after(&[&format!("inner{}", g - 1)])
+            }
+        })
+    }));
+    assert!(plan.scopes[0].shards.len() <= 102);
+    // The hidden group around an inner one stands for it.
+    let nodes = &plan.scopes[0].nodes;
+    let around = |id: &str| &nodes[usize::from(node(&plan, id).parent.unwrap())];
+    assert!(around("inner7").hidden && node(&plan, "inner7").deps.is_empty());
+    let before: Vec<&str> = around("inner7")
+        .deps
+        .iter()
+        .map(|&d| nodes[usize::from(d)].id.as_str())
+        .collect();
+    assert_eq!(before, [around("inner6").id.as_str()]);
+}
+
+#[test]
+fn a_group_with_too_many_dependencies_for_its_shard_gives_way() {
+    let ids: Vec<String> = (0..800).map(|at| format!("t{at}")).collect();
+    let deps: Vec<&str> = ids.iter().map(String::as_str).collect();
+    let builder = chain(flow(), "t", 800).parallel("join", 3, |f| chain(f, "j", 95));
+    plan_of(builder.after(&deps));
 }
