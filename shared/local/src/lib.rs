@@ -3,6 +3,7 @@
 
 pub mod artifacts;
 pub mod clock;
+pub mod dispatch;
 pub mod logs;
 pub mod runner;
 pub mod secrets;

@@ -13,7 +13,7 @@ mod process;
 mod protocol;
 mod stage;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
-pub use claims::{Claims, MemoryClaims, Started};
+pub use claims::{Claim, ClaimRow, Claims, MemoryClaims, ProcessMark};
 pub use process::{Orphan, ProcessConfig, ProcessRunner};

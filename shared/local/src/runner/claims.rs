@@ -6,145 +6,144 @@ use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 use operon_engine::ports::{AttemptId, StoreError};
+use serde::{Deserialize, Serialize};
 
-use crate::store::{Claim, Claimant, LaunchedClaim, ProcessIdentity, SqliteStore};
+/// A process, or a container, that cannot be mistaken for a later one with the same number.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProcessMark {
+    /// Of the main process; it leads a process group with this number. 0 for a container.
+    pub pid: u32,
+    /// When it started, in clock ticks since the machine started (`/proc/<pid>/stat`, field 22); 0 where
+    /// the system does not tell.
+    pub started: u64,
+    /// Which start of the machine (`/proc/sys/kernel/random/boot_id`), or the container's id.
+    pub boot: String,
+}
 
-/// Claims read at once when all live ones are listed.
-const PAGE: u32 = 1000;
+impl ProcessMark {
+    /// The mark of a container.
+    #[must_use]
+    pub const fn of_container(id: String) -> Self {
+        Self {
+            pid: 0,
+            started: 0,
+            boot: id,
+        }
+    }
 
-/// What was started for an attempt.
+    /// Whether it marks a container.
+    #[must_use]
+    pub const fn is_container(&self) -> bool {
+        self.pid == 0
+    }
+}
+
+/// Answer to a claim.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Started {
-    /// A process, which leads a process group with its number.
-    Process(ProcessIdentity),
-    /// A container, by its id.
-    Container(String),
+pub enum Claim {
+    /// Nobody had claimed it: it is the caller's now.
+    New,
+    /// Claimed before; the mark is there once the process was seen to start.
+    Launched(Option<ProcessMark>),
+    /// Stopped: it must not start.
+    Stopped,
+}
+
+/// What is known of a claim.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ClaimRow {
+    /// Somebody got [`Claim::New`] for it.
+    pub launched: bool,
+    /// It must not start any more.
+    pub stopped: bool,
+    /// It was launched, and nothing of it is alive.
+    pub finished: bool,
+    /// The process, once it was seen to start.
+    pub mark: Option<ProcessMark>,
+}
+
+impl ClaimRow {
+    /// Whether something of it may be alive.
+    #[must_use]
+    pub const fn is_live(&self) -> bool {
+        self.launched && !self.finished
+    }
 }
 
 /// The table of claims. Every method may be repeated without harm.
 #[async_trait]
 pub trait Claims: Send + Sync {
     /// Claims the attempt. Durable when it returns [`Claim::New`].
-    async fn claim(&self, id: &AttemptId, by: Claimant) -> Result<Claim, StoreError>;
-    /// The claim, without claiming; none when it was neither claimed nor stopped.
-    async fn look(&self, id: &AttemptId) -> Result<Option<Claim>, StoreError>;
-    /// Notes what was started.
-    async fn record(&self, id: &AttemptId, started: &Started) -> Result<(), StoreError>;
-    /// Forbids the launch, unless it is too late: then the claim is given.
-    async fn tombstone(&self, id: &AttemptId) -> Result<Claim, StoreError>;
-    /// Nothing of the attempt is alive.
+    async fn claim(&self, id: &AttemptId) -> Result<Claim, StoreError>;
+    /// Notes which process it is. Need not be durable at once: an unmarked process is found by its
+    /// environment.
+    async fn record(&self, id: &AttemptId, mark: &ProcessMark) -> Result<(), StoreError>;
+    /// Forbids every later launch; durable when it returns. Gives the claim as it is then.
+    async fn tombstone(&self, id: &AttemptId) -> Result<ClaimRow, StoreError>;
+    /// Nothing of the attempt is alive. Need not be durable at once.
     async fn finish(&self, id: &AttemptId) -> Result<(), StoreError>;
+    /// The claim, without claiming; the default when there is none.
+    async fn look(&self, id: &AttemptId) -> Result<ClaimRow, StoreError>;
     /// Claims of which something may be alive.
-    async fn live(&self) -> Result<Vec<LaunchedClaim>, StoreError>;
-}
-
-#[async_trait]
-impl Claims for SqliteStore {
-    async fn claim(&self, id: &AttemptId, by: Claimant) -> Result<Claim, StoreError> {
-        Self::claim(self, id, Some(by)).await
-    }
-
-    async fn look(&self, id: &AttemptId) -> Result<Option<Claim>, StoreError> {
-        self.lookup_claim(id).await
-    }
-
-    async fn record(&self, id: &AttemptId, started: &Started) -> Result<(), StoreError> {
-        let (process, container) = match started {
-            Started::Process(process) => (Some(*process), None),
-            Started::Container(container) => (None, Some(container.clone())),
-        };
-        self.record_process(id, process, container).await?;
-        Ok(())
-    }
-
-    async fn tombstone(&self, id: &AttemptId) -> Result<Claim, StoreError> {
-        Self::tombstone(self, id).await
-    }
-
-    async fn finish(&self, id: &AttemptId) -> Result<(), StoreError> {
-        self.finish_claim(id).await
-    }
-
-    async fn live(&self) -> Result<Vec<LaunchedClaim>, StoreError> {
-        let mut all = Vec::new();
-        loop {
-            let after = all.last().map(|claim: &LaunchedClaim| claim.id.clone());
-            let page = self.live_claims(after.as_ref(), PAGE).await?;
-            if page.is_empty() {
-                return Ok(all);
-            }
-            all.extend(page);
-        }
-    }
+    async fn live(&self) -> Result<Vec<(AttemptId, Option<ProcessMark>)>, StoreError>;
 }
 
 /// Claims that end with this process: for tests, and for executions whose state is not kept.
 #[derive(Debug, Default)]
 pub struct MemoryClaims {
-    rows: Mutex<HashMap<AttemptId, Claim>>,
+    rows: Mutex<HashMap<AttemptId, ClaimRow>>,
 }
 
 impl MemoryClaims {
-    fn with<T>(&self, change: impl FnOnce(&mut HashMap<AttemptId, Claim>) -> T) -> T {
-        change(&mut self.rows.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn change(&self, id: &AttemptId, change: impl FnOnce(&mut LaunchedClaim)) {
-        self.with(|rows| {
-            if let Some(Claim::Launched(claim)) = rows.get_mut(id) {
-                change(claim);
-            }
-        });
+    fn with<T>(&self, id: &AttemptId, change: impl FnOnce(&mut ClaimRow) -> T) -> T {
+        let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
+        change(rows.entry(id.clone()).or_default())
     }
 }
 
 #[async_trait]
 impl Claims for MemoryClaims {
-    async fn claim(&self, id: &AttemptId, by: Claimant) -> Result<Claim, StoreError> {
-        Ok(self.with(|rows| {
-            if let Some(claim) = rows.get(id) {
-                return claim.clone();
+    async fn claim(&self, id: &AttemptId) -> Result<Claim, StoreError> {
+        Ok(self.with(id, |row| {
+            if row.launched {
+                return Claim::Launched(row.mark.clone());
             }
-            let claim = LaunchedClaim {
-                id: id.clone(),
-                by: Some(by),
-                process: None,
-                container: None,
-                finished: false,
-            };
-            rows.insert(id.clone(), Claim::Launched(claim));
+            if row.stopped {
+                return Claim::Stopped;
+            }
+            row.launched = true;
             Claim::New
         }))
     }
 
-    async fn look(&self, id: &AttemptId) -> Result<Option<Claim>, StoreError> {
-        Ok(self.with(|rows| rows.get(id).cloned()))
-    }
-
-    async fn record(&self, id: &AttemptId, started: &Started) -> Result<(), StoreError> {
-        self.change(id, |claim| match started {
-            Started::Process(process) => claim.process = Some(*process),
-            Started::Container(container) => claim.container = Some(container.clone()),
-        });
+    async fn record(&self, id: &AttemptId, mark: &ProcessMark) -> Result<(), StoreError> {
+        self.with(id, |row| row.mark = Some(mark.clone()));
         Ok(())
     }
 
-    async fn tombstone(&self, id: &AttemptId) -> Result<Claim, StoreError> {
-        Ok(self.with(|rows| rows.entry(id.clone()).or_insert(Claim::Stopped).clone()))
+    async fn tombstone(&self, id: &AttemptId) -> Result<ClaimRow, StoreError> {
+        Ok(self.with(id, |row| {
+            row.stopped = true;
+            row.clone()
+        }))
     }
 
     async fn finish(&self, id: &AttemptId) -> Result<(), StoreError> {
-        self.change(id, |claim| claim.finished = true);
+        self.with(id, |row| row.finished = true);
         Ok(())
     }
 
-    async fn live(&self) -> Result<Vec<LaunchedClaim>, StoreError> {
-        Ok(self.with(|rows| {
-            let launched = rows.values().filter_map(|claim| match claim {
-                Claim::Launched(claim) if !claim.finished => Some(claim.clone()),
-                Claim::Launched(_) | Claim::Stopped | Claim::New => None,
-            });
-            launched.collect()
-        }))
+    async fn look(&self, id: &AttemptId) -> Result<ClaimRow, StoreError> {
+        Ok(self.with(id, |row| row.clone()))
+    }
+
+    async fn live(&self) -> Result<Vec<(AttemptId, Option<ProcessMark>)>, StoreError> {
+        let rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(rows
+            .iter()
+            .filter(|(_, row)| row.is_live())
+            .map(|(id, row)| (id.clone(), row.mark.clone()))
+            .collect())
     }
 }

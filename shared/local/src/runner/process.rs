@@ -23,11 +23,10 @@ use operon_engine::ports::{
 };
 use tokio::sync::watch;
 
-use super::claims::Claims;
+use super::claims::{Claim, Claims, ProcessMark};
 use super::directory::{WorkDir, execution_directory, short_hash};
 use super::log::AttemptLog;
 use super::mask::Mask;
-use crate::store::{Claim, Claimant, LaunchedClaim};
 
 /// Outcomes remembered for [`TaskRunner::probe`]: a probe may overtake the result.
 const RECENT_MAX: usize = 10_000;
@@ -114,19 +113,6 @@ impl Shared {
         format!("{}/{id}", self.engine)
     }
 
-    fn claimant(&self) -> Claimant {
-        Claimant {
-            pid: std::process::id(),
-            boot: self.boot.clone(),
-        }
-    }
-
-    /// Whether the very process that was recorded runs.
-    fn is_alive(&self, claim: &LaunchedClaim) -> bool {
-        let same_boot = claim.by.as_ref().is_some_and(|by| by.boot == self.boot);
-        same_boot && claim.process.as_ref().is_some_and(system::is_alive)
-    }
-
     /// Enters the attempt, before its claim: a stop that comes in between finds it.
     fn enter(&self, id: &AttemptId) -> Option<watch::Receiver<bool>> {
         let mut table = self.table();
@@ -166,13 +152,10 @@ impl Shared {
         let mut log = AttemptLog::new(self.logs.clone(), spec.id.clone(), mask, max);
         let result = attempt::run(self, spec, &mut log, stop).await;
         log.end();
-        let (claims, id) = (self.claims.clone(), spec.id.clone());
-        tokio::spawn(async move {
-            if let Err(error) = claims.finish(&id).await {
-                // Recovery finds nothing alive and finishes the claim then.
-                tracing::warn!(attempt = %id, %error, "the end of an attempt was not recorded");
-            }
-        });
+        if let Err(error) = self.claims.finish(&spec.id).await {
+            // Recovery finds nothing alive and finishes the claim then.
+            tracing::warn!(attempt = %spec.id, %error, "the end of an attempt was not recorded");
+        }
         result
     }
 }
@@ -252,30 +235,28 @@ impl ProcessRunner {
         let live = shared.claims.live().await.map_err(store_failed)?;
         let ours: HashSet<AttemptId> = shared.table().running.keys().cloned().collect();
         let mut orphans = Vec::new();
-        for claim in live {
-            if claim.container.is_some() || ours.contains(&claim.id) {
+        for (id, mark) in live {
+            if mark.as_ref().is_some_and(ProcessMark::is_container) || ours.contains(&id) {
                 continue;
             }
-            let was_alive = self.end_orphan(&claim).await?;
-            shared
-                .claims
-                .finish(&claim.id)
-                .await
-                .map_err(store_failed)?;
-            let id = claim.id;
+            let was_alive = self.end_orphan(&id, mark.as_ref()).await?;
+            shared.claims.finish(&id).await.map_err(store_failed)?;
             orphans.push(Orphan { id, was_alive });
         }
         Ok(orphans)
     }
 
     /// Ends an attempt that no task of this engine watches; true when something of it was alive.
-    async fn end_orphan(&self, claim: &LaunchedClaim) -> Result<bool, RunnerError> {
-        let id = &claim.id;
+    async fn end_orphan(
+        &self,
+        id: &AttemptId,
+        mark: Option<&ProcessMark>,
+    ) -> Result<bool, RunnerError> {
         let failed = |error: std::io::Error| RunnerError::Failed(format!("attempt {id}: {error}"));
         let mut was_alive = false;
-        if let Some(process) = &claim.process
-            && self.shared.is_alive(claim)
-            && let Some(group) = system::pid_of(process.pid)
+        if let Some(mark) = mark
+            && system::is_alive(mark, &self.shared.boot)
+            && let Some(group) = system::pid_of(mark.pid)
         {
             was_alive = true;
             system::end_group(group).await.map_err(failed)?;
@@ -298,8 +279,7 @@ impl TaskRunner for ProcessRunner {
             id: spec.id.clone(),
             outcome: None,
         };
-        let claim = shared.claims.claim(&spec.id, shared.claimant()).await;
-        match claim.map_err(store_failed)? {
+        match shared.claims.claim(&spec.id).await.map_err(store_failed)? {
             Claim::New => {}
             Claim::Launched(_) => return Err(RunnerError::AlreadyLaunched),
             Claim::Stopped => return Err(RunnerError::Stopped),
@@ -330,10 +310,8 @@ impl TaskRunner for ProcessRunner {
             let _ = done.wait_for(|done| *done).await;
             return Ok(());
         }
-        if let Claim::Launched(claim) = claim
-            && !claim.finished
-        {
-            self.end_orphan(&claim).await?;
+        if claim.is_live() {
+            self.end_orphan(id, claim.mark.as_ref()).await?;
             self.shared.claims.finish(id).await.map_err(store_failed)?;
         }
         Ok(())
@@ -350,12 +328,16 @@ impl TaskRunner for ProcessRunner {
             }
         }
         let claim = self.shared.claims.look(id).await.map_err(store_failed)?;
-        Ok(match claim {
-            None | Some(Claim::New | Claim::Stopped) => Truth::Absent,
-            Some(Claim::Launched(claim)) if !claim.finished && self.shared.is_alive(&claim) => {
-                Truth::Alive
-            }
-            Some(Claim::Launched(_)) => Truth::Gone,
+        let alive = || {
+            let mark = claim.mark.as_ref();
+            mark.is_some_and(|mark| system::is_alive(mark, &self.shared.boot))
+        };
+        Ok(if !claim.launched {
+            Truth::Absent
+        } else if claim.is_live() && alive() {
+            Truth::Alive
+        } else {
+            Truth::Gone
         })
     }
 }

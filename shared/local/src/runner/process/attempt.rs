@@ -16,7 +16,6 @@ use wait4::ResUse;
 use super::Shared;
 use super::child::{Child, environment};
 use super::system::{self, MARKER};
-use crate::runner::claims::Started;
 use crate::runner::directory::WorkDir;
 use crate::runner::finish::{self, Ending};
 use crate::runner::log::{AttemptLog, Lines, now_ms};
@@ -328,13 +327,13 @@ impl<'a> Watched<'a> {
         self.child = Some(child);
     }
 
-    /// Notes which process it is, without waiting for the disk. A crash before that is no harm: the process
-    /// is found by its marker.
+    /// Notes which process it is. A crash before that is no harm: the process is found by its marker.
     fn record(&self, child: &Child) {
-        let process = system::identity(child.pid().as_raw_pid().unsigned_abs());
+        let mark = system::mark(child.pid().as_raw_pid().unsigned_abs(), &self.shared.boot);
         let (claims, id) = (self.shared.claims.clone(), self.spec.id.clone());
+        // The pipes are read meanwhile.
         tokio::spawn(async move {
-            if let Err(error) = claims.record(&id, &Started::Process(process)).await {
+            if let Err(error) = claims.record(&id, &mark).await {
                 tracing::warn!(attempt = %id, %error, "a process was not recorded");
             }
         });

@@ -15,7 +15,7 @@ use rustix::process::{
     test_kill_process_group, waitpgid, waitpid,
 };
 
-use crate::store::ProcessIdentity;
+use crate::runner::claims::ProcessMark;
 
 /// Name of the marker variable: `<engine>/<attempt id>`.
 pub(crate) const MARKER: &str = "OPERON_ATTEMPT_ID";
@@ -65,19 +65,20 @@ fn parse_stat(text: &str) -> Option<Stat> {
     })
 }
 
-/// The identity of a child that has not been reaped. Without `/proc` its start is 0.
-pub(crate) fn identity(pid: u32) -> ProcessIdentity {
-    ProcessIdentity {
+/// The mark of a child that has not been reaped. Without `/proc` its start is 0.
+pub(crate) fn mark(pid: u32, boot: &str) -> ProcessMark {
+    ProcessMark {
         pid,
         started: stat(pid).map_or(0, |stat| stat.started),
+        boot: boot.to_owned(),
     }
 }
 
-/// Whether exactly this process runs, if it was started since the machine was. One whose start is unknown
-/// is not claimed to.
-pub(crate) fn is_alive(process: &ProcessIdentity) -> bool {
-    process.started != 0
-        && stat(process.pid).is_some_and(|stat| stat.started == process.started && !stat.zombie)
+/// Whether exactly this process runs. One whose start is unknown is not claimed to.
+pub(crate) fn is_alive(mark: &ProcessMark, boot: &str) -> bool {
+    mark.started != 0
+        && mark.boot == boot
+        && stat(mark.pid).is_some_and(|stat| stat.started == mark.started && !stat.zombie)
 }
 
 /// Sends a signal to a whole group; one that is gone is no error.
@@ -270,11 +271,13 @@ mod tests {
 
     #[test]
     fn we_are_alive_and_a_process_that_had_our_number_is_not() {
-        let mut process = identity(std::process::id());
-        assert!(is_alive(&process));
-        process.started -= 1;
-        assert!(!is_alive(&process));
-        process.started = 0;
-        assert!(!is_alive(&process));
+        let boot = boot_id();
+        let mut mark = mark(std::process::id(), &boot);
+        assert!(is_alive(&mark, &boot));
+        assert!(!is_alive(&mark, "another start of the machine"));
+        mark.started -= 1;
+        assert!(!is_alive(&mark, &boot));
+        mark.started = 0;
+        assert!(!is_alive(&mark, &boot));
     }
 }

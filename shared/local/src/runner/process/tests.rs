@@ -17,7 +17,6 @@ use tempfile::TempDir;
 use super::{ProcessConfig, ProcessRunner, system};
 use crate::runner::claims::{Claims as _, MemoryClaims};
 use crate::runner::testing::{Files, Logs, attempt_id, ports, shell, spec};
-use crate::store::Claim;
 
 struct Bench {
     runner: ProcessRunner,
@@ -380,10 +379,8 @@ async fn stopping_ends_it_and_an_attempt_is_launched_once() {
         async move { runner.run(attempt).await }
     });
     let process = loop {
-        if let Some(Claim::Launched(claim)) = bench.claims.look(&id).await.unwrap()
-            && let Some(process) = claim.process
-        {
-            break process;
+        if let Some(mark) = bench.claims.look(&id).await.unwrap().mark {
+            break mark;
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     };
@@ -434,8 +431,7 @@ async fn what_an_engine_left_behind_is_found_and_ended() {
     engine.wait().unwrap();
     assert!(runs(first) && runs(second));
     for slot in [1, 2] {
-        let by = bench.runner.shared.claimant();
-        bench.claims.claim(&attempt_id(slot), by).await.unwrap();
+        bench.claims.claim(&attempt_id(slot)).await.unwrap();
     }
     assert_eq!(
         bench.runner.probe(&attempt_id(1)).await.unwrap(),
