@@ -1,156 +1,168 @@
-//! Claims of attempts, durable: see [`Claims`].
+//! Claims: who launched an attempt, and what was started for it.
 //!
-//! Invariant (2, 3 and 7 rest on it): [`Claim::New`] is answered at most once per attempt, ever, whichever
-//! process asks, and never after the attempt was stopped.
+//! Invariant (2, 3 and 7 rest on it): an attempt is claimed at most once, ever, whoever asks; a claim that
+//! was stopped first is never granted.
 
-use async_trait::async_trait;
 use operon_engine::ports::{AttemptId, StoreError, TaskRunKey};
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, Row, params};
 
-use super::SqliteStore;
-use super::codec::{failed, int, narrow, shard_id, shard_key, uint};
+use super::codec::{failed, int, narrow, opt_uint, shard_id, shard_key};
 use super::shards::{execute, execution_id, prepare};
-use crate::runner::{Claim, ClaimRow, Claims, ProcessMark};
 
-#[async_trait]
-impl Claims for SqliteStore {
-    async fn claim(&self, id: &AttemptId) -> Result<Claim, StoreError> {
-        let id = id.clone();
-        self.writer
-            .run(move |connection| claim(connection, &id))
-            .await
-    }
-
-    async fn record(&self, id: &AttemptId, mark: &ProcessMark) -> Result<(), StoreError> {
-        let (id, mark) = (id.clone(), mark.clone());
-        self.writer
-            .submit(move |connection| record(connection, &id, &mark))
-            .await
-    }
-
-    async fn tombstone(&self, id: &AttemptId) -> Result<ClaimRow, StoreError> {
-        let id = id.clone();
-        self.writer
-            .run(move |connection| tombstone(connection, &id))
-            .await
-    }
-
-    async fn finish(&self, id: &AttemptId) -> Result<(), StoreError> {
-        let id = id.clone();
-        self.writer
-            .submit(move |connection| finish(connection, &id))
-            .await
-    }
-
-    async fn look(&self, id: &AttemptId) -> Result<ClaimRow, StoreError> {
-        let id = id.clone();
-        // Behind what was submitted before.
-        self.writer
-            .run(move |connection| Ok(look(connection, &id)?.unwrap_or_default()))
-            .await
-    }
-
-    async fn live(&self) -> Result<Vec<(AttemptId, Option<ProcessMark>)>, StoreError> {
-        self.writer.run(live).await
-    }
+/// The engine process that claims.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claimant {
+    /// Its process id.
+    pub pid: u32,
+    /// Identifies the boot of the machine: process ids mean nothing after the next.
+    pub boot: String,
 }
 
-fn claim(connection: &Connection, id: &AttemptId) -> Result<Claim, StoreError> {
+/// A process that was started for an attempt. The start time tells it from a later one with its id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProcessIdentity {
+    /// Its process id.
+    pub pid: u32,
+    /// When it started, in the unit of whoever recorded it (clock ticks since boot).
+    pub started: u64,
+}
+
+/// An attempt that was launched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LaunchedClaim {
+    /// Which.
+    pub id: AttemptId,
+    /// By whom; none when it did not say.
+    pub by: Option<Claimant>,
+    /// What was started; none when it died before recording that, or a container was.
+    pub process: Option<ProcessIdentity>,
+    /// The container that was started.
+    pub container: Option<String>,
+    /// Whether it has been seen to the end.
+    pub finished: bool,
+}
+
+/// Answer to the wish to launch an attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Claim {
+    /// Nobody has claimed it before: launch it.
+    New,
+    /// It was launched before.
+    Launched(LaunchedClaim),
+    /// It was stopped before it was launched: never launch it.
+    Stopped,
+}
+
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT execution, shard, slot, attempt, state, engine_pid, boot, pid, pid_started, \
+             container FROM claims ",
+            $rest
+        )
+    };
+}
+
+/// Claims an attempt.
+pub(super) fn claim(
+    connection: &Connection,
+    id: &AttemptId,
+    by: Option<&Claimant>,
+) -> Result<Claim, StoreError> {
     let changed = execute(
         connection,
-        "INSERT INTO claims (execution, shard, slot, attempt, launched) VALUES (?1, ?2, ?3, ?4, TRUE) \
-         ON CONFLICT DO NOTHING",
-        key(id),
+        "INSERT INTO claims (execution, shard, slot, attempt, state, engine_pid, boot) \
+         VALUES (?1, ?2, ?3, ?4, 'launched', ?5, ?6) ON CONFLICT DO NOTHING",
+        params![
+            id.execution.as_str(),
+            shard_key(&id.task_run.shard),
+            id.task_run.slot,
+            id.attempt,
+            by.map(|by| by.pid),
+            by.map(|by| by.boot.as_str()),
+        ],
     )?;
     if changed > 0 {
         return Ok(Claim::New);
     }
-    let row = look(connection, id)?.unwrap_or_default();
-    Ok(if row.launched {
-        Claim::Launched(row.mark)
-    } else {
-        Claim::Stopped
-    })
+    lookup(connection, id)?.ok_or_else(|| StoreError::Failed("a claim vanished".to_owned()))
 }
 
-fn record(connection: &Connection, id: &AttemptId, mark: &ProcessMark) -> Result<(), StoreError> {
+/// What is known of an attempt; none when it was neither claimed nor stopped.
+pub(super) fn lookup(connection: &Connection, id: &AttemptId) -> Result<Option<Claim>, StoreError> {
+    let sql = select!("WHERE execution = ?1 AND shard = ?2 AND slot = ?3 AND attempt = ?4");
+    let mut statement = prepare(connection, sql)?;
+    let mut rows = statement.query(key(id)).map_err(failed)?;
+    rows.next().map_err(failed)?.map(read).transpose()
+}
+
+/// Records what was started for a claimed attempt; false when it is not claimed.
+pub(super) fn record(
+    connection: &Connection,
+    id: &AttemptId,
+    process: Option<ProcessIdentity>,
+    container: Option<&str>,
+) -> Result<bool, StoreError> {
     let (execution, shard, slot, attempt) = key(id);
-    execute(
+    let changed = execute(
         connection,
-        "UPDATE claims SET pid = ?5, started = ?6, boot = ?7 \
-         WHERE execution = ?1 AND shard = ?2 AND slot = ?3 AND attempt = ?4",
+        "UPDATE claims SET pid = ?5, pid_started = ?6, container = ?7 \
+         WHERE execution = ?1 AND shard = ?2 AND slot = ?3 AND attempt = ?4 AND state = 'launched'",
         params![
             execution,
             shard,
             slot,
             attempt,
-            mark.pid,
-            int(mark.started),
-            mark.boot
+            process.map(|process| process.pid),
+            process.map(|process| int(process.started)),
+            container,
         ],
     )?;
+    Ok(changed > 0)
+}
+
+/// Forbids the launch of an attempt unless it is claimed; [`Claim::Launched`] when it was.
+pub(super) fn tombstone(connection: &Connection, id: &AttemptId) -> Result<Claim, StoreError> {
+    execute(
+        connection,
+        "INSERT INTO claims (execution, shard, slot, attempt, state) \
+         VALUES (?1, ?2, ?3, ?4, 'stopped') ON CONFLICT DO NOTHING",
+        key(id),
+    )?;
+    lookup(connection, id)?.ok_or_else(|| StoreError::Failed("a claim vanished".to_owned()))
+}
+
+/// Marks a claimed attempt as seen to its end.
+pub(super) fn finish(connection: &Connection, id: &AttemptId) -> Result<(), StoreError> {
+    execute(
+        connection,
+        "UPDATE claims SET state = 'finished' \
+         WHERE execution = ?1 AND shard = ?2 AND slot = ?3 AND attempt = ?4 AND state = 'launched'",
+        key(id),
+    )?;
     Ok(())
 }
 
-fn tombstone(connection: &Connection, id: &AttemptId) -> Result<ClaimRow, StoreError> {
-    execute(
-        connection,
-        "INSERT INTO claims (execution, shard, slot, attempt, stopped) VALUES (?1, ?2, ?3, ?4, TRUE) \
-         ON CONFLICT DO UPDATE SET stopped = TRUE",
-        key(id),
-    )?;
-    Ok(look(connection, id)?.unwrap_or_default())
-}
-
-fn finish(connection: &Connection, id: &AttemptId) -> Result<(), StoreError> {
-    execute(
-        connection,
-        "UPDATE claims SET finished = TRUE \
-         WHERE execution = ?1 AND shard = ?2 AND slot = ?3 AND attempt = ?4",
-        key(id),
-    )?;
-    Ok(())
-}
-
-fn look(connection: &Connection, id: &AttemptId) -> Result<Option<ClaimRow>, StoreError> {
-    prepare(
-        connection,
-        "SELECT pid, started, boot, launched, stopped, finished FROM claims \
-         WHERE execution = ?1 AND shard = ?2 AND slot = ?3 AND attempt = ?4",
-    )?
-    .query_row(key(id), |row| {
-        Ok(ClaimRow {
-            mark: mark(row)?,
-            launched: row.get(3)?,
-            stopped: row.get(4)?,
-            finished: row.get(5)?,
-        })
-    })
-    .optional()
-    .map_err(failed)
-}
-
-/// As many as ran at once when the last engine ended: the list needs no pages.
-fn live(connection: &Connection) -> Result<Vec<(AttemptId, Option<ProcessMark>)>, StoreError> {
-    let mut statement = prepare(
-        connection,
-        "SELECT pid, started, boot, execution, shard, slot, attempt FROM claims \
-         WHERE launched AND NOT finished",
-    )?;
-    let mut rows = statement.query([]).map_err(failed)?;
+/// Claimed attempts that were not seen to their end, in the order of their ids, after `after`.
+pub(super) fn live(
+    connection: &Connection,
+    after: Option<&AttemptId>,
+    limit: u32,
+) -> Result<Vec<LaunchedClaim>, StoreError> {
+    let sql = select!(
+        "WHERE state = 'launched' AND (execution, shard, slot, attempt) > (?1, ?2, ?3, ?4) \
+         ORDER BY execution, shard, slot, attempt LIMIT ?5"
+    );
+    let (execution, shard, slot, attempt) = after.map_or(("", Vec::new(), 0, 0), key);
+    let mut statement = prepare(connection, sql)?;
+    let mut rows = statement
+        .query(params![execution, shard, slot, attempt, limit])
+        .map_err(failed)?;
     let mut claims = Vec::new();
     while let Some(row) = rows.next().map_err(failed)? {
-        let number = |index: usize| row.get::<_, i64>(index).map_err(failed);
-        let shard: Vec<u8> = row.get(4).map_err(failed)?;
-        let id = AttemptId {
-            execution: execution_id(row.get(3).map_err(failed)?)?,
-            task_run: TaskRunKey {
-                shard: shard_id(&shard)?,
-                slot: narrow(number(5)?, "a slot")?,
-            },
-            attempt: narrow(number(6)?, "an attempt's number")?,
-        };
-        claims.push((id, mark(row).map_err(failed)?));
+        if let Claim::Launched(claim) = read(row)? {
+            claims.push(claim);
+        }
     }
     Ok(claims)
 }
@@ -166,7 +178,7 @@ pub(super) fn purge(
         "DELETE FROM claims WHERE (execution, shard, slot, attempt) IN ( \
          SELECT claims.execution, shard, slot, attempt FROM claims \
          JOIN executions ON executions.id = claims.execution \
-         WHERE executions.ended_ms < ?1 AND (finished OR NOT launched) LIMIT ?2)",
+         WHERE executions.ended_ms < ?1 AND claims.state <> 'launched' LIMIT ?2)",
         params![int(ended_before_ms), limit],
     )
 }
@@ -180,17 +192,35 @@ fn key(id: &AttemptId) -> (&str, Vec<u8>, u16, u8) {
     )
 }
 
-/// Reads `pid, started, boot` from columns 0 to 2; all are there or none.
-fn mark(row: &Row<'_>) -> rusqlite::Result<Option<ProcessMark>> {
-    let pid: Option<u32> = row.get(0)?;
-    let started: Option<i64> = row.get(1)?;
-    let boot: Option<String> = row.get(2)?;
-    Ok(pid
-        .zip(started)
-        .zip(boot)
-        .map(|((pid, started), boot)| ProcessMark {
-            pid,
-            started: uint(started),
-            boot,
-        }))
+fn read(row: &Row<'_>) -> Result<Claim, StoreError> {
+    let number = |index: usize| row.get::<_, i64>(index).map_err(failed);
+    let optional = |index: usize| row.get::<_, Option<i64>>(index).map_err(failed);
+    let state: String = row.get(4).map_err(failed)?;
+    if state == "stopped" {
+        return Ok(Claim::Stopped);
+    }
+    let pid = |index: usize| {
+        optional(index)?
+            .map(|pid| narrow(pid, "a process id"))
+            .transpose()
+    };
+    let shard: Vec<u8> = row.get(1).map_err(failed)?;
+    Ok(Claim::Launched(LaunchedClaim {
+        id: AttemptId {
+            execution: execution_id(row.get(0).map_err(failed)?)?,
+            task_run: TaskRunKey {
+                shard: shard_id(&shard)?,
+                slot: narrow(number(2)?, "a slot")?,
+            },
+            attempt: narrow(number(3)?, "an attempt's number")?,
+        },
+        by: pid(5)?
+            .zip(row.get::<_, Option<String>>(6).map_err(failed)?)
+            .map(|(pid, boot)| Claimant { pid, boot }),
+        process: pid(7)?
+            .zip(opt_uint(optional(8)?))
+            .map(|(pid, started)| ProcessIdentity { pid, started }),
+        container: row.get(9).map_err(failed)?,
+        finished: state == "finished",
+    }))
 }

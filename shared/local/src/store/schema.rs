@@ -128,15 +128,15 @@ CREATE TABLE claims (
     shard BLOB NOT NULL,
     slot INTEGER NOT NULL,
     attempt INTEGER NOT NULL,
-    launched INTEGER NOT NULL DEFAULT FALSE,
-    stopped INTEGER NOT NULL DEFAULT FALSE,
-    finished INTEGER NOT NULL DEFAULT FALSE,
-    pid INTEGER,
-    started INTEGER,
+    state TEXT NOT NULL CHECK (state IN ('launched', 'stopped', 'finished')),
+    engine_pid INTEGER,
     boot TEXT,
+    pid INTEGER,
+    pid_started INTEGER,
+    container TEXT,
     PRIMARY KEY (execution, shard, slot, attempt)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX claims_live ON claims (execution) WHERE launched AND NOT finished;
+CREATE INDEX claims_live ON claims (execution) WHERE state = 'launched';
 ";
 
 /// What a connection is for.

@@ -4,8 +4,8 @@ use operon_core::exec::{Event, Reason};
 use operon_core::plan::ShardId;
 use operon_engine::ports::{AttemptId, ShardKey, StateStore as _};
 
+use super::super::{Claim, Claimant, LaunchedClaim, ProcessIdentity};
 use super::{SqliteStore, execution, file, fresh, id, run};
-use crate::runner::{Claim, ClaimRow, Claims as _, ProcessMark};
 
 fn attempt(execution: &str, chunk: u32) -> AttemptId {
     AttemptId {
@@ -19,91 +19,84 @@ fn attempt(execution: &str, chunk: u32) -> AttemptId {
 async fn an_attempt_is_claimed_once_whoever_asks() {
     let (directory, store) = fresh();
     let other = SqliteStore::open(&file(&directory)).unwrap();
-    let mine = attempt("a", 0);
-    assert_eq!(store.look(&mine).await.unwrap(), ClaimRow::default());
-    assert_eq!(store.claim(&mine).await.unwrap(), Claim::New);
-    assert_eq!(other.claim(&mine).await.unwrap(), Claim::Launched(None));
-    let mark = ProcessMark {
+    let (mine, boot) = (attempt("a", 0), "b-1".to_owned());
+    let by = Claimant { pid: 7, boot };
+    assert_eq!(store.lookup_claim(&mine).await.unwrap(), None);
+    assert_eq!(
+        store.claim(&mine, Some(by.clone())).await.unwrap(),
+        Claim::New
+    );
+    let process = ProcessIdentity {
         pid: 4_194_304,
         started: 1 << 40,
-        boot: "b-1".to_owned(),
     };
-    store.record(&mine, &mark).await.unwrap();
-    let mut row = ClaimRow {
-        launched: true,
-        stopped: false,
+    let recorded = store.record_process(&mine, Some(process), Some("c1".to_owned()));
+    assert!(recorded.await.unwrap());
+    let mut launched = LaunchedClaim {
+        id: mine.clone(),
+        by: Some(by),
+        process: Some(process),
+        container: Some("c1".to_owned()),
         finished: false,
-        mark: Some(mark.clone()),
     };
-    // What was submitted can be seen at once.
-    assert_eq!(store.look(&mine).await.unwrap(), row);
-    let again = Claim::Launched(Some(mark.clone()));
-    assert_eq!(other.claim(&mine).await.unwrap(), again);
-    let live = other.live().await.unwrap();
-    assert_eq!(live, [(mine.clone(), Some(mark))]);
-    row.stopped = true;
-    assert_eq!(other.tombstone(&mine).await.unwrap(), row);
-    assert_eq!(store.claim(&mine).await.unwrap(), again);
-    store.finish(&mine).await.unwrap();
-    row.finished = true;
-    assert_eq!(store.look(&mine).await.unwrap(), row);
-    assert_eq!(store.claim(&mine).await.unwrap(), again);
-    assert_eq!(store.live().await.unwrap(), []);
+    let again = Claim::Launched(launched.clone());
+    assert_eq!(other.claim(&mine, None).await.unwrap(), again);
+    assert_eq!(other.tombstone(&mine).await.unwrap(), again);
+    assert_eq!(
+        other.live_claims(None, 9).await.unwrap(),
+        [launched.clone()]
+    );
+    store.finish_claim(&mine).await.unwrap();
+    launched.finished = true;
+    let finished = Claim::Launched(launched);
+    assert_eq!(other.claim(&mine, None).await.unwrap(), finished);
+    assert_eq!(other.lookup_claim(&mine).await.unwrap(), Some(finished));
+    assert_eq!(other.live_claims(None, 9).await.unwrap(), []);
+    let late = store.record_process(&mine, None, None);
+    assert!(!late.await.unwrap());
 }
 
 #[tokio::test]
 async fn a_stopped_attempt_is_never_granted() {
     let (_directory, store) = fresh();
     let mine = attempt("a", 0);
-    let stopped = ClaimRow {
-        stopped: true,
-        ..ClaimRow::default()
-    };
-    assert_eq!(store.tombstone(&mine).await.unwrap(), stopped);
-    assert_eq!(store.claim(&mine).await.unwrap(), Claim::Stopped);
-    assert_eq!(store.look(&mine).await.unwrap(), stopped);
-    assert_eq!(store.live().await.unwrap(), []);
+    assert_eq!(store.tombstone(&mine).await.unwrap(), Claim::Stopped);
+    assert_eq!(store.claim(&mine, None).await.unwrap(), Claim::Stopped);
+    store.finish_claim(&mine).await.unwrap();
+    assert_eq!(store.claim(&mine, None).await.unwrap(), Claim::Stopped);
+    assert_eq!(store.live_claims(None, 9).await.unwrap(), []);
 }
 
 #[tokio::test]
-async fn of_many_that_claim_at_once_one_is_granted() {
-    let (directory, store) = fresh();
-    let other = SqliteStore::open(&file(&directory)).unwrap();
-    let stores = [&store, &other];
-    let mine = attempt("a", 0);
-    let claims = (0..40).map(|n| stores[n % 2].claim(&mine));
-    let answers = futures_util::future::join_all(claims).await;
-    let granted = answers
-        .into_iter()
-        .filter(|answer| *answer.as_ref().unwrap() == Claim::New);
-    assert_eq!(granted.count(), 1);
-}
-
-#[tokio::test]
-async fn live_claims_outlive_the_engine_and_the_purge() {
-    let (directory, store) = fresh();
+async fn live_claims_come_in_pages_and_outlive_the_purge() {
+    let (_directory, store) = fresh();
     let mut ended = execution("a", 1);
     ended.ended_ms = Some(100);
     store.create(&ended, b"").await.unwrap();
     store.create(&execution("b", 1), b"").await.unwrap();
     for name in ["a", "b"] {
         for chunk in [300, 2, 1] {
-            store.claim(&attempt(name, chunk)).await.unwrap();
+            store.claim(&attempt(name, chunk), None).await.unwrap();
         }
-        store.finish(&attempt(name, 2)).await.unwrap();
+        store.finish_claim(&attempt(name, 2)).await.unwrap();
         store.tombstone(&attempt(name, 9)).await.unwrap();
     }
-    drop(store);
-    let store = SqliteStore::open(&file(&directory)).unwrap();
+    let mut pages = Vec::new();
+    let mut after = None;
+    loop {
+        let page = store.live_claims(after.as_ref(), 3).await.unwrap();
+        let Some(last) = page.last() else { break };
+        after = Some(last.id.clone());
+        pages.extend(page.into_iter().map(|claim| claim.id));
+    }
+    let live = [("a", 1), ("a", 300), ("b", 1), ("b", 300)].map(|(name, n)| attempt(name, n));
+    assert_eq!(pages, live);
     assert_eq!(store.purge_claims(100, 9).await.unwrap(), 0);
     assert_eq!(store.purge_claims(101, 1).await.unwrap(), 1);
     assert_eq!(store.purge_claims(101, 9).await.unwrap(), 1);
-    let mut live = store.live().await.unwrap();
-    live.sort_by(|a, b| a.0.cmp(&b.0));
-    let expected = [("a", 1), ("a", 300), ("b", 1), ("b", 300)];
-    assert_eq!(live, expected.map(|(name, n)| (attempt(name, n), None)));
-    assert!(store.look(&attempt("b", 9)).await.unwrap().stopped);
-    assert!(store.look(&attempt("b", 2)).await.unwrap().finished);
+    assert_eq!(store.live_claims(None, 9).await.unwrap().len(), 4);
+    let kept = store.lookup_claim(&attempt("b", 9)).await.unwrap();
+    assert_eq!(kept, Some(Claim::Stopped));
 }
 
 #[tokio::test]

@@ -137,7 +137,9 @@ fn every_list_is_served_by_an_index() {
          AND (shard, slot, attempt) > (x'', 0, 0) ORDER BY shard, slot, attempt LIMIT 5",
         "SELECT execution FROM lock_queue WHERE key = 'k' \
          ORDER BY priority DESC, created_ms, seq LIMIT 5",
-        "SELECT * FROM claims WHERE launched AND NOT finished",
+        "SELECT * FROM claims WHERE state = 'launched' \
+         AND (execution, shard, slot, attempt) > ('', x'', 0, 0) \
+         ORDER BY execution, shard, slot, attempt LIMIT 5",
     ] {
         let mut statement = connection
             .prepare(&format!("EXPLAIN QUERY PLAN {sql}"))
