@@ -1,10 +1,11 @@
 //! Any flow either compiles to a plan that keeps every invariant, or is refused for a reason a user can
 //! act on.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
+use super::draft::{DraftId, DraftScope};
 use super::*;
 
 /// Random flows, at most 3,000 tasks: leaves, groups, choices and loops, in sequences and graphs.
@@ -107,6 +108,55 @@ impl Random<'_> {
     }
 }
 
+/// What a scope says about its visible drafts, as if no group had been split: id, parent, phase, branch,
+/// what it depends on, and rank.
+fn relations(scope: &DraftScope) -> BTreeMap<String, String> {
+    let draft = |id: DraftId| &scope.drafts[id];
+    let is_part = |id: DraftId| draft(id).node.id.starts_with(".part-");
+    let mut relations = BTreeMap::new();
+    for (id, own) in scope
+        .drafts
+        .iter()
+        .enumerate()
+        .filter(|(id, _)| !is_part(*id))
+    {
+        // The place of a node is that of the outermost part around it; dependencies add up.
+        let (mut top, mut deps) = (id, own.deps.clone());
+        while let Some(part) = draft(top).parent.filter(|&parent| is_part(parent)) {
+            top = part;
+            deps.extend(&draft(top).deps);
+        }
+        let name = |mut id: DraftId| {
+            while is_part(id) {
+                // Only a part around a single node is depended on.
+                assert_eq!(draft(id).children.len(), 1);
+                id = draft(id).children[0];
+            }
+            draft(id).node.id.clone()
+        };
+        let deps: BTreeSet<String> = deps.into_iter().map(name).collect();
+        let parent = draft(top).parent.map(name);
+        let place = (&draft(top).node.phase, draft(top).node.branch);
+        let relation = format!("{parent:?} {place:?} {deps:?} {}", own.node.rank);
+        relations.insert(own.node.id.clone(), relation);
+    }
+    relations
+}
+
+/// A random flow with handlers.
+fn any_flow(numbers: &[u32], count: usize, handlers: usize) -> Flow {
+    let mut random = Random {
+        numbers,
+        used: 0,
+        left: 3_000,
+    };
+    let mut flow = flow().build();
+    flow.errors = random.list("e", handlers, 3);
+    flow.after_execution = random.list("a", handlers / 2, 3);
+    flow.tasks = random.list("t", count, 0);
+    flow
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, max_shrink_iters: 200, ..ProptestConfig::default() })]
 
@@ -116,18 +166,29 @@ proptest! {
         count in 0_usize..1_000,
         handlers in 0_usize..150,
     ) {
-        let mut random = Random { numbers: &numbers, used: 0, left: 3_000 };
-        let mut flow = flow().build();
-        flow.errors = random.list("e", handlers, 3);
-        flow.after_execution = random.list("a", handlers / 2, 3);
-        flow.tasks = random.list("t", count, 0);
-        match compile(&flow) {
+        match compile(&any_flow(&numbers, count, handlers)) {
             Ok(plan) => check::verify(&plan).map_err(TestCaseError::fail)?,
             // The generator's loops may have bodies that are too large, which a user must change.
             Err(errors) => for error in errors {
                 let text = error.to_string();
                 prop_assert!(text.contains("loop's body has"), "{text}");
             }
+        }
+    }
+
+    #[test]
+    fn splitting_changes_no_relation(
+        numbers in prop::collection::vec(any::<u32>(), 64..128),
+        count in 0_usize..1_000,
+        handlers in 0_usize..150,
+    ) {
+        let flow = any_flow(&numbers, count, handlers);
+        // A flow with a loop's body that is too large is refused before anything is split.
+        if let Ok(mut scopes) = lower::lower(&flow) {
+            rank::rank(&mut scopes);
+            let before = relations(&scopes[0]);
+            shards::split(&mut scopes[0]).unwrap();
+            prop_assert_eq!(before, relations(&scopes[0]));
         }
     }
 }
