@@ -147,9 +147,11 @@ impl Parser<'_> {
         let plus = self.is_sign(0, "+");
         self.at += 1;
         let operand = self.nested(Self::unary)?;
+        if plus {
+            return Ok(operand);
+        }
         let span = start..operand.span.end;
         let node = match operand.node {
-            node if plus => node,
             node if not => Node::Not(
                 Expr {
                     node,

@@ -242,7 +242,10 @@ impl<'a> Parser<'a> {
             Kind::Sign("(") => {
                 let mut inner = self.expression()?;
                 self.expect_sign(")", "the end of `(…)`")?;
-                inner.span = span.start..self.previous_end();
+                // So that `(not a) == b` is known from `not a == b`; a name keeps its own place.
+                if matches!(inner.node, Node::Not(_)) {
+                    inner.span = span.start..self.previous_end();
+                }
                 return Ok(inner);
             }
             Kind::Sign("[") => Node::List(self.items("]", Self::expression)?),

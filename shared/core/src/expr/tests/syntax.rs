@@ -42,6 +42,9 @@ fn operators_are_pebbles() {
         ("inputs.missing ?? inputs.organism | upper", json!("MPOX")),
         ("(inputs.missing | upper) ?? 'd'", json!("d")),
         ("'a' ~ 'b' | upper", json!("AB")),
+        ("inputs.organism ?? 'x' | upper", json!("MPOX")),
+        ("1 + inputs.missing ?? 2", json!(3)),
+        ("1 + 2 ?? 5", json!(3)),
         ("inputs.n > 2 ? 'big' : 'small'", json!("big")),
         (
             "inputs.n == 1 ? 'one' : inputs.n == 3 ? 'three' : 'many'",
@@ -124,6 +127,9 @@ fn errors_point_into_the_source_and_say_what_to_do() {
             "organsm",
             "`inputs.organsm` is not defined; did you mean `inputs.organism`?",
         ),
+        ("{{ +input }}", "input", "did you mean `inputs`?"),
+        ("{{ é ~ (input).n }}", "é", "`é` is not defined"),
+        ("{{ 'é' ~ (input).n }}", "input", "did you mean `inputs`?"),
         (
             "{{ input.n }}",
             "input",
