@@ -5,6 +5,7 @@
 
 mod layers;
 mod mermaid;
+mod notes;
 mod order;
 mod picture;
 mod svg;

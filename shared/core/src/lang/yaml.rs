@@ -11,6 +11,7 @@ mod offset;
 mod scalar;
 mod scan_error;
 mod skip;
+mod tag;
 
 pub(super) use offset::indentation;
 pub(super) use skip::skip_blank;

@@ -9,6 +9,7 @@ use super::super::model::Span;
 use super::entries::{Entries, Entry, merged};
 use super::scan_error::scan_error;
 use super::skip::{skip_blank, skip_properties, without_last_indentation};
+use super::tag::{check_tag, tagged};
 use super::{Document, Key, Limits, Node, Style, Yaml, advice, scalar};
 
 /// The first finding after which nothing sensible can be read. Boxed, because it is rare.
@@ -423,40 +424,5 @@ impl<'s, 'l> Builder<'s, 'l> {
                 _ => return span.start,
             }
         }
-    }
-}
-
-const CORE_TAGS: &str = "tag:yaml.org,2002:";
-
-fn check_tag(tag: Option<&Tag>, expected: &str, span: &Span) -> Result<(), Fatal> {
-    match tag {
-        None => Ok(()),
-        Some(tag) if tag.handle == CORE_TAGS && tag.suffix == expected => Ok(()),
-        Some(tag) => Err(advice::unknown_tag(tag, span).into()),
-    }
-}
-
-fn tagged(text: &str, tag: &Tag, span: &Span) -> Result<Yaml, Fatal> {
-    let string = || Yaml::String(text.to_owned());
-    if tag.handle.is_empty() && tag.suffix == "!" {
-        return Ok(string());
-    }
-    if tag.handle != CORE_TAGS {
-        return Err(advice::unknown_tag(tag, span).into());
-    }
-    let resolved = scalar::resolve(text);
-    match (tag.suffix.as_str(), resolved) {
-        ("str", _) => Ok(string()),
-        ("int", value @ Yaml::Int(_))
-        | ("float", value @ Yaml::Float(_))
-        | ("bool", value @ Yaml::Bool(_))
-        | ("null", value @ Yaml::Null) => Ok(value),
-        // An integer is a float too; beyond 2^53 the nearest one.
-        #[allow(clippy::cast_precision_loss)]
-        ("float", Yaml::Int(n)) => Ok(Yaml::Float(n as f64)),
-        ("int" | "float" | "bool" | "null", _) => {
-            Err(advice::tag_does_not_fit(tag, text, span).into())
-        }
-        _ => Err(advice::unknown_tag(tag, span).into()),
     }
 }

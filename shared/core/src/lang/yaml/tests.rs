@@ -448,6 +448,71 @@ list:
     );
 }
 
+/// A word that occurs once: its number tells where a mapping went wrong.
+fn words(lines: &[Vec<u8>]) -> Vec<String> {
+    let mut next = 0;
+    let mut word = |kind: &u8| {
+        next += 1;
+        match kind % 5 {
+            0 => format!("é{next}"),
+            1 => format!("{{{{a{next}}}}}"),
+            2 => format!("'{next}"),
+            3 => format!("\\\"{next}\t"),
+            _ => format!("w{next}"),
+        }
+    };
+    lines
+        .iter()
+        .map(|line| line.iter().map(&mut word).collect::<Vec<_>>().join(" "))
+        .collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn every_style_leads_back_to_the_source(
+        lines in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..4), 1..6),
+        indent in 3_usize..8,
+        more in 0_usize..3,
+        keep in prop::sample::select(vec!["", "-", "+"]),
+    ) {
+        let lines = words(&lines);
+        let text = lines.join("\n");
+        let pad = " ".repeat(indent);
+        let body: String = lines
+            .iter()
+            .enumerate()
+            .map(|(n, line)| match (line.is_empty(), n % 3) {
+                (true, _) => "\n".to_owned(),
+                // Some lines of a block are indented more.
+                (false, 1) => format!("{pad}{}{line}\n", " ".repeat(more)),
+                (false, _) => format!("{pad}{line}\n"),
+            })
+            .collect();
+        let double = text.replace('\\', "\\\\").replace('"', "\\\"").replace('\t', "\\t").replace('\n', "\\n");
+        let single = text.replace('\'', "''").replace('\n', &format!("\n\n{pad}"));
+        let folded = double.replace(' ', &format!("\n{pad}")).replace('é', "\\u00e9");
+        let source = format!(
+            "a:\n  l: |{keep}\n{pad}x\n{body}  f: >{keep} # c\n{pad}x\n{body}  d: \"{double}\"\n  s: '{single}'\n  q: \"x{folded}\"\n"
+        );
+        let root = read(&source);
+        for (key, node) in root.get("a").unwrap().as_map().unwrap() {
+            let value = node.as_str().unwrap();
+            let mut last = 0;
+            for (at, c) in value.char_indices() {
+                let there = node.content_offset(&source, at);
+                prop_assert!(there >= last, "{}: never back", key.name);
+                last = there;
+                let escaped = matches!(c, '"' | '\\' | '\t' | 'é' | '\n' | ' ');
+                if !escaped {
+                    prop_assert_eq!(source[there..].chars().next(), Some(c), "{} at {} of {:?} in\n{}", key.name, at, value, source);
+                }
+            }
+        }
+    }
+}
+
 /// Pieces that YAML gives a meaning to, and some that it does not.
 fn pieces() -> impl Strategy<Value = String> {
     let piece = prop::sample::select(vec![
