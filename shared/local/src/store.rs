@@ -24,8 +24,8 @@ use async_trait::async_trait;
 use operon_core::exec::Event;
 use operon_core::plan::ShardId;
 use operon_engine::ports::{
-    AttemptId, AttemptRow, Clock, ExecutionFilter, ExecutionId, ExecutionRow, KvEntry, SaveOutcome,
-    ShardKey, ShardRow, StateStore, StoreError, TaskRunKey, Write,
+    AttemptRow, Clock, ExecutionFilter, ExecutionId, ExecutionRow, KvEntry, SaveOutcome, ShardKey,
+    ShardRow, StateStore, StoreError, TaskRunKey, Write,
 };
 use serde_json::{Map, Value};
 
@@ -88,79 +88,6 @@ impl SqliteStore {
         let ids = ids.to_vec();
         self.writer
             .run(move |connection| inbox::ack(connection, &ids))
-            .await
-    }
-
-    /// Claims an attempt for launching. [`Claim::New`] is answered at most once per attempt, ever, and is
-    /// durable then.
-    pub async fn claim(&self, id: &AttemptId, by: Option<Claimant>) -> Result<Claim, StoreError> {
-        let id = id.clone();
-        self.writer
-            .run(move |connection| claims::claim(connection, &id, by.as_ref()))
-            .await
-    }
-
-    /// What is known of an attempt; none when it was neither claimed nor stopped.
-    pub async fn lookup_claim(&self, id: &AttemptId) -> Result<Option<Claim>, StoreError> {
-        let id = id.clone();
-        // Behind what was submitted before.
-        self.writer
-            .run(move |connection| claims::lookup(connection, &id))
-            .await
-    }
-
-    /// Records what was started for a claimed attempt, so that it can be found after a crash; false when the
-    /// attempt is not claimed or already finished.
-    pub async fn record_process(
-        &self,
-        id: &AttemptId,
-        process: Option<ProcessIdentity>,
-        container: Option<String>,
-    ) -> Result<bool, StoreError> {
-        let id = id.clone();
-        self.writer
-            .run(move |connection| claims::record(connection, &id, process, container.as_deref()))
-            .await
-    }
-
-    /// Forbids the launch of an attempt. [`Claim::Launched`] says that it is too late: stop what was started.
-    pub async fn tombstone(&self, id: &AttemptId) -> Result<Claim, StoreError> {
-        let id = id.clone();
-        self.writer
-            .run(move |connection| claims::tombstone(connection, &id))
-            .await
-    }
-
-    /// Marks a claimed attempt as seen to its end: nothing of it is alive. Does not wait until that is durable:
-    /// after a crash it is found out again.
-    pub async fn finish_claim(&self, id: &AttemptId) -> Result<(), StoreError> {
-        let id = id.clone();
-        self.writer
-            .submit(move |connection| claims::finish(connection, &id))
-            .await
-    }
-
-    /// Launched attempts that were not seen to their end, by id, after `after`: what a crash may have orphaned.
-    pub async fn live_claims(
-        &self,
-        after: Option<&AttemptId>,
-        limit: u32,
-    ) -> Result<Vec<LaunchedClaim>, StoreError> {
-        let after = after.cloned();
-        self.writer
-            .run(move |connection| claims::live(connection, after.as_ref(), limit))
-            .await
-    }
-
-    /// Removes claims, except live ones, of executions that ended before `ended_before_ms`; how many, at
-    /// most `limit`.
-    pub async fn purge_claims(
-        &self,
-        ended_before_ms: u64,
-        limit: u32,
-    ) -> Result<usize, StoreError> {
-        self.writer
-            .run(move |connection| claims::purge(connection, ended_before_ms, limit))
             .await
     }
 

@@ -91,7 +91,7 @@ fn pages_tails_and_followers_see_every_line_once() {
     let (id, total) = (attempt(1), 5_000_u64);
     // Lengths differ, some above a block of the reader.
     for seq in 0..total {
-        let length = if seq % 997 == 0 { 100_000 } else { seq % 61 };
+        let length = if seq % 997 == 0 { 16_000 } else { seq % 61 };
         let text = "x".repeat(usize::try_from(length).unwrap());
         logs.line(&id, line(seq, &text));
     }
@@ -153,6 +153,19 @@ fn a_large_log_is_cut_and_says_so() {
     assert_eq!(end.dropped, 1_000 - (kept - 1));
     let size = fs::metadata(directory.path().join("e-1/0.12_5-3-1.jsonl"));
     assert!(size.unwrap().len() < 10_000 + 500);
+}
+
+#[test]
+fn the_longest_line_can_be_read_again() {
+    let (_directory, logs) = fresh(LOG_MAX);
+    let id = attempt(1);
+    // Six bytes of JSON per byte of text; then a character across the limit.
+    logs.line(&id, line(0, &"\u{1}".repeat(20_000)));
+    logs.line(&id, line(1, &format!("x{}", "ü".repeat(20_000))));
+    logs.end(&id);
+    let page = logs.reader().read(&id, 0, 9).unwrap();
+    let lengths: Vec<_> = page.lines.iter().map(|line| line.text.len()).collect();
+    assert_eq!(lengths, [LogLine::TEXT_MAX, LogLine::TEXT_MAX - 1]);
 }
 
 #[test]

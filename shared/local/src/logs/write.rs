@@ -53,6 +53,11 @@ impl LogWriter {
             self.dropped = self.dropped.saturating_add(1);
             return;
         }
+        if line.text.len() > LogLine::TEXT_MAX {
+            // Whoever logs cuts lines and says so; a longer one could not be read again.
+            let end = line.text.floor_char_boundary(LogLine::TEXT_MAX);
+            line.text.truncate(end);
+        }
         let seq = line.seq;
         let before = self.buffer.len();
         if self.append(&line) && self.size() > self.limit {

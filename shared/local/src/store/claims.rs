@@ -6,6 +6,7 @@
 use operon_engine::ports::{AttemptId, StoreError, TaskRunKey};
 use rusqlite::{Connection, Row, params};
 
+use super::SqliteStore;
 use super::codec::{failed, int, narrow, opt_uint, shard_id, shard_key};
 use super::shards::{execute, execution_id, prepare};
 
@@ -61,6 +62,81 @@ macro_rules! select {
             $rest
         )
     };
+}
+
+impl SqliteStore {
+    /// Claims an attempt for launching. [`Claim::New`] is answered at most once per attempt, ever, and is
+    /// durable then.
+    pub async fn claim(&self, id: &AttemptId, by: Option<Claimant>) -> Result<Claim, StoreError> {
+        let id = id.clone();
+        self.writer
+            .run(move |connection| claim(connection, &id, by.as_ref()))
+            .await
+    }
+
+    /// What is known of an attempt; none when it was neither claimed nor stopped.
+    pub async fn lookup_claim(&self, id: &AttemptId) -> Result<Option<Claim>, StoreError> {
+        let id = id.clone();
+        // Behind what was submitted before.
+        self.writer
+            .run(move |connection| lookup(connection, &id))
+            .await
+    }
+
+    /// Records what was started for a claimed attempt, so that it can be found after a crash; false when the
+    /// attempt is not claimed or already finished.
+    pub async fn record_process(
+        &self,
+        id: &AttemptId,
+        process: Option<ProcessIdentity>,
+        container: Option<String>,
+    ) -> Result<bool, StoreError> {
+        let id = id.clone();
+        self.writer
+            .run(move |connection| record(connection, &id, process, container.as_deref()))
+            .await
+    }
+
+    /// Forbids the launch of an attempt. [`Claim::Launched`] says that it is too late: stop what was started.
+    pub async fn tombstone(&self, id: &AttemptId) -> Result<Claim, StoreError> {
+        let id = id.clone();
+        self.writer
+            .run(move |connection| tombstone(connection, &id))
+            .await
+    }
+
+    /// Marks a claimed attempt as seen to its end: nothing of it is alive. Does not wait until that is durable:
+    /// after a crash it is found out again.
+    pub async fn finish_claim(&self, id: &AttemptId) -> Result<(), StoreError> {
+        let id = id.clone();
+        self.writer
+            .submit(move |connection| finish(connection, &id))
+            .await
+    }
+
+    /// Launched attempts that were not seen to their end, by id, after `after`: what a crash may have orphaned.
+    pub async fn live_claims(
+        &self,
+        after: Option<&AttemptId>,
+        limit: u32,
+    ) -> Result<Vec<LaunchedClaim>, StoreError> {
+        let after = after.cloned();
+        self.writer
+            .run(move |connection| live(connection, after.as_ref(), limit))
+            .await
+    }
+
+    /// Removes claims, except live ones, of executions that ended before `ended_before_ms`; how many, at
+    /// most `limit`.
+    pub async fn purge_claims(
+        &self,
+        ended_before_ms: u64,
+        limit: u32,
+    ) -> Result<usize, StoreError> {
+        self.writer
+            .run(move |connection| purge(connection, ended_before_ms, limit))
+            .await
+    }
 }
 
 /// Claims an attempt.

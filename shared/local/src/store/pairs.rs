@@ -9,7 +9,10 @@ use super::codec::{failed, from_json, int, json, opt_int, opt_uint};
 use super::shards::{execute, prepare};
 
 /// Bytes of one value's JSON at most; larger data belongs into an artifact. 1 MiB.
-pub(super) const VALUE_MAX: usize = 1 << 20;
+const VALUE_MAX: usize = 1 << 20;
+
+/// Bytes of a key at most. 1 KiB.
+const KEY_MAX: usize = 1 << 10;
 
 /// A pair, unless it has expired.
 pub(super) fn get(
@@ -77,6 +80,12 @@ pub(super) fn set(
     overwrite: bool,
     now_ms: u64,
 ) -> Result<bool, StoreError> {
+    if entry.key.len() > KEY_MAX {
+        return Err(StoreError::Failed(format!(
+            "a key has {} bytes; at most {KEY_MAX} are allowed",
+            entry.key.len()
+        )));
+    }
     let changed = execute(
         connection,
         "INSERT INTO pairs (namespace, key, value, expires_ms) VALUES (?1, ?2, ?3, ?4) \

@@ -3,6 +3,8 @@
 //! Invariant: a commit that returned survives both `kill -9` and loss of power (`synchronous = FULL` on a
 //! write-ahead log), and no connection works on tables whose schema number it does not know.
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -150,11 +152,11 @@ pub(super) enum Role {
 
 /// Opens a connection with the settings every one of them has.
 pub(super) fn open(path: &Path, role: Role) -> Result<Connection, StoreError> {
-    let flags = match role {
-        Role::Writer => OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE,
-        Role::Reader => OpenFlags::SQLITE_OPEN_READ_WRITE,
-    } | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let explain = |error: rusqlite::Error| damaged(path, error);
+    if role == Role::Writer {
+        create_private(path)?;
+    }
     let mut connection = Connection::open_with_flags(path, flags).map_err(explain)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     connection.busy_timeout(BUSY_TIMEOUT).map_err(explain)?;
@@ -191,6 +193,18 @@ pub(super) fn open(path: &Path, role: Role) -> Result<Connection, StoreError> {
             .map_err(explain)?,
     }
     Ok(connection)
+}
+
+/// Creates the file for its owner only; SQLite gives the files beside it the same mode.
+fn create_private(path: &Path) -> Result<(), StoreError> {
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+        .map(drop)
+        .map_err(|error| StoreError::Failed(format!("cannot open {}: {error}", path.display())))
 }
 
 /// Creates the tables in an empty database. Several processes may do so at once.

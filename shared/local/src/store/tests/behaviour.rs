@@ -343,6 +343,9 @@ async fn pairs_expire_and_are_listed_by_prefix() {
     let large = entry("large", Value::from("x".repeat(1 << 20)), None);
     let error = store.kv_set("ns", &large, true).await.unwrap_err();
     assert!(error.to_string().contains("at most 1048576"), "{error}");
+    let long = entry(&"k".repeat(1025), Value::Null, None);
+    let error = store.kv_set("ns", &long, true).await.unwrap_err();
+    assert!(error.to_string().contains("at most 1024"), "{error}");
 }
 
 #[tokio::test]

@@ -93,6 +93,35 @@ async fn unreadable_columns_are_reported_as_damage() {
     assert!(error.to_string().contains("fixed part"), "{error}");
 }
 
+/// `kill -9` is tested, loss of power cannot be: it rests on these settings.
+#[test]
+fn commits_wait_for_the_disk_and_the_file_is_private() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let directory = tempfile::tempdir().unwrap();
+    let path = file(&directory);
+    let connection = schema::open(&path, schema::Role::Writer).unwrap();
+    let setting = |name: &str| -> String {
+        connection
+            .query_row(
+                &format!("SELECT CAST({name} AS TEXT) FROM pragma_{name}"),
+                [],
+                |row| row.get(0),
+            )
+            .unwrap()
+    };
+    assert_eq!(setting("journal_mode"), "wal");
+    // 2 is FULL: every commit ends with a sync of the log.
+    assert_eq!(setting("synchronous"), "2");
+    for name in ["state.sqlite", "state.sqlite-wal", "state.sqlite-shm"] {
+        let mode = fs::metadata(directory.path().join(name))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+}
+
 #[test]
 fn shard_keys_sort_like_shard_ids_and_come_back() {
     let root = ShardId::ROOT;
