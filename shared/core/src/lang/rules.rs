@@ -101,6 +101,132 @@ rules! {
     YamlFormat = "O0019" "yaml-format"
         "The document cannot be laid out"
         "`operon fmt` never changes what a document means. Where YAML is used in an uncommon way, such as keys with `?`, it refuses instead. Write the place in the common style.";
+    UnknownKey = "O0101" "unknown-key"
+        "A property is not known"
+        "An unknown property is most often a misspelt one, and one that is ignored in silence is a trap. Names that begin with `x-` are free for notes.";
+    MissingProperty = "O0102" "missing-property"
+        "A property is missing"
+        "The type cannot work without it. The help shows what to add.";
+    WrongType = "O0103" "wrong-type"
+        "A value has the wrong type"
+        "The property holds something else, such as a list where a text is needed.";
+    InvalidValue = "O0104" "invalid-value"
+        "A value is not one of those allowed"
+        "The property has a fixed set of values or a fixed format; the help names them.";
+    InvalidDuration = "O0105" "invalid-duration"
+        "A duration cannot be read"
+        "Durations are ISO-8601 (`PT15M`, `P1DT12H`) or short (`15m`, `1h30m`). Years and months have no fixed length and cannot be written.";
+    OutOfRange = "O0106" "out-of-range"
+        "A number is out of range"
+        "The number is smaller or larger than what makes sense; the help gives the range.";
+    InvalidId = "O0107" "invalid-id"
+        "A name is not well formed"
+        "Ids become parts of addresses, file names and expressions, so they have letters, digits and a few signs only.";
+    DuplicateId = "O0108" "duplicate-id"
+        "Two things have the same name"
+        "Ids are unique in the whole flow, inside loops and handlers too, because `outputs.<id>` must mean one task.";
+    ReservedName = "O0109" "reserved-name"
+        "A name is reserved"
+        "The engine uses the name for something else.";
+    UnknownType = "O0110" "unknown-type"
+        "A task or trigger type is not known"
+        "Types are short names, Kestra's class names of any version, or plugins.";
+    NoRunner = "O0111" "no-runner"
+        "A type of Kestra cannot run here"
+        "Kestra has more than a thousand types; those that matter to containers, files and HTTP exist here. The help names the nearest.";
+    NotSupported = "O0112" "not-supported"
+        "A property of Kestra is not supported"
+        "The property is known, but means something that does not exist here. It is refused, not ignored; the help says what to write instead.";
+    NoEffect = "O0113" "no-effect"
+        "Something has no effect"
+        "It is accepted so that flows written for Kestra run, but changes nothing. Remove it when the flow has moved.";
+    SameTwice = "O0114" "same-twice"
+        "One thing is written twice and differs"
+        "Several spellings mean the same, such as `containerImage` and `docker: {image}`. With different values nobody can know which one is meant.";
+    Exclusive = "O0115" "exclusive"
+        "Properties exclude each other"
+        "Only one of them can have an effect.";
+    Limit = "O0116" "limit"
+        "Something is too large"
+        "Every part of a flow has a limit, so that the engine stays fast and a mistake in generated YAML is noticed.";
+    EmptyTasks = "O0117" "empty-tasks"
+        "A list of tasks is empty"
+        "A flow, group or branch without tasks does nothing, which is never meant.";
+    InvalidRegex = "O0118" "invalid-regex"
+        "A regular expression cannot be read"
+        "Patterns are those of RE2: no look-around, no back-references, and therefore always fast.";
+    InvalidCron = "O0119" "invalid-cron"
+        "A cron expression cannot be read"
+        "Five fields: minute, hour, day of the month, month, day of the week.";
+    InvalidDefault = "O0120" "invalid-default"
+        "A default does not satisfy its own input"
+        "Every execution that relies on the default would be refused.";
+    PlainSecret = "O0121" "plain-secret"
+        "A secret seems to be written in plain text"
+        "A flow is read by everyone, kept in every revision and shown on pages. Keep secrets as secrets and name them.";
+    TemplateInScript = "O0122" "template-in-script"
+        "An expression stands inside a script"
+        "The value is put into code as it is: a quote or a semicolon in it changes what the code does. Pass values as environment variables or files.";
+    NotDynamic = "O0123" "not-dynamic"
+        "An expression stands where the value must be constant"
+        "The property decides how the flow is compiled, before any value is known.";
+    NotLaunched = "O0124" "not-launched"
+        "A property is only for tasks that run something"
+        "Groups, choices, loops and pauses run nothing themselves, so there is no attempt to retry, time out or give resources to.";
+    RetryNotIdempotent = "O0125" "retry-not-idempotent"
+        "A task that must run once has a retry"
+        "`idempotent: false` promises that the task is launched at most once without a person.";
+    EndlessRetry = "O0126" "endless-retry"
+        "A retry never gives up"
+        "Without `maxAttempts` and `maxDuration` a task that always fails is tried for ever, and costs for ever.";
+    NotForType = "O0127" "not-for-type"
+        "A property does not go with the chosen type"
+        "The property has a meaning for other types only.";
+    TriggerInput = "O0128" "trigger-input"
+        "A trigger does not satisfy an input"
+        "Every event would be refused. Give the input a value in the trigger, or a default.";
+    UnknownDependency = "O0201" "unknown-dependency"
+        "`dependsOn` names something that is not there"
+        "It names tasks of the same list.";
+    Cycle = "O0202" "cycle"
+        "Tasks wait for each other"
+        "None of them could ever start.";
+    ImplicitRoot = "O0203" "implicit-root"
+        "A task in a graph starts at once"
+        "One `dependsOn` makes the whole list a graph, so tasks without it no longer wait for the one above. If that is meant, `dependsOn: []` says so.";
+    UnknownInput = "O0204" "unknown-input"
+        "An input is not declared"
+        "Inputs are declared at the top of the flow.";
+    UnknownTask = "O0205" "unknown-task"
+        "A task is not there"
+        "`outputs.<id>` names a task of this flow.";
+    UnknownVariable = "O0206" "unknown-variable"
+        "A variable is not declared"
+        "Variables are declared under `variables`.";
+    UnknownRoot = "O0207" "unknown-root"
+        "A name is not known to expressions"
+        "Expressions begin with a root such as `inputs`, `outputs`, `vars` or `trigger`.";
+    NotUpstream = "O0208" "not-upstream"
+        "Outputs are read of a task that may not have ended"
+        "What beside or after a task runs has no outputs yet when it starts.";
+    ExpressionSyntax = "O0301" "expression-syntax"
+        "An expression cannot be read"
+        "Expressions are those of Kestra: Pebble.";
+    ExpressionUnknown = "O0302" "expression-unknown"
+        "A function, filter or test is not known"
+        "The help names the nearest, or what to use instead.";
+    ConstantCondition = "O0303" "constant-condition"
+        "A condition is a plain text"
+        "A text that is not empty is always true. An expression stands in `{{ }}`.";
+    PluginFile = "O0401" "plugin-file"
+        "A plugin's file is not complete"
+        "A plugin has `type`, `description`, `properties` and `task`.";
+    PluginProperty = "O0402" "plugin-property"
+        "A property of a plugin is wrong"
+        "The plugin declares what its properties may hold.";
+    PluginScript = "O0403" "plugin-script"
+        "A plugin puts a property into the text of a script"
+        "Values reach scripts as environment variables and files, in plugins too.";
 }
 
 #[cfg(test)]

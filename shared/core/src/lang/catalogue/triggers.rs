@@ -1,0 +1,789 @@
+//! What starts a flow.
+
+use super::property::{PropInfo, PropType, prop};
+use super::{Shape, TypeInfo};
+
+const STATES: &[&str] = &[
+    "CREATED",
+    "RUNNING",
+    "PAUSED",
+    "QUEUED",
+    "RETRYING",
+    "RETRIED",
+    "SUCCESS",
+    "WARNING",
+    "FAILED",
+    "KILLING",
+    "KILLED",
+    "CANCELLED",
+    "SKIPPED",
+];
+const COUNT: PropType = PropType::Int(1, i64::MAX);
+
+/// Grouping of events into one execution.
+const BATCH: &[PropInfo] = &[
+    prop(
+        "maxItems",
+        PropType::Int(1, 10_000),
+        "Events in one execution at most.",
+    )
+    .default("100")
+    .example("100"),
+    prop(
+        "maxWait",
+        PropType::Duration,
+        "An event waits this long for others at most.",
+    )
+    .default("PT30S")
+    .example("PT30S"),
+    prop(
+        "maxBytes",
+        PropType::Size,
+        "Bytes of events in one execution at most.",
+    )
+    .example("1MB"),
+    prop(
+        "groupBy",
+        PropType::String,
+        "Template; events with equal values go together.",
+    )
+    .dynamic()
+    .example("\"{{ trigger.key }}\""),
+];
+
+/// Kestra 1.x conditions that have an exact counterpart here; others are rejected with advice.
+pub const CONDITIONS: &[&str] = &[
+    "Expression",
+    "ExecutionStatus",
+    "ExecutionFlow",
+    "ExecutionNamespace",
+];
+
+/// Properties of every trigger.
+pub const TRIGGER: &[PropInfo] = &[
+    prop("id", PropType::String, "Unique in the flow.").required().example("nightly"),
+    prop("type", PropType::String, "A short name or a Kestra class name.").required().example("schedule"),
+    prop("description", PropType::String, "Markdown."),
+    prop("disabled", PropType::Bool, "Never fires.").default("false"),
+    prop(
+        "inputs",
+        PropType::Map(&PropType::Any),
+        "Values for the flow's inputs; templates see `trigger.*`.",
+    )
+    .dynamic()
+    .example("{}"),
+    prop("labels", PropType::Labels, "Added to the execution.").dynamic().example("{cause: upload}"),
+    prop(
+        "when",
+        PropType::Condition,
+        "The event is dropped unless this holds; templates see `trigger.*`.",
+    )
+    .dynamic()
+    .example("\"{{ trigger is defined }}\""),
+    prop(
+        "conditions",
+        PropType::List(&PropType::Any),
+        "Kestra 1.x. `Expression` becomes `when`; those of the `flow` trigger become `dependsOn`; others are rejected with advice.",
+    )
+    .example("[{type: io.kestra.plugin.core.condition.Expression, expression: \"{{ trigger is defined }}\"}]"),
+    prop(
+        "stopAfter",
+        PropType::OneOrMany(&PropType::Enum(STATES)),
+        "The trigger is disabled when one of its executions ends so.",
+    )
+    .example("[FAILED]"),
+    prop(
+        "allowConcurrent",
+        PropType::Bool,
+        "False: no new execution while one that this trigger started is active; events wait.",
+    )
+    .default("true"),
+    prop(
+        "idempotencyKey",
+        PropType::String,
+        "Template; a second event with the same value starts nothing. Without it the event's own identity.",
+    )
+    .dynamic()
+    .example("\"{{ trigger.id }}\""),
+    prop(
+        "failOnTriggerError",
+        PropType::Bool,
+        "An event whose inputs cannot be rendered makes a `FAILED` execution.",
+    )
+    .default("true"),
+    prop("logToFile", PropType::Bool, "Kestra.")
+        .warns("logs are always stored as files and can be downloaded"),
+    prop("logLevel", PropType::String, "Kestra.")
+        .warns("every log line is stored; filter when reading")
+        .example("INFO"),
+    prop("workerGroup", PropType::Any, "Kestra EE.")
+        .warns("there are no workers to choose from"),
+    prop("workerSelector", PropType::Any, "Kestra EE.")
+        .warns("there are no workers to choose from"),
+    prop("version", PropType::String, "Kestra: version of the plugin.")
+        .warns("trigger types have no versions of their own")
+        .example("1.0.0"),
+];
+
+const BATCH_PROP: PropInfo = prop(
+    "batch",
+    PropType::Object(BATCH),
+    "Several events start one execution; read as `trigger.items`.",
+)
+.example("{maxItems: 100, maxWait: PT30S}");
+const EACH: PropInfo = prop(
+    "each",
+    PropType::Enum(&["object", "message", "row", "event"]),
+    "One execution for each (the default); `batch` groups them.",
+);
+const POLL: PropInfo = prop("interval", PropType::Duration, "Time between two looks.")
+    .default("PT1M")
+    .example("PT1M");
+const PUSHED: PropInfo = prop(
+    "interval",
+    PropType::Duration,
+    "Kestra: time between two looks.",
+)
+.warns("events are pushed: nothing is polled on AWS");
+const MAX_POLLED: PropInfo = prop("maxRecords", COUNT, "Kestra: messages at once.")
+    .warns("every message starts an execution; `batch` groups them");
+const NO_CREDENTIALS: (&str, &str) = (
+    "credentials in a flow are secrets in a flow",
+    "remove it: the deployment's role has the permissions",
+);
+const REGION: PropInfo = prop(
+    "region",
+    PropType::String,
+    "AWS region; the deployment's own when absent.",
+)
+.example("eu-central-1");
+const ACCESS_KEY: PropInfo =
+    prop("accessKeyId", PropType::String, "Kestra.").rejects(NO_CREDENTIALS.0, NO_CREDENTIALS.1);
+const SECRET_KEY: PropInfo =
+    prop("secretKeyId", PropType::String, "Kestra.").rejects(NO_CREDENTIALS.0, NO_CREDENTIALS.1);
+const SESSION: PropInfo =
+    prop("sessionToken", PropType::String, "Kestra.").rejects(NO_CREDENTIALS.0, NO_CREDENTIALS.1);
+const ROLE: PropInfo = prop("stsRoleArn", PropType::String, "Kestra.").rejects(
+    "events come through the deployment's own subscription",
+    "allow the deployment's role on the bucket or queue",
+);
+const ENDPOINT: PropInfo = prop("endpointOverride", PropType::String, "Kestra.").rejects(
+    "the endpoint is a property of the installation",
+    "configure it where the engine is installed",
+);
+
+const SCHEDULE: &[PropInfo] = &[
+    prop(
+        "cron",
+        PropType::String,
+        "Five fields (minute, hour, day, month, weekday), or `@hourly`, `@daily`, `@weekly`, `@monthly`, `@yearly`.",
+    )
+    .required()
+    .example("\"0 2 * * *\""),
+    prop("withSeconds", PropType::Bool, "The first of six fields is the second.")
+        .default("false")
+        .example("false"),
+    prop("timezone", PropType::String, "Such as `Europe/Zurich`.")
+        .default("Etc/UTC")
+        .example("Europe/Zurich"),
+    prop(
+        "lateMaximumDelay",
+        PropType::Duration,
+        "A date missed by more than this is skipped.",
+    )
+    .example("PT1H"),
+    prop(
+        "recoverMissedSchedules",
+        PropType::Enum(&["ALL", "LAST", "NONE"]),
+        "Which missed dates are made up for.",
+    )
+    .default("LAST"),
+    prop("backfill", PropType::Any, "Kestra 0.x: begin in the past.").rejects(
+        "a backfill is an action, not a property",
+        "run `operon backfill` for the range",
+    ),
+    prop("scheduleConditions", PropType::Any, "Kestra 0.x: skip dates.").rejects(
+        "dates are skipped with `when`",
+        "write `when: \"{{ … trigger.date … }}\"`",
+    ),
+];
+
+const DATES: &[PropInfo] = &[
+    prop(
+        "dates",
+        PropType::List(&PropType::String),
+        "ISO-8601 with offset, or local to `timezone`.",
+    )
+    .required()
+    .example("[\"2030-01-01T00:00:00Z\"]"),
+    SCHEDULE[2],
+    SCHEDULE[3],
+    SCHEDULE[4],
+];
+
+const FLOW_STATES: PropInfo = prop(
+    "states",
+    PropType::OneOrMany(&PropType::Enum(STATES)),
+    "States that count.",
+)
+.default("[SUCCESS, WARNING]")
+.example("[SUCCESS]");
+
+const FLOW_DEPENDS_ON: &[PropInfo] = &[
+    prop(
+        "flowId",
+        PropType::String,
+        "The flow; every flow of the namespace when absent.",
+    )
+    .example("ingest"),
+    prop(
+        "namespace",
+        PropType::String,
+        "Its namespace; this flow's own when absent.",
+    )
+    .example("genomics"),
+    FLOW_STATES,
+    prop(
+        "labels",
+        PropType::Labels,
+        "Labels the execution must have.",
+    )
+    .example("{organism: mpox}"),
+    prop(
+        "when",
+        PropType::Condition,
+        "Condition over `trigger.*` of that execution.",
+    )
+    .dynamic(),
+    prop("id", PropType::String, "Kestra 1.x: name of the condition."),
+];
+
+const WINDOW: &[PropInfo] = &[
+    prop("deadline", PropType::String, "All by this time of day.").example("\"09:00:00\""),
+    prop("from", PropType::String, "All between this time of day …").example("\"02:00:00\""),
+    prop("to", PropType::String, "… and this.").example("\"09:00:00\""),
+    prop(
+        "every",
+        PropType::Duration,
+        "All within a window of this length, aligned to the epoch.",
+    )
+    .example("P1D"),
+    prop(
+        "offset",
+        PropType::Duration,
+        "Shifts the alignment of `every`.",
+    )
+    .example("PT2H"),
+    prop(
+        "lookback",
+        PropType::Duration,
+        "All within this time before the last.",
+    )
+    .example("PT6H"),
+    prop(
+        "fireOnce",
+        PropType::Bool,
+        "At most one execution per window.",
+    )
+    .default("true"),
+];
+
+const FLOW_TRIGGER: &[PropInfo] = &[
+    prop(
+        "dependsOn",
+        PropType::OneOrMany(&PropType::Object(FLOW_DEPENDS_ON)),
+        "Executions that must have ended.",
+    )
+    .example("[{flowId: ingest, states: [SUCCESS]}]"),
+    prop(
+        "mode",
+        PropType::Enum(&["ALL", "ANY", "AT_LEAST"]),
+        "How many of `dependsOn`.",
+    )
+    .default("ALL"),
+    prop("minSatisfied", COUNT, "Number for `AT_LEAST`."),
+    prop(
+        "window",
+        PropType::Object(WINDOW),
+        "Time in which they must all come.",
+    )
+    .example("{lookback: PT6H}"),
+    prop(
+        "onMiss",
+        PropType::Object(&[
+            prop(
+                "behavior",
+                PropType::Enum(&["FAIL"]),
+                "Make a `FAILED` execution.",
+            ),
+            prop("labels", PropType::Labels, "Its labels."),
+        ]),
+        "When the window passed without all of them.",
+    )
+    .example("{behavior: FAIL}"),
+    FLOW_STATES,
+    prop(
+        "preconditions",
+        PropType::Object(&[
+            prop("id", PropType::String, "Name."),
+            prop(
+                "flows",
+                PropType::List(&PropType::Object(FLOW_DEPENDS_ON)),
+                "The same as `dependsOn`.",
+            )
+            .example("[{flowId: ingest}]"),
+            prop(
+                "timeWindow",
+                PropType::Object(&[
+                    prop(
+                        "type",
+                        PropType::Enum(&[
+                            "DAILY_TIME_DEADLINE",
+                            "DAILY_TIME_WINDOW",
+                            "DURATION_WINDOW",
+                            "SLIDING_WINDOW",
+                        ]),
+                        "Kind.",
+                    ),
+                    prop("deadline", PropType::String, "Time of day."),
+                    prop("startTime", PropType::String, "Time of day."),
+                    prop("endTime", PropType::String, "Time of day."),
+                    prop("window", PropType::Duration, "Length."),
+                    prop("windowAdvance", PropType::Duration, "Offset."),
+                ]),
+                "The same as `window`.",
+            )
+            .example("{type: SLIDING_WINDOW, window: PT6H}"),
+            prop(
+                "resetOnSuccess",
+                PropType::Bool,
+                "The same as `window.fireOnce`.",
+            ),
+            prop("where", PropType::Any, "Filters.")
+                .rejects("filters are conditions", "write `when` in `dependsOn`"),
+        ]),
+        "Kestra 1.x: the same as `dependsOn` and `window`.",
+    )
+    .example("{id: all, flows: [{flowId: ingest}]}"),
+];
+
+const WEBHOOK: &[PropInfo] = &[
+    prop(
+        "key",
+        PropType::String,
+        "Secret part of the address; at least 16 characters. `{{ secret('NAME') }}` keeps it out of the flow.",
+    )
+    .required()
+    .dynamic()
+    .example("\"{{ secret('WEBHOOK_KEY') }}\""),
+    prop(
+        "signature",
+        PropType::Object(&[
+            prop("type", PropType::Enum(&["github", "slack", "generic"]), "Whose convention.")
+                .required(),
+            prop("secret", PropType::String, "Name of the secret.").required().example("HOOK"),
+            prop("header", PropType::String, "Header with the hexadecimal HMAC-SHA256 (`generic`).")
+                .example("x-signature"),
+            prop("tolerance", PropType::Duration, "Oldest accepted timestamp (`slack`).")
+                .default("PT5M")
+                .example("PT5M"),
+        ]),
+        "Every call must be signed; others get 401 and start nothing.",
+    )
+    .example("{type: github, secret: HOOK}"),
+    prop("wait", PropType::Bool, "Answer when the execution has ended.").default("false"),
+    prop("returnOutputs", PropType::Bool, "Answer with the flow's outputs; implies `wait`.")
+        .default("false"),
+    prop("responseContentType", PropType::String, "Content type of the answer.")
+        .default("application/json")
+        .example("application/json"),
+    prop("responseCode", PropType::Int(200, 299), "Status of the answer.").example("202"),
+    BATCH_PROP,
+];
+
+const S3: &[PropInfo] = &[
+    prop("bucket", PropType::String, "The bucket.").required().example("submissions"),
+    prop("prefix", PropType::String, "Keys that begin so.").example("incoming/"),
+    prop("suffix", PropType::String, "Keys that end so.").example(".fasta"),
+    prop("regexp", PropType::String, "Keys that match.")
+        .alias(&["regex"])
+        .example("\"incoming/.*[.]fasta\""),
+    prop(
+        "action",
+        PropType::Enum(&["NONE", "MOVE", "DELETE"]),
+        "What becomes of the object. No action is needed: an object starts one execution per version.",
+    )
+    .default("NONE"),
+    prop(
+        "moveTo",
+        PropType::Object(&[
+            prop("bucket", PropType::String, "Target.").example("submissions"),
+            prop("key", PropType::String, "Target prefix.").example("done/"),
+        ]),
+        "Where to, for `MOVE`.",
+    )
+    .example("{bucket: submissions, key: done/}"),
+    EACH,
+    BATCH_PROP,
+    PUSHED,
+    prop("maxKeys", COUNT, "Kestra: keys listed at once.")
+        .warns("every object starts an execution; none is left out"),
+    prop("maxFiles", COUNT, "Kestra: files at once.")
+        .warns("every object starts an execution; none is left out"),
+    prop("filter", PropType::Enum(&["FILES", "DIRECTORY", "BOTH"]), "Kestra.")
+        .warns("only objects start executions, and names that end with `/` do not"),
+    prop("on", PropType::Enum(&["CREATE", "UPDATE", "CREATE_OR_UPDATE"]), "Which writes.")
+        .default("CREATE_OR_UPDATE"),
+    prop("delimiter", PropType::String, "Kestra.").rejects(
+        "keys are matched, not listed",
+        "write `prefix` or `regexp`",
+    ),
+    prop("marker", PropType::String, "Kestra.").rejects(
+        "keys are matched, not listed",
+        "write `prefix` or `regexp`",
+    ),
+    prop("expectedBucketOwner", PropType::String, "Kestra.")
+        .warns("the bucket's own subscription decides")
+        .example("\"123456789012\""),
+    prop("requestPayer", PropType::String, "Kestra.").warns("objects are not listed").example("requester"),
+    prop("forcePathStyle", PropType::Bool, "Kestra.").warns("objects are not listed"),
+    prop("encodingType", PropType::String, "Kestra.").warns("objects are not listed").example("url"),
+    prop("stateKey", PropType::String, "Kestra.").warns("an object version is its own state"),
+    prop("stateTtl", PropType::Duration, "Kestra.").warns("an object version is its own state"),
+    REGION,
+    ACCESS_KEY,
+    SECRET_KEY,
+    SESSION,
+    ROLE,
+    ENDPOINT,
+    prop("compatibilityMode", PropType::Bool, "Kestra.").warns("objects are not listed"),
+];
+
+const SQS: &[PropInfo] = &[
+    prop(
+        "queueUrl",
+        PropType::String,
+        "The queue. A message is deleted only when its execution is stored.",
+    )
+    .required()
+    .example("https://sqs.eu-central-1.amazonaws.com/123456789012/events"),
+    prop(
+        "serdeType",
+        PropType::Enum(&["STRING", "JSON"]),
+        "What a message's body is.",
+    )
+    .default("STRING"),
+    EACH,
+    BATCH_PROP,
+    PUSHED,
+    MAX_POLLED,
+    prop("maxDuration", PropType::Duration, "Kestra: longest look.")
+        .warns("events are pushed: nothing is polled on AWS"),
+    prop("waitTime", PropType::Duration, "Kestra.")
+        .warns("events are pushed: nothing is polled on AWS"),
+    prop("autoDelete", PropType::Bool, "Kestra.")
+        .warns("a message is deleted when its execution is stored"),
+    prop("visibilityTimeout", PropType::Any, "Kestra.")
+        .warns("the queue's own setting holds")
+        .example("30"),
+    prop("maxNumberOfMessage", COUNT, "Kestra: messages at once.")
+        .warns("every message starts an execution; `batch` groups them"),
+    prop("clientRetryMaxAttempts", COUNT, "Kestra.")
+        .warns("events are pushed: nothing is polled on AWS"),
+    REGION,
+    ACCESS_KEY,
+    SECRET_KEY,
+    SESSION,
+    ROLE,
+    ENDPOINT,
+];
+
+const POSTGRES: &[PropInfo] = &[
+    prop(
+        "url",
+        PropType::String,
+        "`postgresql://host:port/database` (`jdbc:` before it is ignored).",
+    )
+    .required()
+    .dynamic()
+    .example("\"postgresql://db.example.org:5432/loculus\""),
+    prop("username", PropType::String, "User.").dynamic(),
+    prop("password", PropType::String, "Password: a secret.")
+        .dynamic()
+        .example("\"{{ secret('DB_PASSWORD') }}\""),
+    prop(
+        "sql",
+        PropType::String,
+        "A query; each row is an event. `$1` is the cursor's last value.",
+    )
+    .required()
+    .example("\"select id from outbox where id > $1 order by id limit 1000\""),
+    prop(
+        "cursor",
+        PropType::String,
+        "Column whose greatest value is remembered.",
+    )
+    .example("id"),
+    prop(
+        "initialCursor",
+        PropType::Any,
+        "Value before the first row.",
+    )
+    .example("0"),
+    prop(
+        "parameters",
+        PropType::Map(&PropType::Any),
+        "Kestra: named parameters.",
+    )
+    .rejects(
+        "the query's only parameter is the cursor",
+        "write constants into the query",
+    ),
+    prop(
+        "fetchType",
+        PropType::Enum(&["STORE", "FETCH", "FETCH_ONE", "NONE"]),
+        "Kestra.",
+    )
+    .warns("each row is an event; `batch` groups them"),
+    prop("fetch", PropType::Bool, "Kestra 0.x.").warns("each row is an event; `batch` groups them"),
+    prop("store", PropType::Bool, "Kestra 0.x.").warns("each row is an event; `batch` groups them"),
+    prop("fetchOne", PropType::Bool, "Kestra 0.x.")
+        .warns("each row is an event; `batch` groups them"),
+    prop("fetchSize", COUNT, "Kestra.").warns("write `limit` into the query"),
+    prop(
+        "afterSQL",
+        PropType::String,
+        "Kestra: a statement after the query.",
+    )
+    .rejects(
+        "a trigger changes no data",
+        "remember progress with `cursor`",
+    ),
+    prop("timeZoneId", PropType::String, "Kestra.")
+        .warns("times are UTC")
+        .example("UTC"),
+    prop("ssl", PropType::Bool, "TLS.").default("true"),
+    prop("sslMode", PropType::String, "Kestra.")
+        .warns("TLS with a checked certificate is used unless `ssl: false`")
+        .example("REQUIRE"),
+    POLL,
+    EACH,
+    BATCH_PROP,
+];
+
+const HTTP: &[PropInfo] = &[
+    prop("uri", PropType::String, "Address that is looked at.")
+        .alias(&["url"])
+        .required()
+        .dynamic()
+        .example("https://data.example.org/version.json"),
+    prop(
+        "method",
+        PropType::Enum(&["GET", "HEAD", "POST"]),
+        "HTTP method.",
+    )
+    .default("GET"),
+    prop(
+        "headers",
+        PropType::Map(&PropType::String),
+        "Request headers.",
+    )
+    .dynamic()
+    .example("{accept: application/json}"),
+    prop("params", PropType::Map(&PropType::Any), "Query parameters.").dynamic(),
+    prop("body", PropType::Any, "Request body.").dynamic(),
+    prop("contentType", PropType::String, "Of the body.")
+        .dynamic()
+        .example("application/json"),
+    prop(
+        "responseCondition",
+        PropType::Condition,
+        "Fires when this holds over `response.statusCode`, `response.body`, `response.headers`.",
+    )
+    .dynamic()
+    .example("\"{{ response.statusCode == 200 }}\""),
+    prop(
+        "onChange",
+        PropType::Bool,
+        "Fires only when the answer's ETag, or else its content, changed.",
+    )
+    .default("true"),
+    prop(
+        "options",
+        PropType::Map(&PropType::Any),
+        "As for the `http` task.",
+    )
+    .dynamic(),
+    prop("sslOptions", PropType::Any, "Kestra 0.x.").rejects(
+        "certificates are always checked",
+        "install the certificate authority where the engine is installed",
+    ),
+    prop("encryptBody", PropType::Bool, "Kestra.").rejects(
+        "outputs are encrypted as a whole where they are stored",
+        "remove it",
+    ),
+    POLL,
+];
+
+const SNS: &[PropInfo] = &[
+    prop("topicArn", PropType::String, "The topic.")
+        .alias(&["topic"])
+        .required()
+        .example("arn:aws:sns:eu-central-1:123456789012:releases"),
+    prop(
+        "filterPolicy",
+        PropType::Map(&PropType::Any),
+        "Which messages, as SNS has it.",
+    )
+    .example("{kind: [release]}"),
+    BATCH_PROP,
+];
+
+const EVENT_BRIDGE: &[PropInfo] = &[
+    prop(
+        "eventPattern",
+        PropType::Map(&PropType::Any),
+        "Which events, as EventBridge has it.",
+    )
+    .alias(&["pattern"])
+    .required()
+    .example("{source: [aws.ecr]}"),
+    prop("eventBus", PropType::String, "The bus.")
+        .default("default")
+        .example("default"),
+    BATCH_PROP,
+];
+
+const CLOUD_WATCH: &[PropInfo] = &[
+    prop("alarmName", PropType::String, "The alarm.")
+        .alias(&["alarm"])
+        .required()
+        .example("backlog"),
+    prop(
+        "alarmStates",
+        PropType::OneOrMany(&PropType::Enum(&["ALARM", "OK", "INSUFFICIENT_DATA"])),
+        "States that fire.",
+    )
+    .default("[ALARM]")
+    .example("[ALARM]"),
+    prop("namespace", PropType::String, "Kestra: metric.").rejects(
+        "an alarm looks at metrics",
+        "define an alarm and write `alarmName`",
+    ),
+    prop("metricName", PropType::String, "Kestra: metric.").rejects(
+        "an alarm looks at metrics",
+        "define an alarm and write `alarmName`",
+    ),
+    PUSHED,
+    REGION,
+];
+
+const fn trigger(
+    name: &'static str,
+    aliases: &'static [&'static str],
+    doc: &'static str,
+    example: &'static str,
+    props: &'static [PropInfo],
+) -> TypeInfo {
+    TypeInfo {
+        name,
+        aliases,
+        doc,
+        example,
+        props,
+        timeout_ms: 0,
+        shape: Shape::BuiltIn,
+    }
+}
+
+/// The trigger types.
+pub(super) const TYPES: &[TypeInfo] = &[
+    trigger(
+        "io.kestra.plugin.core.trigger.Schedule",
+        &[
+            "schedule",
+            "cron",
+            "io.kestra.core.models.triggers.types.Schedule",
+        ],
+        "Fires at the dates of a cron expression. `trigger.date`, `trigger.next` and `trigger.previous` are known.",
+        "id: nightly\ntype: schedule\ncron: \"0 2 * * *\"\ntimezone: Europe/Zurich",
+        SCHEDULE,
+    ),
+    trigger(
+        "io.kestra.plugin.core.trigger.ScheduleOnDates",
+        &["schedule-on-dates", "dates"],
+        "Fires at given dates.",
+        "id: releases\ntype: dates\ndates: [\"2030-01-01T00:00:00Z\"]",
+        DATES,
+    ),
+    trigger(
+        "io.kestra.plugin.core.trigger.Flow",
+        &["flow", "io.kestra.core.models.triggers.types.Flow"],
+        "Fires when executions of other flows have ended. `trigger.executionId`, `trigger.flowId`, `trigger.namespace`, `trigger.state` and `trigger.outputs` are known.",
+        "id: after-ingest\ntype: flow\ndependsOn:\n  - {flowId: ingest, states: [SUCCESS]}",
+        FLOW_TRIGGER,
+    ),
+    trigger(
+        "io.kestra.plugin.core.trigger.Webhook",
+        &["webhook", "io.kestra.core.models.triggers.types.Webhook"],
+        "Fires when its address is called. `trigger.body`, `trigger.headers` and `trigger.parameters` are known.",
+        "id: push\ntype: webhook\nkey: \"{{ secret('WEBHOOK_KEY') }}\"\nsignature: {type: github, secret: HOOK}",
+        WEBHOOK,
+    ),
+    trigger(
+        "io.kestra.plugin.aws.s3.Trigger",
+        &["s3"],
+        "Fires when an object is written. `trigger.uri`, `trigger.bucket`, `trigger.key`, `trigger.size` and `trigger.etag` are known.",
+        "id: upload\ntype: s3\nbucket: submissions\nprefix: incoming/",
+        S3,
+    ),
+    trigger(
+        "io.kestra.plugin.aws.sqs.Trigger",
+        &["sqs"],
+        "Fires for each message of a queue. `trigger.body`, `trigger.messageId` and `trigger.attributes` are known.",
+        "id: events\ntype: sqs\nqueueUrl: https://sqs.eu-central-1.amazonaws.com/123456789012/events",
+        SQS,
+    ),
+    trigger(
+        "io.kestra.plugin.aws.sqs.RealtimeTrigger",
+        &["sqs-realtime"],
+        "The same as `sqs`: that is pushed already.",
+        "id: events\ntype: io.kestra.plugin.aws.sqs.RealtimeTrigger\nqueueUrl: https://sqs.eu-central-1.amazonaws.com/123456789012/events",
+        SQS,
+    ),
+    trigger(
+        "io.kestra.plugin.jdbc.postgresql.Trigger",
+        &["postgres", "postgresql"],
+        "Fires for each new row of a query. `trigger.row` is known. Each row is seen once.",
+        "id: outbox\ntype: postgres\nurl: postgresql://db.example.org:5432/loculus\nusername: operon\npassword: \"{{ secret('DB_PASSWORD') }}\"\nsql: select id, kind from outbox where id > $1 order by id limit 1000\ncursor: id\ninitialCursor: 0",
+        POSTGRES,
+    ),
+    trigger(
+        "io.kestra.plugin.core.http.Trigger",
+        &["http", "io.kestra.plugin.fs.http.Trigger"],
+        "Fires when an address answers as expected. `trigger.body`, `trigger.headers` and `trigger.statusCode` are known.",
+        "id: release\ntype: http\nuri: https://data.example.org/version.json\ninterval: 10m",
+        HTTP,
+    ),
+    trigger(
+        "sns",
+        &["io.operon.aws.sns.Trigger"],
+        "Fires for each message of a topic. `trigger.message`, `trigger.subject` and `trigger.messageId` are known.",
+        "id: releases\ntype: sns\ntopicArn: arn:aws:sns:eu-central-1:123456789012:releases",
+        SNS,
+    ),
+    trigger(
+        "eventbridge",
+        &["io.operon.aws.eventbridge.Trigger"],
+        "Fires for each event that matches a pattern. `trigger.detail`, `trigger.source` and `trigger.detailType` are known.",
+        "id: images\ntype: eventbridge\neventPattern: {source: [aws.ecr]}",
+        EVENT_BRIDGE,
+    ),
+    trigger(
+        "io.kestra.plugin.aws.cloudwatch.Trigger",
+        &["cloudwatch", "alarm"],
+        "Fires when an alarm changes its state. `trigger.alarmName`, `trigger.state` and `trigger.reason` are known.",
+        "id: backlog\ntype: cloudwatch\nalarmName: backlog",
+        CLOUD_WATCH,
+    ),
+];

@@ -1,0 +1,231 @@
+//! Every type has an example that compiles, and every property does what its table says.
+
+use std::collections::BTreeSet;
+
+use super::findings;
+use crate::lang::catalogue::{
+    self, FLOW, PropInfo, Support, TASK, TRIGGER, TypeInfo, task_type, task_types, trigger_types,
+};
+use crate::lang::plugins::Plugins;
+
+const INPUTS: &str = "inputs:\n  - {id: go, type: BOOLEAN, defaults: true}\n  - {id: count, type: INT, defaults: 1}\n  - {id: organism, type: STRING, defaults: mpox}\n  - {id: file, type: FILE, required: false}\n  - {id: first, type: STRING, defaults: x}\n";
+
+fn indent(text: &str, first: &str, rest: &str) -> String {
+    let lines: Vec<String> = text
+        .lines()
+        .enumerate()
+        .map(|(at, line)| format!("{}{line}", if at == 0 { first } else { rest }))
+        .collect();
+    lines.join("\n") + "\n"
+}
+
+fn with_task(task: &str) -> String {
+    format!(
+        "id: a\nnamespace: b\n{INPUTS}tasks:\n{}",
+        indent(task, "  - ", "    ")
+    )
+}
+
+fn with_trigger(trigger: &str) -> String {
+    format!(
+        "id: a\nnamespace: b\n{INPUTS}tasks:\n  - {{id: t, type: log, message: hello}}\ntriggers:\n{}",
+        indent(trigger, "  - ", "    ")
+    )
+}
+
+#[test]
+fn names_and_aliases_are_unique() {
+    for types in [task_types().collect::<Vec<_>>(), trigger_types().collect()] {
+        let mut names = BTreeSet::new();
+        for info in types {
+            for name in std::iter::once(&info.name).chain(info.aliases) {
+                assert!(names.insert(*name), "{name} twice");
+            }
+        }
+    }
+    let tables = task_types()
+        .chain(trigger_types())
+        .map(|info| info.props)
+        .chain([TASK, TRIGGER, FLOW]);
+    for table in tables {
+        let mut names = BTreeSet::new();
+        for name in table
+            .iter()
+            .flat_map(|p| std::iter::once(&p.name).chain(p.aliases))
+        {
+            assert!(names.insert(*name), "{name} twice");
+        }
+    }
+}
+
+#[test]
+fn every_example_compiles_without_a_word() {
+    for info in task_types() {
+        let (flow, found) = findings(&with_task(info.example), &Plugins::default());
+        assert!(
+            flow.is_some() && found.is_empty(),
+            "{}: {found:#?}",
+            info.name
+        );
+        assert_eq!(flow.unwrap().tasks.tasks[0].task_type, info.name);
+    }
+    for info in trigger_types() {
+        let (flow, found) = findings(&with_trigger(info.example), &Plugins::default());
+        assert!(
+            flow.is_some() && found.is_empty(),
+            "{}: {found:#?}",
+            info.name
+        );
+        assert_eq!(flow.unwrap().triggers[0].trigger_type, info.name);
+    }
+}
+
+#[test]
+fn every_alias_means_its_type() {
+    for info in task_types() {
+        for alias in info.aliases {
+            assert_eq!(task_type(alias).unwrap().name, info.name);
+            let line = info
+                .example
+                .lines()
+                .find(|line| line.starts_with("type:"))
+                .unwrap();
+            let source = with_task(&info.example.replace(line, &format!("type: {alias}")));
+            assert!(
+                findings(&source, &Plugins::default()).0.is_some(),
+                "{alias}"
+            );
+        }
+    }
+}
+
+/// The example of a type with one property set to its own example, and whatever excludes it removed.
+fn with_property(info: &TypeInfo, prop: &PropInfo, key: &str) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    let mut skipping = false;
+    let excluded: &[&str] = match prop.name {
+        "commands" => &["script", "command"],
+        "script" => &["commands", "command"],
+        "command" => &["script", "commands"],
+        "items" => &["values", "value"],
+        "values" if info.name.contains(".flow.") => &["items"],
+        "bytes" | "partitions" => &["rows"],
+        "preconditions" => &["dependsOn"],
+        "docker" => &["containerImage"],
+        _ => &[],
+    };
+    for line in info.example.lines() {
+        let top = line
+            .split(':')
+            .next()
+            .filter(|_| !line.starts_with([' ', '-']));
+        if let Some(top) = top {
+            let same = catalogue::find_prop(info.props, top)
+                .or_else(|| catalogue::find_prop(TASK, top))
+                .is_some_and(|other| other.name == prop.name);
+            skipping = same || excluded.contains(&top);
+        }
+        if !skipping {
+            lines.push(line.to_owned());
+        }
+    }
+    let mut extra = format!("{key}: {}", prop.example_yaml());
+    match (prop.name, info.name) {
+        ("batch" | "format", name)
+            if name.contains(".flow.") && !info.example.contains("items:") =>
+        {
+            lines.retain(|line| !line.starts_with("values:") && !line.starts_with("value:"));
+            extra.push_str("\nitems: \"{{ inputs.file }}\"");
+        }
+        ("taskRunner", "container") => "taskRunner: {type: docker}".clone_into(&mut extra),
+        ("runner", "container") => "runner: DOCKER".clone_into(&mut extra),
+        ("action", _) => extra = "action: MOVE\nmoveTo: {bucket: b, key: k}".to_owned(),
+        ("mode", _) => extra = "mode: ANY".to_owned(),
+        ("minSatisfied", _) => extra.push_str("\nmode: AT_LEAST"),
+        ("behavior", _) => extra.push_str("\npauseDuration: PT1H"),
+        _ => {}
+    }
+    let position = usize::from(prop.name != "id");
+    lines.insert(position.min(lines.len()), extra);
+    lines.join("\n")
+}
+
+/// What is not as the table says.
+fn unexpected(source: &str, support: Support) -> Option<String> {
+    let (_, found) = findings(source, &Plugins::default());
+    let good = match support {
+        Support::Supported => found.is_empty(),
+        Support::Warns(reason) => {
+            found.len() == 1 && found[0].contains("warning no-effect") && found[0].contains(reason)
+        }
+        Support::Rejects(reason, fix) => {
+            found.len() == 1
+                && found[0].contains("error not-supported")
+                && found[0].contains(reason)
+                && found[0].contains(fix)
+        }
+    };
+    (!good).then(|| format!("{support:?} but {found:#?} in\n{source}"))
+}
+
+#[test]
+fn every_property_is_supported_warned_about_or_rejected() {
+    let mut wrong = Vec::new();
+    for info in task_types() {
+        for prop in info.props {
+            for key in std::iter::once(&prop.name).chain(prop.aliases) {
+                let source = with_task(&with_property(info, prop, key));
+                wrong.extend(unexpected(&source, prop.support));
+            }
+        }
+    }
+    for info in trigger_types() {
+        for prop in info.props.iter().chain(TRIGGER) {
+            for key in std::iter::once(&prop.name).chain(prop.aliases) {
+                if prop.name == "type" {
+                    continue;
+                }
+                let source = with_trigger(&with_property(info, prop, key));
+                let flow_only = prop.name == "states" && info.name.ends_with(".Flow");
+                if !flow_only {
+                    wrong.extend(unexpected(&source, prop.support));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+#[test]
+fn properties_of_every_task_are_known_to_launched_tasks() {
+    let mut wrong = Vec::new();
+    for name in ["shell", "log", "subflow"] {
+        let info = task_type(name).unwrap();
+        for prop in TASK.iter().filter(|prop| prop.name != "type") {
+            let source = with_task(&with_property(info, prop, prop.name));
+            wrong.extend(unexpected(&source, prop.support));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+#[test]
+fn properties_of_the_flow_are_known() {
+    let mut wrong = Vec::new();
+    for prop in FLOW {
+        for key in std::iter::once(&prop.name).chain(prop.aliases) {
+            let mut source = "id: a\nnamespace: b\ninputs:\n  - {id: go, type: BOOLEAN, defaults: true}\n  - {id: organism, type: STRING, defaults: mpox}\ntasks:\n  - {id: t, type: log, message: hello}\n".to_owned();
+            match prop.name {
+                "id" | "namespace" | "tasks" => continue,
+                "inputs" => {
+                    source = "id: a\nnamespace: b\ntasks:\n  - {id: t, type: log, message: hello}\n"
+                        .to_owned()
+                }
+                _ => {}
+            }
+            source.push_str(&format!("{key}: {}\n", prop.example_yaml()));
+            wrong.extend(unexpected(&source, prop.support));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
