@@ -17,6 +17,7 @@ mod rank;
 mod shards;
 #[cfg(test)]
 mod tests;
+mod weight;
 
 use super::{PLAN_FORMAT, Plan, SHARD_SLOTS};
 use crate::lang::model::{Flow, Span, Task};

@@ -10,61 +10,11 @@
 //! Invariant: a group whose state its children read in more detail than a mirror holds (a choice, a
 //! limit of children at once, a shared directory, `onFailure: stop`) lives with all its direct children.
 
-use std::collections::HashSet;
-
 use super::CompileError;
 use super::draft::{Draft, DraftId, DraftScope, hidden_group};
+use super::weight::{AFTER, FLOW, Run, SUBTREE, UNCUT, Weight};
 use crate::lang::model::OnFailure;
-use crate::plan::{NodeKind, Phase, SHARD_SLOTS, SLOT_BYTES, shard_fits};
-
-/// What of a shard a subtree takes.
-#[derive(Debug, Clone, Copy, Default)]
-struct Weight {
-    /// Nodes that live there.
-    slots: usize,
-    /// Children that live elsewhere, mirrored.
-    away: usize,
-}
-
-impl Weight {
-    fn plus(self, other: Self) -> Self {
-        Self {
-            slots: self.slots + other.slots,
-            away: self.away + other.away,
-        }
-    }
-
-    /// In half bytes: a slot takes 14, a mirror one.
-    fn cost(self) -> usize {
-        self.slots * 2 * SLOT_BYTES + self.away
-    }
-
-    fn within(self, limit: Self) -> bool {
-        self.slots <= limit.slots && self.away <= limit.away
-    }
-}
-
-/// A subtree at most; leaves room for the mirrors of what it depends on.
-const SUBTREE: Weight = Weight {
-    slots: 100,
-    away: 200,
-};
-/// A group that cannot be cut at most, each child either a task or a hidden group with one mirror.
-const UNCUT: Weight = Weight {
-    slots: 110,
-    away: 110,
-};
-/// The flow and its `afterExecution` share a shard: 110 slots and 210 mirrors fit.
-const FLOW: Weight = Weight {
-    slots: 90,
-    away: 150,
-};
-const AFTER: Weight = Weight {
-    slots: 20,
-    away: 60,
-};
-const _: () = assert!(shard_fits(FLOW.slots + AFTER.slots, FLOW.away + AFTER.away));
-const _: () = assert!(shard_fits(1 + UNCUT.slots, 1 + UNCUT.away));
+use crate::plan::{NodeKind, Phase, SHARD_SLOTS};
 
 /// Marks what lives apart and inserts hidden groups until every shard fits.
 pub(super) fn split(scope: &mut DraftScope) -> Result<(), Vec<CompileError>> {
@@ -389,36 +339,5 @@ fn is_uncut(draft: &Draft) -> bool {
         | NodeKind::Loop { .. }
         | NodeKind::Pause { .. }
         | NodeKind::Sleep { .. } => false,
-    }
-}
-
-/// Consecutive children that will share a shard.
-#[derive(Default)]
-struct Run {
-    members: Vec<DraftId>,
-    weight: Weight,
-    inside: HashSet<DraftId>,
-    /// Dependencies outside, mirrored.
-    outside: HashSet<DraftId>,
-}
-
-impl Run {
-    /// Whether a further member fits beside the part itself, its parent's mirror, and what is there.
-    fn takes(&self, share: Weight, deps: &[DraftId]) -> bool {
-        let new = deps
-            .iter()
-            .filter(|d| !self.inside.contains(d) && !self.outside.contains(d));
-        let weight = self.weight.plus(share);
-        let mirrors = weight.away + self.outside.len() + new.count() + 1;
-        let comfortable = self.members.is_empty() || weight.within(SUBTREE);
-        comfortable && shard_fits(1 + weight.slots, mirrors)
-    }
-
-    fn push(&mut self, member: DraftId, share: Weight, deps: &[DraftId]) {
-        self.outside
-            .extend(deps.iter().filter(|d| !self.inside.contains(d)));
-        self.inside.insert(member);
-        self.members.push(member);
-        self.weight = self.weight.plus(share);
     }
 }
