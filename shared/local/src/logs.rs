@@ -31,7 +31,7 @@ pub const LOG_MAX: u64 = 64 << 20;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogEnd {
     end: bool,
-    /// Lines before it.
+    /// Lines before it, counted by their numbers: one more than the last.
     pub lines: u64,
     /// Lines that were dropped because the log was too large or could not be written.
     #[serde(default, skip_serializing_if = "is_zero")]

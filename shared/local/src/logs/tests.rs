@@ -195,6 +195,25 @@ fn a_line_cut_off_by_a_crash_is_skipped_and_the_log_goes_on() {
 }
 
 #[test]
+fn lines_that_cannot_be_written_are_counted() {
+    let (directory, logs) = fresh(LOG_MAX);
+    let id = attempt(1);
+    let obstacle = directory.path().join("e-1");
+    fs::write(&obstacle, "").unwrap();
+    for seq in 0..3 {
+        logs.line(&id, line(seq, "lost"));
+    }
+    logs.flush();
+    fs::remove_file(&obstacle).unwrap();
+    logs.line(&id, line(3, "kept"));
+    logs.end(&id);
+    let page = logs.reader().read(&id, 0, 9).unwrap();
+    assert_eq!(seqs(&page), [3]);
+    let end = page.end.unwrap();
+    assert_eq!((end.lines, end.dropped), (4, 3));
+}
+
+#[test]
 fn attempts_do_not_mix_and_need_no_open_files() {
     let (_directory, logs) = fresh(LOG_MAX);
     // More than a process may usually have open.

@@ -90,10 +90,10 @@ impl LogWriter {
         if self.buffer.is_empty() && !end {
             return;
         }
+        let lines = self.buffer.split(|byte| *byte == b'\n').count() - 1;
         if let Err(error) = self.write(end) {
             // Lines must not pile up in memory; the log has a gap and its end says so.
-            let lost = self.buffer.split(|byte| *byte == b'\n').count() - 1;
-            let lost = u64::try_from(lost).unwrap_or(u64::MAX);
+            let lost = u64::try_from(lines).unwrap_or(u64::MAX);
             self.dropped = self.dropped.saturating_add(lost);
             // The file may end in half a line: look at it again before the next.
             self.written = None;
@@ -122,9 +122,9 @@ impl LogWriter {
                 dropped: self.dropped,
             };
             self.append(&marker);
-            self.ended = true;
         }
         file.write_all(&self.buffer)?;
+        self.ended = end;
         written = written.saturating_add(u64::try_from(self.buffer.len()).unwrap_or(u64::MAX));
         self.written = Some(written);
         Ok(())

@@ -80,8 +80,8 @@ async fn no_acknowledged_write_is_lost_by_sigkill() {
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut killed = false;
         for (seen, line) in lines.map_while(Result::ok).enumerate() {
-            if let Some((_, facts)) = line.split_once("stored ") {
-                let (writer, version) = facts.split_once(' ').unwrap();
+            let facts = line.split_once("stored ");
+            if let Some((writer, version)) = facts.and_then(|(_, facts)| facts.split_once(' ')) {
                 // The last line may be cut; what is left of a number is smaller, so still true.
                 if let (Ok(writer), Ok(version)) = (writer.parse::<usize>(), version.parse()) {
                     acknowledged[writer] = acknowledged[writer].max(version);
