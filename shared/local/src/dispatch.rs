@@ -8,9 +8,11 @@ mod queue;
 use std::collections::HashMap;
 use std::fs;
 use std::future::Future;
+use std::num::NonZero;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::available_parallelism;
 
+use operon_core::exec::Reason;
 use operon_engine::ports::{AttemptId, AttemptSpec};
 use tokio::sync::oneshot;
 
@@ -34,7 +36,7 @@ impl Limits {
     /// All of this machine: its CPUs (as far as this process may use them) and its memory.
     #[must_use]
     pub fn of_machine() -> Self {
-        let cpus = available_parallelism().map_or(1, |count| count.get());
+        let cpus = available_parallelism().map_or(1, NonZero::get);
         let memory_mib = fs::read_to_string("/proc/meminfo")
             .ok()
             .and_then(|text| memory_total_mib(&text));
@@ -73,6 +75,17 @@ pub enum DispatchError {
     /// The same attempt waits or runs already.
     #[error("the attempt was dispatched before")]
     Duplicate,
+}
+
+impl DispatchError {
+    /// What the core is told.
+    #[must_use]
+    pub const fn reason(&self) -> Reason {
+        match self {
+            Self::TooLarge { .. } | Self::Duplicate => Reason::Launch,
+            Self::Cancelled => Reason::Kill,
+        }
+    }
 }
 
 type Grant = oneshot::Sender<()>;

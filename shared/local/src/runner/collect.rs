@@ -21,6 +21,8 @@ use super::stage::blocking;
 pub(crate) const FILES_MAX: usize = 100_000;
 /// Entries looked at in one working directory at most.
 const ENTRIES_MAX: usize = 1_000_000;
+/// The engine's own files in a working directory: scripts. Wildcards do not match them.
+const OWN_DIRECTORY: &str = ".operon";
 /// Directories within each other at most.
 const DEPTH_MAX: usize = 64;
 
@@ -183,6 +185,9 @@ fn walk(
             } else {
                 format!("{prefix}/{name}")
             };
+            if kind.is_dir() && name == OWN_DIRECTORY {
+                continue;
+            }
             if kind.is_dir() {
                 waiting.push((entry.path(), name, depth + 1));
             } else if let Ok(Some(file)) = regular(dir, &entry.path()) {

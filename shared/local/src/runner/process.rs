@@ -10,13 +10,11 @@ mod system;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
 use async_trait::async_trait;
-use operon_core::exec::{Outcome, Truth};
+use operon_core::exec::Truth;
 use operon_engine::ports::{
     ArtifactStore, AttemptId, AttemptResult, AttemptSpec, ExecutionId, LogSink, RunnerError,
     StoreError, TaskRunner,
@@ -24,53 +22,13 @@ use operon_engine::ports::{
 use tokio::sync::watch;
 
 use super::claims::{Claim, Claims, ProcessMark};
-use super::directory::{WorkDir, execution_directory, short_hash};
+use super::directory::{WorkDir, execution_directory};
+use super::in_hand::InHand;
 use super::log::AttemptLog;
 use super::mask::Mask;
+use super::{Orphan, RunnerConfig};
 
-/// Outcomes remembered for [`TaskRunner::probe`]: a probe may overtake the result.
-const RECENT_MAX: usize = 10_000;
-
-/// How processes are run.
-#[derive(Debug, Clone)]
-pub struct ProcessConfig {
-    /// Working directories are made in `work/` there.
-    pub state_dir: PathBuf,
-    /// Between SIGTERM and SIGKILL.
-    pub grace: Duration,
-    /// How long a pipe may stay open after the main process has ended.
-    pub linger: Duration,
-    /// Bytes of log kept of one attempt.
-    pub log_bytes_max: u64,
-    /// Leaves working directories behind, for debugging.
-    pub keep_directories: bool,
-    /// Waits by process descriptors where the system has them; otherwise by a thread for each process.
-    pub use_descriptors: bool,
-}
-
-impl ProcessConfig {
-    /// The defaults, for a state directory.
-    #[must_use]
-    pub fn new(state_dir: impl Into<PathBuf>) -> Self {
-        Self {
-            state_dir: state_dir.into(),
-            grace: Duration::from_secs(10),
-            linger: Duration::from_secs(1),
-            log_bytes_max: 1 << 30,
-            keep_directories: false,
-            use_descriptors: true,
-        }
-    }
-}
-
-/// What an engine of the past left running, now ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Orphan {
-    /// Claimed and never finished.
-    pub id: AttemptId,
-    /// Whether something of it was still alive.
-    pub was_alive: bool,
-}
+pub(super) use attempt::{signal_name, words};
 
 /// Runs attempts as processes; see the module. Cheap to clone.
 #[derive(Clone)]
@@ -80,69 +38,20 @@ pub struct ProcessRunner {
 
 /// What all attempts share.
 struct Shared {
-    config: ProcessConfig,
+    config: RunnerConfig,
     /// Distinguishes markers of different state directories.
     engine: String,
     boot: String,
     claims: Arc<dyn Claims>,
     artifacts: Arc<dyn ArtifactStore>,
     logs: Arc<dyn LogSink>,
-    table: Mutex<Table>,
+    in_hand: Arc<InHand>,
     memory: system::MemoryWatch,
 }
 
-#[derive(Default)]
-struct Table {
-    running: HashMap<AttemptId, Arc<Running>>,
-    recent: HashMap<AttemptId, Outcome>,
-    recent_order: VecDeque<AttemptId>,
-}
-
-/// One attempt that this engine is busy with.
-struct Running {
-    stop: watch::Sender<bool>,
-    done: watch::Sender<bool>,
-}
-
 impl Shared {
-    fn table(&self) -> MutexGuard<'_, Table> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn marker(&self, id: &AttemptId) -> String {
         format!("{}/{id}", self.engine)
-    }
-
-    /// Enters the attempt, before its claim: a stop that comes in between finds it.
-    fn enter(&self, id: &AttemptId) -> Option<watch::Receiver<bool>> {
-        let mut table = self.table();
-        if table.running.contains_key(id) {
-            return None;
-        }
-        let (stop, stopped) = watch::channel(false);
-        let running = Running {
-            stop,
-            done: watch::channel(false).0,
-        };
-        table.running.insert(id.clone(), Arc::new(running));
-        Some(stopped)
-    }
-
-    fn leave(&self, id: &AttemptId, outcome: Option<Outcome>) {
-        let mut table = self.table();
-        if let Some(outcome) = outcome
-            && table.recent.insert(id.clone(), outcome).is_none()
-        {
-            table.recent_order.push_back(id.clone());
-            if table.recent_order.len() > RECENT_MAX
-                && let Some(oldest) = table.recent_order.pop_front()
-            {
-                table.recent.remove(&oldest);
-            }
-        }
-        if let Some(running) = table.running.remove(id) {
-            running.done.send_replace(true);
-        }
     }
 
     /// Runs a claimed attempt to its end.
@@ -160,28 +69,8 @@ impl Shared {
     }
 }
 
-/// Takes an attempt out of the table whatever happens to the task that runs it.
-struct Leave {
-    shared: Arc<Shared>,
-    id: AttemptId,
-    outcome: Option<Outcome>,
-}
-
-impl Leave {
-    /// Also has the whole of it captured by the task that runs the attempt.
-    const fn ended(&mut self, outcome: Outcome) {
-        self.outcome = Some(outcome);
-    }
-}
-
-impl Drop for Leave {
-    fn drop(&mut self) {
-        self.shared.leave(&self.id, self.outcome);
-    }
-}
-
 #[allow(clippy::needless_pass_by_value, reason = "shaped for `map_err`")]
-fn store_failed(error: StoreError) -> RunnerError {
+pub(super) fn store_failed(error: StoreError) -> RunnerError {
     RunnerError::Failed(format!("the claim of the attempt: {error}"))
 }
 
@@ -189,26 +78,21 @@ impl ProcessRunner {
     /// A runner over the state directory of this engine, which must be the only one that uses it.
     #[must_use]
     pub fn new(
-        config: ProcessConfig,
+        config: RunnerConfig,
         claims: Arc<dyn Claims>,
         artifacts: Arc<dyn ArtifactStore>,
         logs: Arc<dyn LogSink>,
     ) -> Self {
         system::become_subreaper();
-        // A task changes its directory: paths it is told must be absolute.
-        let state_dir = std::path::absolute(&config.state_dir).unwrap_or(config.state_dir);
-        let engine = short_hash(&state_dir.to_string_lossy());
+        let config = config.absolute();
         let shared = Shared {
-            config: ProcessConfig {
-                state_dir,
-                ..config
-            },
-            engine,
+            engine: config.engine(),
+            config,
             boot: system::boot_id(),
             claims,
             artifacts,
             logs,
-            table: Mutex::default(),
+            in_hand: Arc::default(),
             memory: system::MemoryWatch::new(),
         };
         Self {
@@ -233,7 +117,7 @@ impl ProcessRunner {
     pub async fn recover_orphans(&self) -> Result<Vec<Orphan>, RunnerError> {
         let shared = &self.shared;
         let live = shared.claims.live().await.map_err(store_failed)?;
-        let ours: HashSet<AttemptId> = shared.table().running.keys().cloned().collect();
+        let ours = shared.in_hand.ids();
         let mut orphans = Vec::new();
         for (id, mark) in live {
             if mark.as_ref().is_some_and(ProcessMark::is_container) || ours.contains(&id) {
@@ -271,13 +155,8 @@ impl ProcessRunner {
 impl TaskRunner for ProcessRunner {
     async fn run(&self, spec: AttemptSpec) -> Result<AttemptResult, RunnerError> {
         let shared = self.shared.clone();
-        let Some(stop) = shared.enter(&spec.id) else {
+        let Some((mut held, stop)) = shared.in_hand.enter(&spec.id) else {
             return Err(RunnerError::AlreadyLaunched);
-        };
-        let mut leave = Leave {
-            shared: shared.clone(),
-            id: spec.id.clone(),
-            outcome: None,
         };
         match shared.claims.claim(&spec.id).await.map_err(store_failed)? {
             Claim::New => {}
@@ -287,7 +166,7 @@ impl TaskRunner for ProcessRunner {
         // Its own task: a caller that goes away does not leave a process without a guard.
         let watched = tokio::spawn(async move {
             let result = shared.run(&spec, stop).await;
-            leave.ended(result.outcome);
+            held.ended(result.outcome);
             result
         });
         watched
@@ -302,12 +181,7 @@ impl TaskRunner for ProcessRunner {
             .tombstone(id)
             .await
             .map_err(store_failed)?;
-        let running = self.shared.table().running.get(id).cloned();
-        if let Some(running) = running {
-            let mut done = running.done.subscribe();
-            running.stop.send_replace(true);
-            // An error means that the sender is gone, which is the end as well.
-            let _ = done.wait_for(|done| *done).await;
+        if self.shared.in_hand.stop(id).await {
             return Ok(());
         }
         if claim.is_live() {
@@ -318,14 +192,8 @@ impl TaskRunner for ProcessRunner {
     }
 
     async fn probe(&self, id: &AttemptId) -> Result<Truth, RunnerError> {
-        {
-            let table = self.shared.table();
-            if table.running.contains_key(id) {
-                return Ok(Truth::Alive);
-            }
-            if let Some(outcome) = table.recent.get(id) {
-                return Ok(Truth::Ended(*outcome));
-            }
+        if let Some(truth) = self.shared.in_hand.truth(id) {
+            return Ok(truth);
         }
         let claim = self.shared.claims.look(id).await.map_err(store_failed)?;
         let alive = || {

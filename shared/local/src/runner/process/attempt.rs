@@ -44,6 +44,12 @@ pub(super) async fn run(
     stop: watch::Receiver<bool>,
 ) -> AttemptResult {
     let created_ms = now_ms();
+    if let Some(image) = &spec.image {
+        let text = format!(
+            "the container image {image} is not used: the command runs as a process of this machine"
+        );
+        log.note(LogLevel::Warn, &text);
+    }
     let config = &shared.config;
     let dir = match WorkDir::create(&config.state_dir, spec) {
         Ok(dir) => dir,

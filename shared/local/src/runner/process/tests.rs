@@ -14,7 +14,7 @@ use operon_engine::ports::{
 use serde_json::json;
 use tempfile::TempDir;
 
-use super::{ProcessConfig, ProcessRunner, system};
+use super::{ProcessRunner, RunnerConfig, system};
 use crate::runner::claims::{Claims as _, MemoryClaims};
 use crate::runner::testing::{Files, Logs, attempt_id, ports, shell, spec};
 
@@ -23,15 +23,15 @@ struct Bench {
     logs: Arc<Logs>,
     artifacts: Arc<Files>,
     claims: Arc<MemoryClaims>,
-    config: ProcessConfig,
+    config: RunnerConfig,
     directory: TempDir,
 }
 
-fn bench_with(change: impl FnOnce(&mut ProcessConfig)) -> Bench {
+fn bench_with(change: impl FnOnce(&mut RunnerConfig)) -> Bench {
     let directory = tempfile::tempdir().unwrap();
     let (artifacts, logs) = ports(directory.path());
     let claims: Arc<MemoryClaims> = Arc::default();
-    let mut config = ProcessConfig::new(directory.path().join("state"));
+    let mut config = RunnerConfig::new(directory.path().join("state"));
     config.grace = Duration::from_millis(300);
     config.linger = Duration::from_millis(300);
     change(&mut config);
