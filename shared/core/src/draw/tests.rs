@@ -4,7 +4,7 @@
     clippy::wildcard_enum_match_arm
 )]
 
-use crate::lang::model::{Dynamic, PauseBehavior, TaskKind};
+use crate::lang::model::{Dynamic, GroupOrder, PauseBehavior, TaskKind};
 use crate::plan::builder::{FlowBuilder, task};
 use crate::plan::{NodeKind, Plan, compile};
 
@@ -39,6 +39,7 @@ fn everything() -> Plan {
                 .errors(|f| f.task("mark-bad"))
         })
         .window(200)
+        .when("{{ inputs.samples }}")
         .after(&["fetch"])
         .choice(
             "full-or-quick",
@@ -92,7 +93,7 @@ fn text_of_everything() {
     │  │  └─ annotate  (debug.Return)
     │  └─ [else]
     │     └─ subsample  (debug.Return)
-    ├─ per-sample  (× window 200)  ← fetch
+    ├─ per-sample  (× window 200 · when {{ inputs.samples }})  ← fetch
     │  ├─ count  (debug.Return)
     │  ├─ report  (debug.Return)
     │  └─ [errors]
@@ -130,7 +131,7 @@ fn mermaid_of_everything() {
           n11["subsample (debug.Return)"]
         end
       end
-      subgraph n12["per-sample (× window 200)"]
+      subgraph n12["per-sample (× window 200 · when #123;#123; inputs.samples #125;#125;)"]
         n13["count (debug.Return)"]
         n14["report (debug.Return)"]
         n13 --> n14
@@ -238,6 +239,36 @@ fn hidden_groups_pass_arrows_on() {
     );
     let mermaid = super::mermaid(&plan);
     assert_eq!(mermaid.matches(" --> ").count(), 2, "{mermaid}");
+}
+
+#[test]
+fn neighbours_of_a_hidden_group_meet_its_ends() {
+    let group = |f: FlowBuilder| f.task("a").task("b").task("c");
+    let mut plan = plan_of(
+        flow()
+            .task("first")
+            .group("g", GroupOrder::Sequential, group)
+            .task("last"),
+    );
+    let node = plan.scopes[0]
+        .nodes
+        .iter_mut()
+        .find(|n| n.id == "g")
+        .unwrap();
+    node.hidden = true;
+    node.id = ".g".into();
+    insta::assert_snapshot!(super::mermaid(&plan), @r#"
+    flowchart TB
+      n1["first (debug.Return)"]
+      n2["a (debug.Return)"]
+      n3["b (debug.Return)"]
+      n4["c (debug.Return)"]
+      n5["last (debug.Return)"]
+      n1 --> n2
+      n2 --> n3
+      n3 --> n4
+      n4 --> n5
+    "#);
 }
 
 /// What a flow may contain that a drawing must not be changed by.

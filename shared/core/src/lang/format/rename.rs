@@ -23,14 +23,12 @@ pub(super) fn to_v2(
     Ok(apply(source, renamer.edits))
 }
 
+/// Makes the edits, which do not overlap.
 fn apply(source: &str, mut edits: Vec<(Range<usize>, String)>) -> String {
     edits.sort_by_key(|(range, _)| (range.start, range.end));
     let mut out = String::with_capacity(source.len());
     let mut at = 0;
     for (range, text) in edits {
-        if range.start < at {
-            continue;
-        }
         out.push_str(source.get(at..range.start).unwrap_or(""));
         out.push_str(&text);
         at = range.end;

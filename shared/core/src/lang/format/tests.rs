@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::super::diagnostic::Rule;
 use super::super::yaml::{Limits, parse};
-use super::{FormatOptions, format};
+use super::{FormatOptions, format, same};
 
 fn fmt(source: &str) -> String {
     let formatted =
@@ -215,6 +215,25 @@ fn what_cannot_be_laid_out_is_refused_or_kept() {
         (errors[0].rule, errors[0].span.clone()),
         (Rule::YamlDuplicateKey, 5..6)
     );
+}
+
+#[test]
+fn the_check_sees_every_change_of_meaning() {
+    let tree = |text: &str| parse(text, &Limits::default()).unwrap();
+    let equal = ["a: [1, .nan, {b: x}]", "# c\na:\n- 1\n- .nan\n- b: 'x'"];
+    assert!(same(&tree(equal[0]), &tree(equal[1])));
+    for changed in [
+        "a: [1, .nan]",
+        "a: [1, .nan, {b: x}, 1]",
+        "a: [1, .inf, {b: x}]",
+        "a: [1, .nan, {c: x}]",
+        "a: [1, .nan, {b: x, c: y}]",
+        "a: [1, .nan, {b: y}]",
+        "a: ['1', .nan, {b: x}]",
+        "a: {b: x}",
+    ] {
+        assert!(!same(&tree(equal[0]), &tree(changed)), "{changed}");
+    }
 }
 
 #[test]
