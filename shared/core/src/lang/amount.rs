@@ -1,5 +1,7 @@
 //! Durations, sizes and amounts of CPU as people write them.
 
+use std::fmt::Write as _;
+
 use super::limits::DURATION_MS_MAX;
 
 /// Why a text is not an amount. The message says what to write.
@@ -141,23 +143,24 @@ pub fn duration_text(ms: u64) -> String {
     let (days, rest) = (ms / 86_400_000, ms % 86_400_000);
     let (hours, rest) = (rest / 3_600_000, rest % 3_600_000);
     let (minutes, rest) = (rest / 60_000, rest % 60_000);
+    // Writing to a string cannot fail.
     let mut text = String::from("P");
     if days > 0 {
-        text.push_str(&format!("{days}D"));
+        let _ = write!(text, "{days}D");
     }
-    if ms % 86_400_000 > 0 || days == 0 {
+    if !ms.is_multiple_of(86_400_000) || days == 0 {
         text.push('T');
         if hours > 0 {
-            text.push_str(&format!("{hours}H"));
+            let _ = write!(text, "{hours}H");
         }
         if minutes > 0 {
-            text.push_str(&format!("{minutes}M"));
+            let _ = write!(text, "{minutes}M");
         }
         if rest > 0 || (hours == 0 && minutes == 0) {
             let fraction = format!("{:03}", rest % 1_000);
             let fraction = fraction.trim_end_matches('0');
             let point = if fraction.is_empty() { "" } else { "." };
-            text.push_str(&format!("{}{point}{fraction}S", rest / 1_000));
+            let _ = write!(text, "{}{point}{fraction}S", rest / 1_000);
         }
     }
     text

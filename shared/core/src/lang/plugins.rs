@@ -220,6 +220,9 @@ fn report(problems: &mut Vec<PluginProblem>, file: &str, found: Vec<Diagnostic>)
     }));
 }
 
+/// Properties of a plugin file.
+const KEYS: &[&str] = &["type", "description", "properties", "task"];
+
 /// Reads one file.
 fn read(source: &str, found: &mut Vec<Diagnostic>) -> Option<Plugin> {
     let root = match yaml::parse(source, &Limits::default()) {
@@ -240,7 +243,6 @@ fn read(source: &str, found: &mut Vec<Diagnostic>) -> Option<Plugin> {
         );
         return None;
     };
-    const KEYS: &[&str] = &["type", "description", "properties", "task"];
     for (key, _) in entries {
         if !KEYS.contains(&key.name.as_str()) && !key.name.starts_with("x-") {
             let help = nearest(&key.name, KEYS.iter().copied()).map_or_else(
@@ -410,19 +412,17 @@ fn property(name: &str, node: &Node, found: &mut Vec<Diagnostic>) -> Option<Prop
     }
     let ty = match node.get("type") {
         None => PropertyType::String,
-        Some(ty) => match ty.as_str().filter(|name| TYPE_NAMES.contains(name)) {
-            Some(name) => PropertyType::named(name),
-            None => {
+        Some(ty) => {
+            let Some(name) = ty.as_str().filter(|name| TYPE_NAMES.contains(name)) else {
+                let names = TYPE_NAMES.join(", ");
                 wrong(
                     &ty.span,
-                    format!(
-                        "the type of `{name}` is not one of {}",
-                        TYPE_NAMES.join(", ")
-                    ),
+                    format!("the type of `{name}` is not one of {names}"),
                 );
                 return None;
-            }
-        },
+            };
+            PropertyType::named(name)
+        }
     };
     let number = |key: &str| match node.get(key).map(|node| &node.value) {
         Some(Yaml::Int(number)) => number.to_string().parse::<f64>().ok(),
@@ -431,16 +431,16 @@ fn property(name: &str, node: &Node, found: &mut Vec<Diagnostic>) -> Option<Prop
     };
     let pattern = match node.get("pattern") {
         None => None,
-        Some(text) => match regex::Regex::new(&format!("^(?:{})$", text.as_str().unwrap_or("("))) {
-            Ok(pattern) => Some(pattern),
-            Err(_) => {
+        Some(text) => {
+            let pattern = regex::Regex::new(&format!("^(?:{})$", text.as_str().unwrap_or("(")));
+            if pattern.is_err() {
                 wrong(
                     &text.span,
                     format!("the pattern of `{name}` is not a regular expression"),
                 );
-                None
             }
-        },
+            pattern.ok()
+        }
     };
     let choices = node.get("enum").and_then(Node::as_seq).unwrap_or_default();
     let property = Property {

@@ -3,6 +3,8 @@
 
 mod catalogue;
 mod flows;
+mod limits;
+mod mistakes;
 
 use std::path::{Path, PathBuf};
 

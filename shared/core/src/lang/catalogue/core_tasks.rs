@@ -196,7 +196,8 @@ pub(super) const TYPES: &[TypeInfo] = &[
                 "What is logged.",
             )
             .required()
-            .dynamic(),
+            .dynamic()
+            .example("hello"),
             LEVEL,
         ],
         timeout_ms: SHORT_MS,

@@ -152,7 +152,7 @@ impl PropInfo {
             return example;
         }
         match self.ty {
-            PropType::Any | PropType::String => "text",
+            PropType::Any | PropType::String | PropType::OneOf(_) => "text",
             PropType::Int(min, _) if min > 1 => "10",
             PropType::Int(..) | PropType::Float | PropType::Cpu => "1",
             PropType::Bool => "true",
@@ -163,7 +163,6 @@ impl PropInfo {
             PropType::List(_) | PropType::OneOrMany(_) => "[one, two]",
             PropType::Map(_) | PropType::Labels | PropType::Files => "{name: value}",
             PropType::Object(_) => "{}",
-            PropType::OneOf(_) => "text",
             PropType::Tasks => "[{id: child, type: log, message: hello}]",
             PropType::Cases => "{yes: [{id: child, type: log, message: hello}]}",
             PropType::Inputs => "[{id: reason, type: STRING}]",

@@ -33,7 +33,11 @@ impl Resolver for Nothing {
 }
 
 fn declared(inputs: &str) -> Vec<Input> {
-    let indented: String = inputs.lines().map(|line| format!("  {line}\n")).collect();
+    let indented = inputs
+        .lines()
+        .map(|line| format!("  {line}\n"))
+        .collect::<Vec<_>>()
+        .concat();
     let source = format!(
         "id: a\nnamespace: b\ninputs:\n{indented}tasks:\n  - {{id: t, type: log, message: hello}}\n"
     );
@@ -42,7 +46,7 @@ fn declared(inputs: &str) -> Vec<Input> {
     parsed.flow.unwrap_or_else(|| panic!("{found:?}")).inputs
 }
 
-fn resolve(inputs: &str, given: Value) -> Result<Resolved, Vec<String>> {
+fn resolve(inputs: &str, given: &Value) -> Result<Resolved, Vec<String>> {
     let given = given.as_object().unwrap().clone().into_iter().collect();
     let context = Context::new(Map::new(), Arc::new(Nothing));
     resolve_inputs(&declared(inputs), &given, &context)
@@ -71,8 +75,8 @@ fn texts_from_a_command_line_become_typed_values() {
 "#;
     let resolved = resolve(
         inputs,
-        json!({
-            "n": "5", "x": "1.5", "go": "TRUE", "wait": "15m", "day": "2030-01-31", "at": "09:30",
+        &json!({
+ "n": "5", "x": "1.5", "go": "TRUE", "wait": "15m", "day": "2030-01-31", "at": "09:30",
             "when": "2030-01-31T09:30:00+01:00", "one": "ebola", "some": "a, c", "file": "in.FASTA",
             "doc": "{\"a\": 1}", "conf": "a: [1, 2]", "link": "https://example.org/x",
             "who": "a@example.org", "list": "[1, \"2\"]", "name": "abc",
@@ -109,11 +113,11 @@ fn every_problem_is_told_at_once() {
 "#;
     let errors = resolve(
         inputs,
-        json!({
-            "n": 11, "go": "yes", "wait": "2h", "day": "2019-12-31", "one": "flu", "file": "a.txt",
-            "doc": {"b": 1}, "link": "nowhere", "who": "a@b", "list": ["x"], "name": "ABC",
-            "pin": "geheim", "nmae": "x",
-        }),
+        &json!({
+        "n": 11, "go": "yes", "wait": "2h", "day": "2019-12-31", "one": "flu", "file": "a.txt",
+                   "doc": {"b": 1}, "link": "nowhere", "who": "a@b", "list": ["x"], "name": "ABC",
+                   "pin": "geheim", "nmae": "x",
+               }),
     )
     .unwrap_err();
     insta::assert_snapshot!(errors.join("\n"));
@@ -122,8 +126,8 @@ fn every_problem_is_told_at_once() {
 #[test]
 fn ids_with_dots_nest_and_groups_may_be_given() {
     let inputs = "\n- {id: ena.user, type: STRING}\n- {id: ena.password, type: SECRET}\n";
-    let nested = resolve(inputs, json!({"ena": {"user": "u", "password": "p"}})).unwrap();
-    let flat = resolve(inputs, json!({"ena.user": "u", "ena.password": "p"})).unwrap();
+    let nested = resolve(inputs, &json!({"ena": {"user": "u", "password": "p"}})).unwrap();
+    let flat = resolve(inputs, &json!({"ena.user": "u", "ena.password": "p"})).unwrap();
     assert_eq!(nested, flat);
     assert_eq!(
         Value::Object(nested.values),
@@ -139,9 +143,9 @@ fn defaults_are_rendered_over_earlier_inputs_and_checked() {
 - {id: url, type: URI, defaults: "https://example.org/{{ inputs.organism }}"}
 - {id: n, type: INT, max: 3, defaults: "{{ 2 + 2 }}"}
 "#;
-    let errors = resolve(inputs, json!({})).unwrap_err();
+    let errors = resolve(inputs, &json!({})).unwrap_err();
     assert_eq!(errors, ["input `n`: `4` is more than `3`"]);
-    let resolved = resolve(inputs, json!({"n": 1, "organism": "ebola"})).unwrap();
+    let resolved = resolve(inputs, &json!({"n": 1, "organism": "ebola"})).unwrap();
     assert_eq!(resolved.values["url"], "https://example.org/ebola");
 }
 
@@ -155,15 +159,15 @@ fn choices_conditions_and_optional_inputs() {
   dependsOn: {inputs: [organism], condition: "{{ inputs.organism == 'mpox' }}"}
 "#;
     assert_eq!(
-        resolve(inputs, json!({})).unwrap_err(),
+        resolve(inputs, &json!({})).unwrap_err(),
         ["input `clade`: is required"]
     );
-    let resolved = resolve(inputs, json!({"organism": "ebola"})).unwrap();
+    let resolved = resolve(inputs, &json!({"organism": "ebola"})).unwrap();
     assert_eq!(Value::Object(resolved.values), json!({"organism": "ebola"}));
-    let errors = resolve(inputs, json!({"organism": "ebola", "clade": "x"})).unwrap_err();
+    let errors = resolve(inputs, &json!({"organism": "ebola", "clade": "x"})).unwrap_err();
     assert_eq!(
         errors,
         ["input `clade`: is not asked for with these values of other inputs"]
     );
-    assert!(resolve(inputs, json!({"organism": "flu", "clade": "x"})).is_err());
+    assert!(resolve(inputs, &json!({"organism": "flu", "clade": "x"})).is_err());
 }

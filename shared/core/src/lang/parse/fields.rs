@@ -188,7 +188,7 @@ pub(in super::super) fn nearest<'c>(
             (strsim::damerau_levenshtein(&lower, &other), candidate)
         })
         .filter(|(distance, candidate)| {
-            *distance <= 1 + name.chars().count().max(candidate.chars().count()) / 5
+            *distance <= (1 + name.chars().count().max(candidate.chars().count()) / 5).min(3)
                 && *distance < name.chars().count()
         })
         .min_by_key(|(distance, _)| *distance)

@@ -215,13 +215,11 @@ impl Reader<'_> {
         for item in items {
             let (value, label) = if item.as_map().is_some() {
                 let label = item.get("label").and_then(Node::as_str).map(str::to_owned);
-                match item.get("value") {
-                    Some(value) => (value, label),
-                    None => {
-                        self.wrong_type(item, "a choice", "a text or `{value: …, label: …}`");
-                        continue;
-                    }
-                }
+                let Some(value) = item.get("value") else {
+                    self.wrong_type(item, "a choice", "a text or `{value: …, label: …}`");
+                    continue;
+                };
+                (value, label)
             } else {
                 (item, None)
             };

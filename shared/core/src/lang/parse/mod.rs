@@ -68,7 +68,7 @@ pub fn parse(source: &str, plugins: &Plugins) -> Parsed {
 /// Checks one task on its own, as if it were the only one of a flow: for plugins and documentation.
 pub(super) fn check_task(source: &str, task: &Node, plugins: &Plugins) -> Diagnostics {
     let mut reader = Reader::new(source, plugins);
-    reader.namespace = "namespace".to_owned();
+    "namespace".clone_into(&mut reader.namespace);
     reader.standalone = true;
     reader.task(task, tasks::Parent::ROOT);
     reader.diagnostics

@@ -1,4 +1,8 @@
 //! Retries, locks, service levels and guards.
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a value of another shape is wrong, whichever shape that is"
+)]
 
 use serde_json::{Map, Value};
 
@@ -68,13 +72,13 @@ impl Reader<'_> {
 
     pub(super) fn task_retry(&mut self, node: &Node) -> Option<Retry> {
         let object = self.read(node, RETRY, "`retry`")?;
-        self.retry(node, &object)
+        Some(self.retry(node, &object))
     }
 
     fn flow_retry(&mut self, node: &Node) -> Option<FlowRetry> {
         let object = self.read(node, FLOW_RETRY, "`retry`")?;
         Some(FlowRetry {
-            retry: self.retry(node, &object)?,
+            retry: self.retry(node, &object),
             behavior: match text(&object, "behavior") {
                 "CREATE_NEW_EXECUTION" => FlowRetryBehavior::CreateNewExecution,
                 _ => FlowRetryBehavior::RetryFailedTask,
@@ -94,7 +98,7 @@ impl Reader<'_> {
         }
     }
 
-    fn retry(&mut self, node: &Node, object: &Map<String, Value>) -> Option<Retry> {
+    fn retry(&mut self, node: &Node, object: &Map<String, Value>) -> Retry {
         let ms = |name: &str| {
             object
                 .get(name)
@@ -158,7 +162,8 @@ impl Reader<'_> {
         self.retry_bounds(node, &interval);
         let max_attempts = object.get("maxAttempts").and_then(Value::as_u64);
         let max_duration_ms = ms("maxDuration");
-        if max_attempts.is_none() && max_duration_ms.is_none() {
+        let ends = ["maxAttempts", "maxAttempt", "maxDuration"];
+        if ends.iter().all(|name| node.get(name).is_none()) {
             self.push(
                 Diagnostic::warning(
                     Rule::EndlessRetry,
@@ -168,12 +173,12 @@ impl Reader<'_> {
                 .with_help("add `maxAttempts` or `maxDuration`"),
             );
         }
-        Some(Retry {
+        Retry {
             interval,
             max_attempts: max_attempts.and_then(|n| u8::try_from(n).ok()),
             max_duration_ms,
             warning_on_retry: object.get("warningOnRetry") == Some(&Value::Bool(true)),
-        })
+        }
     }
 
     fn retry_bounds(&mut self, node: &Node, interval: &RetryInterval) {

@@ -1,4 +1,8 @@
 //! Tasks in containers and processes: rule R1, scripts without values in their text, no plain secrets.
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a value of another shape is wrong, whichever shape that is"
+)]
 
 use serde_json::{Map, Value, json};
 
@@ -182,9 +186,9 @@ impl Reader<'_> {
     ) {
         let name = match &field.value.value {
             Yaml::String(name) => Some((field.value, name.clone())),
-            Yaml::Map(_) => match field.value.get("type") {
-                Some(node) => self.text(node, false, "`type`").map(|name| (node, name)),
-                None => {
+            Yaml::Map(_) => {
+                let node = field.value.get("type");
+                if node.is_none() {
                     self.push(
                         Diagnostic::error(
                             Rule::MissingProperty,
@@ -193,9 +197,9 @@ impl Reader<'_> {
                         )
                         .with_help("write `taskRunner: {type: docker}` or `{type: process}`"),
                     );
-                    None
                 }
-            },
+                node.and_then(|node| Some((node, self.text(node, false, "`type`")?)))
+            }
             Yaml::Null | Yaml::Bool(_) | Yaml::Int(_) | Yaml::Float(_) | Yaml::Seq(_) => {
                 self.wrong_type(field.value, "`taskRunner`", "a mapping with `type`");
                 None
@@ -387,36 +391,45 @@ impl Reader<'_> {
     }
 }
 
+/// Beginnings of values that are credentials of well-known services.
+const SECRET_BEGINNINGS: &[&str] = &[
+    "AKIA",
+    "ghp_",
+    "github_pat_",
+    "xoxb-",
+    "xoxp-",
+    "-----BEGIN",
+    "glpat-",
+];
+
+/// Parts of names that are those of secrets.
+const SECRET_NAMES: &[&str] = &[
+    "PASSWORD",
+    "PASSWD",
+    "SECRET",
+    "TOKEN",
+    "API_KEY",
+    "APIKEY",
+    "PRIVATE_KEY",
+    "ACCESS_KEY",
+];
+
+/// Ends of names that only speak of a secret.
+const HARMLESS_ENDS: &[&str] = &[
+    "_FILE", "_PATH", "_URL", "_NAME", "_ID", "_HOST", "_TTL", "_TYPE",
+];
+
 /// Whether a variable's name or value is that of a secret.
 fn looks_secret(name: &str, value: &str) -> bool {
-    const VALUES: &[&str] = &[
-        "AKIA",
-        "ghp_",
-        "github_pat_",
-        "xoxb-",
-        "xoxp-",
-        "-----BEGIN",
-        "glpat-",
-    ];
-    if VALUES.iter().any(|prefix| value.starts_with(prefix)) {
+    if SECRET_BEGINNINGS
+        .iter()
+        .any(|prefix| value.starts_with(prefix))
+    {
         return true;
     }
-    const PARTS: &[&str] = &[
-        "PASSWORD",
-        "PASSWD",
-        "SECRET",
-        "TOKEN",
-        "API_KEY",
-        "APIKEY",
-        "PRIVATE_KEY",
-        "ACCESS_KEY",
-    ];
-    const HARMLESS: &[&str] = &[
-        "_FILE", "_PATH", "_URL", "_NAME", "_ID", "_HOST", "_TTL", "_TYPE",
-    ];
     let name = name.to_ascii_uppercase();
-    PARTS.iter().any(|part| name.contains(part))
-        && !HARMLESS.iter().any(|end| name.ends_with(end))
+    SECRET_NAMES.iter().any(|part| name.contains(part))
+        && !HARMLESS_ENDS.iter().any(|end| name.ends_with(end))
         && value.len() >= 4
         && !value.starts_with('/')
         && !matches!(value, "true" | "false")

@@ -231,7 +231,7 @@ impl Reader<'_> {
             let launched = matches!(info.shape, Shape::BuiltIn | Shape::Script);
             let without: &[&str] = if launched { &[] } else { LAUNCHED_ONLY };
             defaults.merge(&mut entries, &name, info, without);
-            return self.known_task(item, &entries, info, id, place, parent);
+            return Some(self.known_task(item, &entries, info, id, place, parent));
         }
         if self.plugins.get(&name).is_some() {
             defaults.merge_named(&mut entries, &name);
@@ -253,7 +253,12 @@ impl Reader<'_> {
             );
             return;
         }
-        if let Some(known) = elsewhere(name) {
+        let names = catalogue::task_types()
+            .flat_map(|info| std::iter::once(info.name).chain(info.aliases.iter().copied()))
+            .chain(self.plugins.names());
+        let near = nearest(name, names);
+        let known = elsewhere(name).filter(|known| near.is_none() || !known.prefix.ends_with('.'));
+        if let Some(known) = known {
             self.push(
                 Diagnostic::error(
                     Rule::NoRunner,
@@ -264,10 +269,7 @@ impl Reader<'_> {
             );
             return;
         }
-        let names = catalogue::task_types()
-            .flat_map(|info| std::iter::once(info.name).chain(info.aliases.iter().copied()))
-            .chain(self.plugins.names());
-        let help = nearest(name, names).map_or_else(
+        let help = near.map_or_else(
             || "types are short names such as `shell`, Kestra's class names, or plugins; see `operon schema`".to_owned(),
             |near| format!("did you mean `{near}`?"),
         );
@@ -336,7 +338,7 @@ impl Reader<'_> {
         id: String,
         place: &Span,
         parent: Parent<'_>,
-    ) -> Option<Task> {
+    ) -> Task {
         let fields = self.fields_of(entries, &[info.props, TASK], &named(&id), place);
         let launched = matches!(info.shape, Shape::BuiltIn | Shape::Script);
         self.refuse_launched_only(&fields, info, launched);
@@ -377,7 +379,7 @@ impl Reader<'_> {
         } else {
             self.control(&mut task, &fields, info, place, parent);
         }
-        Some(task)
+        task
     }
 
     fn refuse_launched_only(&mut self, fields: &Fields<'_>, info: &TypeInfo, launched: bool) {
@@ -562,11 +564,11 @@ impl Reader<'_> {
                     );
                 }
             }
-            "io.kestra.plugin.core.execution.Exit" => {
-                if task.props.get("state") == Some(&Value::from("CANCELED")) {
-                    task.props
-                        .insert("state".to_owned(), Value::from("CANCELLED"));
-                }
+            "io.kestra.plugin.core.execution.Exit"
+                if task.props.get("state") == Some(&Value::from("CANCELED")) =>
+            {
+                task.props
+                    .insert("state".to_owned(), Value::from("CANCELLED"));
             }
             "io.kestra.plugin.core.http.Request" | "io.kestra.plugin.core.http.Download" => {
                 self.http_secrets(fields);

@@ -14,7 +14,6 @@ impl Property {
         }
         let amount = match (self.ty, &node.value) {
             (PropertyType::String, Yaml::String(text)) => Some(length(text.chars().count())),
-            (PropertyType::String, Yaml::Int(_) | Yaml::Float(_) | Yaml::Bool(_)) => None,
             (PropertyType::Int | PropertyType::Float, Yaml::Int(number)) => {
                 number.to_string().parse().ok()
             }
@@ -24,7 +23,8 @@ impl Property {
                 None
             }
             (PropertyType::List, Yaml::Seq(items)) => Some(length(items.len())),
-            (PropertyType::Bool, Yaml::Bool(_))
+            (PropertyType::String, Yaml::Int(_) | Yaml::Float(_))
+            | (PropertyType::String | PropertyType::Bool, Yaml::Bool(_))
             | (PropertyType::Map, Yaml::Map(_))
             | (PropertyType::Any, _)
             | (PropertyType::Duration, Yaml::Int(_)) => None,

@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use std::fmt::Write as _;
+
 use serde_json::json;
 
 use super::*;
@@ -167,7 +169,7 @@ fn wrong_plugins_are_left_out_and_reported() {
     for source in wrong {
         let (plugins, problems) = load(&[source]);
         assert_eq!(plugins.names().count(), 0, "{source}");
-        all.push_str(&format!("{source}=> {}\n\n", problems.join(" | ")));
+        writeln!(all, "{source}=> {}\n", problems.join(" | ")).unwrap();
     }
     insta::assert_snapshot!(all);
     let (plugins, problems) = load(&[NEXTCLADE, NEXTCLADE]);

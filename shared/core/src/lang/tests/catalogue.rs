@@ -1,6 +1,7 @@
 //! Every type has an example that compiles, and every property does what its table says.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 
 use super::findings;
 use crate::lang::catalogue::{
@@ -218,12 +219,13 @@ fn properties_of_the_flow_are_known() {
             match prop.name {
                 "id" | "namespace" | "tasks" => continue,
                 "inputs" => {
-                    source = "id: a\nnamespace: b\ntasks:\n  - {id: t, type: log, message: hello}\n"
-                        .to_owned()
+                    source =
+                        "id: a\nnamespace: b\ntasks:\n  - {id: t, type: log, message: hello}\n"
+                            .to_owned();
                 }
                 _ => {}
             }
-            source.push_str(&format!("{key}: {}\n", prop.example_yaml()));
+            writeln!(source, "{key}: {}", prop.example_yaml()).unwrap();
             wrong.extend(unexpected(&source, prop.support));
         }
     }
