@@ -12,21 +12,10 @@ use super::diagnostic::{Diagnostic, Rule};
 use super::yaml::{self, Limits, Node, Yaml};
 
 /// What to do besides the layout.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct FormatOptions {
     /// Rewrite spellings of earlier versions: `runIf`, `docker.image`, old class names and the like.
     pub to_v2: bool,
-    /// The canonical name of a task, trigger or condition type, if the one given is an alias of another.
-    pub canonical_type: fn(&str) -> Option<&'static str>,
-}
-
-impl Default for FormatOptions {
-    fn default() -> Self {
-        Self {
-            to_v2: false,
-            canonical_type: |_| None,
-        }
-    }
 }
 
 /// The document in its standard layout: two spaces per level, lists indented, no trailing spaces, one
@@ -44,7 +33,7 @@ pub fn format(source: &str, options: &FormatOptions) -> Result<String, Vec<Diagn
     // Errors must point into the document as the user has it.
     yaml::parse(source, &limits)?;
     if options.to_v2 {
-        let renamed = rename::to_v2(&text, options.canonical_type)?;
+        let renamed = rename::to_v2(&text)?;
         yaml::parse(&renamed, &limits).map_err(|_| cannot_format("rewrite old spellings of"))?;
         text = renamed;
     }

@@ -2,25 +2,31 @@
 
 use std::ops::Range;
 
+use super::super::catalogue::{self, TypeInfo};
 use super::super::diagnostic::Diagnostic;
 use super::super::yaml::{self, Key, Limits, Node, Style, Yaml};
 
-type CanonicalType = fn(&str) -> Option<&'static str>;
+/// Looks up a task or trigger type by any of its names.
+type TypeTable = fn(&str) -> Option<&'static TypeInfo>;
 
 /// Rewrites old keys and types where the flow language has them, and nowhere else: a key `runIf` inside
 /// `env` is a variable's name.
-pub(super) fn to_v2(
-    source: &str,
-    canonical_type: CanonicalType,
-) -> Result<String, Vec<Diagnostic>> {
+pub(super) fn to_v2(source: &str) -> Result<String, Vec<Diagnostic>> {
     let root = yaml::parse_unexpanded(source, &Limits::default())?;
     let mut renamer = Renamer {
         source,
-        canonical_type,
         edits: Vec::new(),
     };
     renamer.flow(&root);
     Ok(apply(source, renamer.edits))
+}
+
+/// Today's name of an old class. Short names stay, and so do names that Kestra still has, also where
+/// they mean the same as another.
+fn canonical_type(name: &str, table: TypeTable) -> Option<&'static str> {
+    let is_old = name.starts_with("io.kestra.") && !name.starts_with("io.kestra.plugin.core.");
+    let canonical = table(name).filter(|_| is_old)?.name;
+    (canonical != name && canonical.starts_with("io.kestra.")).then_some(canonical)
 }
 
 /// Makes the edits, which do not overlap.
@@ -39,7 +45,6 @@ fn apply(source: &str, mut edits: Vec<(Range<usize>, String)>) -> String {
 
 struct Renamer<'s> {
     source: &'s str,
-    canonical_type: CanonicalType,
     edits: Vec<(Range<usize>, String)>,
 }
 
@@ -60,17 +65,18 @@ impl Renamer<'_> {
         self.task_lists(root);
         self.retry(root);
         for trigger in items(root.get("triggers")) {
-            self.type_of(trigger);
-            for condition in items(trigger.get("conditions")) {
-                self.type_of(condition);
-            }
+            self.type_of(trigger, catalogue::trigger_type);
+        }
+        for input in items(root.get("inputs")) {
+            self.rename(input, "name", "id");
         }
         for check in items(root.get("checks")) {
             self.rename(check, "condition", "when");
         }
         for defaults in ["pluginDefaults", "taskDefaults"] {
             for entry in items(root.get(defaults)) {
-                self.type_of(entry);
+                self.type_of(entry, catalogue::task_type);
+                self.type_of(entry, catalogue::trigger_type);
                 if let Some(values) = entry.get("values") {
                     self.task(values);
                 }
@@ -91,14 +97,11 @@ impl Renamer<'_> {
         if let Some(wrapped) = task.get("task") {
             self.task(wrapped);
         }
-        self.type_of(task);
+        self.type_of(task, catalogue::task_type);
         self.rename(task, "runIf", "when");
         self.rename(task, "docker.image", "containerImage");
         self.docker(task);
         self.retry(task);
-        if let Some(runner) = task.get("taskRunner") {
-            self.type_of(runner);
-        }
         self.task_lists(task);
         for (_, tasks) in task.get("cases").and_then(Node::as_map).unwrap_or(&[]) {
             for task in items(Some(tasks)) {
@@ -122,9 +125,9 @@ impl Renamer<'_> {
         }
     }
 
-    fn type_of(&mut self, map: &Node) {
+    fn type_of(&mut self, map: &Node, table: TypeTable) {
         let Some(node) = map.get("type") else { return };
-        let Some(canonical) = node.as_str().and_then(self.canonical_type) else {
+        let Some(canonical) = node.as_str().and_then(|name| canonical_type(name, table)) else {
             return;
         };
         if node.style() == Style::Plain && node.raw(self.source) == node.as_str().unwrap_or("")

@@ -22,14 +22,7 @@ fn fmt(source: &str) -> String {
 }
 
 fn to_v2(source: &str) -> String {
-    let options = FormatOptions {
-        to_v2: true,
-        canonical_type: |name| match name {
-            "io.kestra.core.tasks.log.Log" => Some("io.kestra.plugin.core.log.Log"),
-            "io.kestra.plugin.core.flow.EachSequential" => Some("io.kestra.plugin.core.flow.Loop"),
-            _ => None,
-        },
-    };
+    let options = FormatOptions { to_v2: true };
     let formatted = format(source, &options).unwrap_or_else(|e| panic!("{source}\n{e:#?}"));
     assert_eq!(formatted, format(&formatted, &options).unwrap(), "{source}");
     formatted
@@ -262,7 +255,7 @@ tasks:
       docker.image: keep
     retry: {type: constant, maxAttempt: 2}
   - id: each
-    type: io.kestra.plugin.core.flow.EachSequential
+    type: io.kestra.core.tasks.flows.EachSequential
     tasks:
       - docker: { image: x }
         id: two
@@ -272,6 +265,8 @@ tasks:
         when: b
       - docker: {image: p}
         containerImage: q
+  - type: io.kestra.plugin.core.flow.Approval
+  - type: io.kestra.plugin.docker.Run
   - type: dag
     tasks:
       - task:
@@ -283,9 +278,10 @@ tasks:
     else:
       - runIf: e
 triggers:
-  - type: x
-    conditions:
-      - type: io.kestra.core.tasks.log.Log
+  - type: io.kestra.core.models.triggers.types.Schedule
+inputs:
+  - name: n
+    type: STRING
 ";
     let expected = "\
 id: a
@@ -315,7 +311,7 @@ tasks:
       docker.image: keep
     retry: {type: constant, maxAttempts: 2}
   - id: each
-    type: io.kestra.plugin.core.flow.Loop
+    type: io.kestra.plugin.core.flow.EachSequential
     tasks:
       - containerImage: x
         id: two
@@ -325,6 +321,8 @@ tasks:
         when: b
       - docker: {image: p}
         containerImage: q
+  - type: io.kestra.plugin.core.flow.Approval
+  - type: io.kestra.plugin.docker.Run
   - type: dag
     tasks:
       - task:
@@ -337,9 +335,11 @@ tasks:
       - when: e
 
 triggers:
-  - type: x
-    conditions:
-      - type: io.kestra.plugin.core.log.Log
+  - type: io.kestra.plugin.core.trigger.Schedule
+
+inputs:
+  - id: n
+    type: STRING
 ";
     assert_eq!(to_v2(source), expected);
 }
