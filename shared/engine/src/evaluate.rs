@@ -143,7 +143,7 @@ impl Evaluator {
         Ok(RenderedValue { value, secrets })
     }
 
-    fn lookups(&self, site: Site<'_>) -> Arc<Lookups> {
+    pub(crate) fn lookups(&self, site: Site<'_>) -> Arc<Lookups> {
         let identity = format!(
             "{}/{}/{}/{}",
             site.meta.id, site.shard, site.slot, site.attempt

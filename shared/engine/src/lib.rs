@@ -9,6 +9,7 @@ pub mod decide;
 pub mod evaluate;
 pub mod files;
 pub mod finish;
+pub mod intake;
 pub mod items;
 mod kept;
 pub mod launch;

@@ -215,7 +215,8 @@ impl Planner {
             .map(|message| message.event.clone())
             .collect();
         let plan = &active.plan.plan;
-        let (next, commands) = exec::apply(plan, &key.shard, &current, &events, now);
+        let (next, mut commands) = exec::apply(plan, &key.shard, &current, &events, now);
+        commands.retain(|command| !matches!(command, Command::Evaluate { .. }));
         let mut turn = Turn {
             key,
             active: Arc::clone(&active),
@@ -237,21 +238,12 @@ impl Planner {
         now: Time,
     ) -> Result<(), TurnError> {
         for _ in 0..DECISIONS_MAX {
-            let mut slots: Vec<u16> = Vec::new();
-            turn.commands.retain(|command| match command {
-                Command::Evaluate { slot } => {
-                    slots.push(*slot);
-                    false
-                }
-                Command::Launch { .. }
-                | Command::Stop { .. }
-                | Command::Probe { .. }
-                | Command::Send { .. }
-                | Command::Acquire
-                | Command::Release { .. }
-                | Command::Finish { .. } => true,
-            });
-            slots.dedup();
+            // From state, not from the commands: a decision that a crash left open is made by whatever
+            // comes next.
+            let open = |(index, slot): (u16, &exec::Slot)| {
+                matches!(slot.state, State::Gate | State::Deciding).then_some(index)
+            };
+            let slots: Vec<u16> = (0_u16..).zip(&turn.next.slots).filter_map(open).collect();
             if slots.is_empty() {
                 return Ok(());
             }
@@ -289,7 +281,8 @@ impl Planner {
             let (next, commands) = exec::apply(plan, &turn.key.shard, &turn.next, &events, now);
             turn.next = next;
             for command in commands {
-                if !turn.commands.contains(&command) {
+                let evaluate = matches!(command, Command::Evaluate { .. });
+                if !evaluate && !turn.commands.contains(&command) {
                     turn.commands.push(command);
                 }
             }

@@ -4,6 +4,7 @@
 pub mod artifacts;
 pub mod clock;
 pub mod dispatch;
+pub mod embedded;
 pub mod logs;
 pub mod runner;
 pub mod secrets;

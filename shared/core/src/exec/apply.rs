@@ -132,6 +132,12 @@ impl View<'_> {
             Event::Asked { by } => scope.asked.push(by.clone()),
             Event::Tick => self.on_tick(scope),
             Event::Kill { reason } => self.on_kill(*reason),
+            Event::Exit { state } => {
+                if state.is_terminal() && self.shard.phase == RootPhase::Running {
+                    self.on_kill(Reason::None);
+                    self.shard.exit = Some(*state);
+                }
+            }
             Event::Restart { round } => {
                 let over = self.shard.phase == RootPhase::Over;
                 if over && self.shard.round.checked_add(1) == Some(*round) {
@@ -391,13 +397,13 @@ impl View<'_> {
             RootPhase::Retrying => {
                 self.shard.phase = RootPhase::Running;
                 self.shard.kill = true;
-                self.shard.kill_reason = reason as u8;
+                self.shard.kill_reason = reason;
                 self.shard.deadline = 0;
             }
             RootPhase::Running => {
                 if !self.shard.kill {
                     self.shard.kill = true;
-                    self.shard.kill_reason = reason as u8;
+                    self.shard.kill_reason = reason;
                     self.shard.deadline = 0;
                 }
             }

@@ -63,6 +63,7 @@ impl Scope {
             | Event::Admitted
             | Event::Refused { .. }
             | Event::Kill { .. }
+            | Event::Exit { .. }
             | Event::Restart { .. }
             | Event::Notify { .. }
             | Event::Ahead { .. } => self.everything = true,

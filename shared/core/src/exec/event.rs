@@ -201,6 +201,11 @@ pub enum Event {
         /// A person's wish, or a limit of the execution.
         reason: Reason,
     },
+    /// A task ends the execution early. To the root shard.
+    Exit {
+        /// `Success`, `Warning`, `Failed`, `Killed` or `Cancelled`.
+        state: State,
+    },
     /// Begin a new round with what has not succeeded. To the root shard, when the execution is over.
     Restart {
         /// The new round: one more than the present one.

@@ -266,8 +266,10 @@ impl View<'_> {
             return self.end(slot, state, reason);
         }
         if self.is_root() && slot == 0 {
-            let cause = Reason::of(self.shard.kill_reason);
-            let (state, reason) = if cause == Reason::ExecutionTimeout {
+            let cause = self.shard.kill_reason;
+            let (state, reason) = if let Some(state) = self.shard.exit {
+                (state, Reason::None)
+            } else if cause == Reason::ExecutionTimeout {
                 (State::Failed, cause)
             } else if cause == Reason::ServiceLevel {
                 (State::Cancelled, cause)
@@ -372,7 +374,8 @@ impl View<'_> {
         self.shard.open = false;
         self.shard.kill = false;
         self.shard.kill_after = false;
-        self.shard.kill_reason = 0;
+        self.shard.kill_reason = Reason::None;
+        self.shard.exit = None;
         self.shard.stop = false;
         self.shard.next_open = false;
         self.shard.started = 0;

@@ -1,6 +1,6 @@
 //! A shard: up to 128 task runs and what they need to know of the rest, in one item of at most 1 KiB.
 
-use super::{Counts, Seen, Slot, State, Time};
+use super::{Counts, Reason, Seen, Slot, State, Time};
 use crate::plan::{Layout, Place, SHARD_BYTES, SHARD_SLOTS};
 
 /// Version of the encoding. A release reads its predecessor's.
@@ -58,8 +58,10 @@ pub struct Shard {
     pub next_open: bool,
     /// Root shard only.
     pub phase: RootPhase,
-    /// Root shard: why the flow is being killed (a [`super::Reason`]).
-    pub kill_reason: u8,
+    /// Root shard: why the flow is being killed.
+    pub kill_reason: Reason,
+    /// Root shard: the state a task chose for the execution when it ended it early.
+    pub exit: Option<State>,
     /// Root shard: execution timeout or next try, in units of [`Slot::due`]; 0 means none.
     pub deadline: u32,
     /// Zero of all due times.
@@ -112,7 +114,8 @@ impl Shard {
             stop: false,
             next_open: false,
             phase: RootPhase::New,
-            kill_reason: 0,
+            kill_reason: Reason::None,
+            exit: None,
             deadline: 0,
             epoch: now,
             probe: 0,
@@ -183,7 +186,9 @@ impl Shard {
             self.generation,
             flags,
             self.phase as u8,
-            self.kill_reason,
+            self.kill_reason as u8,
+            // 0 is `Waiting`, which no execution ends in.
+            self.exit.map_or(0, |state| state as u8),
         ]);
         out.extend(self.epoch.0.to_le_bytes());
         let slots = u16::try_from(self.slots.len()).unwrap_or(u16::MAX);
@@ -235,7 +240,12 @@ impl Shard {
             .get(usize::from(phase))
             .copied()
             .ok_or(ShardError::Damaged("unknown phase"))?;
-        let kill_reason = reader.byte()?;
+        let kill_reason = Reason::of(reader.byte()?);
+        let exit = match State::ALL.get(usize::from(reader.byte()?)) {
+            Some(State::Waiting) => None,
+            Some(state) => Some(*state),
+            None => return Err(ShardError::Damaged("unknown state")),
+        };
         let epoch = Time(u64::from_le_bytes(reader.take()?));
         let deadline = reader.word()?;
         let probe = reader.word()?;
@@ -278,6 +288,7 @@ impl Shard {
             next_open: flags & 16 != 0,
             phase,
             kill_reason,
+            exit,
             deadline,
             epoch,
             probe,

@@ -1,0 +1,230 @@
+//! Intake: from a request to start a flow to an execution that is stored.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use operon_core::lang::inputs::{InputError, resolve_inputs};
+use operon_core::lang::model::{CheckBehavior, InputType};
+use operon_core::plan::{Plan, ShardId};
+use serde_json::{Map, Value, json};
+
+use crate::decide::truthy;
+use crate::evaluate::{EvaluateError, Evaluator, Overlay, Site};
+use crate::plans::LoadedPlan;
+use crate::ports::{
+    ArtifactError, ArtifactUri, ExecutionId, ExecutionMeta, ExecutionRow, StoreError, TaskRunKey,
+};
+use crate::script::text_of;
+use crate::templates::Tree;
+
+/// Bytes of all input values together, files not counted.
+pub const INPUTS_BYTES_MAX: usize = 1024 * 1024;
+
+/// A wish to start a flow.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The id the execution gets: derived from trigger and event where there is one.
+    pub id: ExecutionId,
+    /// The flow, compiled.
+    pub plan: Plan,
+    /// Directory of its namespace files.
+    pub flow_dir: Option<String>,
+    /// Values by input id.
+    pub inputs: BTreeMap<String, Value>,
+    /// In addition to the flow's.
+    pub labels: BTreeMap<String, String>,
+    /// `trigger.*`.
+    pub trigger: Value,
+    /// Task run that waits for it.
+    pub parent: Option<(ExecutionId, TaskRunKey, u8)>,
+    /// Execution it replays, and the task it replays from.
+    pub replay_of: Option<(ExecutionId, String)>,
+    /// Larger goes first among queued executions.
+    pub priority: i32,
+}
+
+/// An execution ready to be stored and started.
+#[derive(Debug, Clone)]
+pub struct Created {
+    /// Its row.
+    pub row: ExecutionRow,
+    /// Its plan's canonical bytes.
+    pub plan: Vec<u8>,
+    /// Guards that do not hold but do not forbid the execution either.
+    pub warnings: Vec<String>,
+}
+
+/// Why there is no execution.
+#[derive(Debug, thiserror::Error)]
+pub enum IntakeError {
+    /// The flow must not run.
+    #[error("flow `{0}` is disabled; remove `disabled: true` to run it")]
+    Disabled(String),
+    /// Values are missing or not valid.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Inputs(Vec<InputError>),
+    /// Values are too large.
+    #[error("the inputs have {0} bytes; at most {INPUTS_BYTES_MAX} are possible: pass large data as a FILE input")]
+    TooLarge(usize),
+    /// A guard forbids it.
+    #[error("{0}")]
+    Blocked(String),
+    /// A file cannot be stored.
+    #[error("input `{id}`: {reason}")]
+    File {
+        /// Of the input.
+        id: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The store did not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Evaluator {
+    /// Validates a request and makes the execution. Nothing but input files is stored yet.
+    pub async fn intake(&self, request: Request) -> Result<Created, IntakeError> {
+        let Request { id, plan, flow_dir, inputs, labels, trigger, parent, replay_of, priority } =
+            request;
+        if plan.disabled {
+            return Err(IntakeError::Disabled(plan.flow));
+        }
+        let bytes = plan.canonical_json();
+        let hash = plan.hash();
+        let now = self.ports.clock.now_ms();
+        let revision = self.ports.store.revision(&plan.namespace, &plan.flow, &hash).await?;
+        let mut all_labels = plan.labels.clone();
+        all_labels.extend(labels);
+        let mut meta = ExecutionMeta {
+            id,
+            namespace: plan.namespace.clone(),
+            flow: plan.flow.clone(),
+            revision,
+            plan_hash: hash.clone(),
+            inputs: Map::new(),
+            labels: all_labels,
+            trigger,
+            created_ms: now,
+            parent,
+            replay_of,
+            flow_dir,
+            priority,
+        };
+        let loaded = LoadedPlan::new(plan, hash);
+        meta.inputs = self.resolve(&loaded, &meta, &inputs).await?;
+        let size = Value::Object(meta.inputs.clone()).to_string().len();
+        if size > INPUTS_BYTES_MAX {
+            return Err(IntakeError::TooLarge(size));
+        }
+        let (refused, warnings) = self.checks(&loaded, &meta).await?;
+        let ended = refused.is_some().then_some(now);
+        let row = ExecutionRow {
+            state: if refused.is_some() { "FAILED" } else { "CREATED" }.to_owned(),
+            reason: refused,
+            started_ms: None,
+            ended_ms: ended,
+            outputs: Map::new(),
+            labels: meta.labels.clone(),
+            meta,
+        };
+        Ok(Created { row, plan: bytes, warnings })
+    }
+
+    async fn resolve(
+        &self,
+        plan: &LoadedPlan,
+        meta: &ExecutionMeta,
+        given: &BTreeMap<String, Value>,
+    ) -> Result<Map<String, Value>, IntakeError> {
+        let mut roots = Map::new();
+        roots.insert("vars".to_owned(), Value::Object(plan.plan.variables.clone()));
+        roots.insert("labels".to_owned(), json!(meta.labels));
+        roots.insert("trigger".to_owned(), meta.trigger.clone());
+        roots.insert("flow".to_owned(), json!({"id": meta.flow, "namespace": meta.namespace}));
+        let site = Site { plan, meta, shard: &ShardId::ROOT, slot: 0, attempt: 0 };
+        let lookups = self.lookups(site);
+        let context = operon_core::expr::Context::new(roots, lookups.clone());
+        let resolved = lookups
+            .resolve(&self.ports, || resolve_inputs(&plan.plan.inputs, given, &context))
+            .await
+            .map_err(IntakeError::Inputs)?;
+        let mut values = resolved.values;
+        for input in plan.plan.inputs.iter().filter(|input| input.input_type == InputType::File) {
+            let pointer = format!("/{}", input.id.replace('.', "/"));
+            let mut tree = Value::Object(std::mem::take(&mut values));
+            if let Some(value) = tree.pointer_mut(&pointer) {
+                let text = text_of(value);
+                if !text.is_empty() && !ArtifactUri::is_uri(&text) {
+                    let uri = self.store_file(meta, &input.id, &text).await?;
+                    *value = Value::String(uri.to_string());
+                }
+            }
+            if let Value::Object(tree) = tree {
+                values = tree;
+            }
+        }
+        Ok(values)
+    }
+
+    /// Copies a file of this machine into internal storage: what the flow reads does not change any more.
+    async fn store_file(
+        &self,
+        meta: &ExecutionMeta,
+        id: &str,
+        path: &str,
+    ) -> Result<ArtifactUri, IntakeError> {
+        let failed = |reason: String| IntakeError::File { id: id.to_owned(), reason };
+        let place = path.strip_prefix("nsfile:///").or(path.strip_prefix("file://")).unwrap_or(path);
+        let full: PathBuf = match &meta.flow_dir {
+            Some(root) => Path::new(root).join(place),
+            None => PathBuf::from(place),
+        };
+        let name = full.file_name().and_then(|name| name.to_str()).unwrap_or("file").to_owned();
+        let uri = ArtifactUri::new(&format!("executions/{}/inputs/{id}/{name}", meta.id))
+            .map_err(|error| failed(error.to_string()))?;
+        let missing = |error: std::io::Error| {
+            failed(format!("`{}` cannot be read: {error}; give the path of a file", full.display()))
+        };
+        // Storing takes over the file it is given, so it gets a copy.
+        let copy = tempfile::NamedTempFile::new().map_err(missing)?.into_temp_path();
+        tokio::fs::copy(&full, &copy).await.map_err(missing)?;
+        let stored = self.ports.artifacts.put_file(&uri, &copy).await;
+        stored.map_err(|error: ArtifactError| failed(error.to_string()))?;
+        Ok(uri)
+    }
+
+    /// Evaluates the guards: what forbids the execution to succeed, and what is only to be said.
+    async fn checks(
+        &self,
+        plan: &LoadedPlan,
+        meta: &ExecutionMeta,
+    ) -> Result<(Option<String>, Vec<String>), IntakeError> {
+        let site = Site { plan, meta, shard: &ShardId::ROOT, slot: 0, attempt: 0 };
+        let mut failed = None;
+        let mut warnings = Vec::new();
+        for check in &plan.plan.checks {
+            let holds = self.text(site, &check.when).await.map(|value| truthy(&value));
+            let message = match holds {
+                Ok(true) => continue,
+                Ok(false) => {
+                    let message = self.text(site, &check.message).await;
+                    message.map_or_else(|_| check.message.clone(), |value| text_of(&value))
+                }
+                Err(EvaluateError::Store(error)) => return Err(error.into()),
+                Err(EvaluateError::Expression(error)) => format!("check `{}`: {error}", check.when),
+            };
+            match check.behavior {
+                CheckBehavior::BlockExecution => return Err(IntakeError::Blocked(message)),
+                CheckBehavior::FailExecution => failed = failed.or(Some(message)),
+                CheckBehavior::CreateExecution => warnings.push(message),
+            }
+        }
+        Ok((failed, warnings))
+    }
+
+    async fn text(&self, site: Site<'_>, text: &str) -> Result<Value, EvaluateError> {
+        let tree = Tree::parse(&Value::String(text.to_owned()))?;
+        Ok(self.render(site, &tree, &Map::new(), &Overlay::default()).await?.value)
+    }
+}

@@ -1,0 +1,360 @@
+//! The embedded engine: planner, launcher and timers in one process, over the ports of this machine.
+//!
+//! Queues are memory. A crash loses them and nothing else: at the start everything pending is derived from
+//! state again, and attempts that a crash orphaned are found, ended and reported.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use operon_core::exec::{self, Command, Event, Time};
+use operon_core::plan::{Layout, ShardId};
+use operon_engine::Ports;
+use operon_engine::evaluate::Evaluator;
+use operon_engine::planner::{Effect, Message, Planner, TurnError};
+use operon_engine::plans::Plans;
+use operon_engine::ports::{
+    AttemptId, AttemptRow, ExecutionFilter, ExecutionId, ExecutionRow, ShardKey, StateStore as _,
+    StoreError, TaskRunner,
+};
+use operon_engine::shards::Shards;
+use tokio::sync::mpsc;
+use tracing::{debug, warn};
+
+use crate::runner::Claims;
+use crate::store::SqliteStore;
+
+mod attempt;
+mod effects;
+mod flows;
+mod subflow;
+
+pub use flows::{FlowError, FlowSource};
+
+/// Messages applied in one turn at most: one transaction, one sync of the disk.
+const TURN_MESSAGES: usize = 1024;
+/// How often commands of other processes are looked for.
+const INBOX_INTERVAL: Duration = Duration::from_millis(200);
+/// Pause before a turn is repeated when the store does not answer.
+const STORE_PAUSE: Duration = Duration::from_millis(200);
+/// Turns that may fail one after the other before the engine gives up. Nothing is lost then.
+const STORE_TRIES: u32 = 50;
+/// Shards recovered at once.
+const RECOVERY_PAGE: u32 = 1000;
+
+/// Hears what happens, in order, after it is durable.
+pub trait Observer {
+    /// An execution's row changed.
+    fn execution(&self, row: &ExecutionRow);
+    /// A task run's row changed.
+    fn task_run(&self, row: &AttemptRow);
+}
+
+/// What the engine is made of.
+pub struct Parts {
+    /// The world.
+    pub ports: Ports,
+    /// The same store as in `ports`, with what only this engine needs.
+    pub store: Arc<SqliteStore>,
+    /// Executes processes and containers, within the machine's resources.
+    pub runner: Arc<dyn TaskRunner>,
+    /// Finds flows for `Subflow`.
+    pub flows: Box<dyn FlowSource>,
+    /// Hears what happens.
+    pub observer: Box<dyn Observer>,
+    /// For built-in HTTP tasks.
+    pub http: reqwest::Client,
+}
+
+/// Why the engine stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// A turn failed for good.
+    #[error(transparent)]
+    Turn(#[from] TurnError),
+    /// The store does not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The embedded engine. Cheap to clone; lives on one thread.
+#[derive(Clone)]
+pub struct Engine {
+    inner: Rc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) parts: Parts,
+    pub(crate) planner: Planner,
+    pub(crate) evaluator: Evaluator,
+    queue: RefCell<VecDeque<Message>>,
+    sender: mpsc::UnboundedSender<Message>,
+    receiver: RefCell<Option<mpsc::UnboundedReceiver<Message>>>,
+    timers: RefCell<Timers>,
+    /// Attempts this process is executing, with what stops the built-in ones.
+    pub(crate) attempts: RefCell<HashMap<AttemptId, Option<tokio::task::AbortHandle>>>,
+    /// Executions that are not over.
+    running: RefCell<HashSet<ExecutionId>>,
+    /// Who waits for the end of an execution.
+    waiters: RefCell<HashMap<ExecutionId, Vec<tokio::sync::oneshot::Sender<ExecutionRow>>>>,
+    /// Receipts of inbox messages that are being applied.
+    receipts: RefCell<HashSet<i64>>,
+}
+
+/// Due times of shards, both ways.
+#[derive(Debug, Default)]
+struct Timers {
+    by_time: BTreeMap<(u64, ShardKey), ()>,
+    by_shard: HashMap<ShardKey, u64>,
+}
+
+impl Timers {
+    fn set(&mut self, key: &ShardKey, due: Option<u64>) {
+        if let Some(before) = self.by_shard.remove(key) {
+            self.by_time.remove(&(before, key.clone()));
+        }
+        if let Some(due) = due {
+            self.by_shard.insert(key.clone(), due);
+            self.by_time.insert((due, key.clone()), ());
+        }
+    }
+
+    fn take_due(&mut self, now: u64) -> Vec<ShardKey> {
+        let mut out = Vec::new();
+        while let Some((key, ())) = self.by_time.first_key_value() {
+            if key.0 > now {
+                break;
+            }
+            if let Some(((_, key), ())) = self.by_time.pop_first() {
+                self.by_shard.remove(&key);
+                out.push(key);
+            }
+        }
+        out
+    }
+
+    fn next(&self) -> Option<u64> {
+        self.by_time.first_key_value().map(|((due, _), ())| *due)
+    }
+}
+
+impl Engine {
+    /// An engine over these parts. Call [`Engine::recover`] before anything else.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let evaluator = Evaluator {
+            ports: parts.ports.clone(),
+            shards: Arc::new(Shards::default()),
+            items: Arc::default(),
+        };
+        let planner = Planner::new(evaluator.clone(), Arc::new(Plans::default()));
+        let inner = Inner {
+            parts,
+            planner,
+            evaluator,
+            queue: RefCell::default(),
+            sender,
+            receiver: RefCell::new(Some(receiver)),
+            timers: RefCell::default(),
+            attempts: RefCell::default(),
+            running: RefCell::default(),
+            waiters: RefCell::default(),
+            receipts: RefCell::default(),
+        };
+        Self { inner: Rc::new(inner) }
+    }
+
+    /// Evaluates expressions outside task runs: inputs and guards.
+    #[must_use]
+    pub fn evaluator(&self) -> &Evaluator {
+        &self.inner.evaluator
+    }
+
+    /// Takes up everything that an earlier engine left unfinished; the executions concerned.
+    pub async fn recover(&self) -> Result<Vec<ExecutionId>, EngineError> {
+        let inner = &self.inner;
+        let store = &inner.parts.store;
+        let filter = ExecutionFilter {
+            states: vec!["CREATED".to_owned()],
+            limit: RECOVERY_PAGE,
+            ..ExecutionFilter::default()
+        };
+        let mut found: HashSet<ExecutionId> = HashSet::new();
+        for row in store.executions(&filter).await? {
+            // Created, and perhaps never told to start: starting twice is starting once.
+            found.insert(row.meta.id.clone());
+            inner.send(Message::new(root(&row.meta.id), Event::Start));
+        }
+        for key in store.due(u64::MAX, u32::MAX).await? {
+            found.insert(key.execution.clone());
+            self.recover_shard(&key).await?;
+        }
+        inner.running.borrow_mut().extend(found.iter().cloned());
+        Ok(found.into_iter().collect())
+    }
+
+    async fn recover_shard(&self, key: &ShardKey) -> Result<(), EngineError> {
+        let inner = &self.inner;
+        let Some(active) = inner.planner.active(&key.execution).await? else { return Ok(()) };
+        let stored = inner.evaluator.shards.get(&*inner.parts.store, key).await?;
+        let Some(shard) = stored.shard else { return Ok(()) };
+        let plan = &active.plan.plan;
+        if let Some(layout) = Layout::of(plan, &key.shard) {
+            inner.timers.borrow_mut().set(key, shard.due(&layout).map(|time| time.0));
+        }
+        for command in exec::commands_of(plan, &key.shard, &shard, true) {
+            inner.perform(Effect::Command(key.clone(), command));
+        }
+        Ok(())
+    }
+
+    /// Stores an execution and starts it; false when it existed already.
+    pub async fn start(&self, row: &ExecutionRow, plan: &[u8]) -> Result<bool, EngineError> {
+        self.inner.start(row, plan).await
+    }
+
+    /// Gives an event to a shard.
+    pub fn send(&self, key: ShardKey, event: Event) {
+        self.inner.running.borrow_mut().insert(key.execution.clone());
+        self.inner.send(Message::new(key, event));
+    }
+
+    /// Works until no execution is in progress.
+    pub async fn run_to_end(&self) -> Result<(), EngineError> {
+        self.work(|inner| inner.running.borrow().is_empty()).await
+    }
+
+    /// Works until `done` says so. Must run inside a [`tokio::task::LocalSet`].
+    async fn work(&self, done: impl Fn(&Inner) -> bool) -> Result<(), EngineError> {
+        let inner = &self.inner;
+        let Some(mut receiver) = inner.receiver.borrow_mut().take() else { return Ok(()) };
+        let mut inbox = tokio::time::interval(INBOX_INTERVAL);
+        inbox.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let result = loop {
+            inner.tick();
+            while let Ok(message) = receiver.try_recv() {
+                inner.queue.borrow_mut().push_back(message);
+            }
+            if !inner.queue.borrow().is_empty() {
+                if let Err(error) = inner.turn().await {
+                    break Err(error);
+                }
+                // Lets attempts that wait for the processor begin before the next turn.
+                tokio::task::yield_now().await;
+                continue;
+            }
+            if done(inner) {
+                break Ok(());
+            }
+            let next = inner.timers.borrow().next();
+            let now = inner.parts.ports.clock.now_ms();
+            let wait = next.map_or(u64::MAX >> 20, |due| due.saturating_sub(now));
+            tokio::select! {
+                message = receiver.recv() => {
+                    inner.queue.borrow_mut().extend(message);
+                }
+                () = tokio::time::sleep(Duration::from_millis(wait)) => {}
+                _ = inbox.tick() => inner.read_inbox().await?,
+            }
+        };
+        *inner.receiver.borrow_mut() = Some(receiver);
+        result
+    }
+}
+
+/// The root shard of an execution.
+pub(crate) fn root(execution: &ExecutionId) -> ShardKey {
+    ShardKey { execution: execution.clone(), shard: ShardId::ROOT }
+}
+
+impl Inner {
+    pub(crate) fn send(&self, message: Message) {
+        // The receiver lives as long as the engine.
+        let _ = self.sender.send(message);
+    }
+
+    pub(crate) async fn start(&self, row: &ExecutionRow, plan: &[u8]) -> Result<bool, EngineError> {
+        let created = self.parts.store.create(row, plan).await?;
+        self.running.borrow_mut().insert(row.meta.id.clone());
+        if created {
+            self.parts.observer.execution(row);
+        }
+        self.send(Message::new(root(&row.meta.id), Event::Start));
+        Ok(created)
+    }
+
+    /// Tells every shard whose time has come.
+    fn tick(&self) {
+        let now = self.parts.ports.clock.now_ms();
+        for key in self.timers.borrow_mut().take_due(now) {
+            self.queue.borrow_mut().push_back(Message::new(key, Event::Tick));
+        }
+    }
+
+    async fn read_inbox(&self) -> Result<(), EngineError> {
+        for posted in self.parts.store.take_inbox(100).await? {
+            if self.receipts.borrow_mut().insert(posted.id) {
+                debug!(execution_id = %posted.key.execution, "command from another process");
+                self.running.borrow_mut().insert(posted.key.execution.clone());
+                let mut message = Message::new(posted.key, posted.event);
+                message.receipt = Some(posted.id);
+                self.queue.borrow_mut().push_back(message);
+            }
+        }
+        Ok(())
+    }
+
+    /// One turn: what is queued is applied, written, and its effects are set going.
+    async fn turn(self: &Rc<Self>) -> Result<(), EngineError> {
+        let messages: Vec<Message> = {
+            let mut queue = self.queue.borrow_mut();
+            let count = queue.len().min(TURN_MESSAGES);
+            queue.drain(..count).collect()
+        };
+        let receipts: Vec<i64> = messages.iter().filter_map(|message| message.receipt).collect();
+        let mut tries = 0;
+        let effects = loop {
+            match self.planner.turn(messages.clone()).await {
+                Ok(effects) => break effects,
+                Err(TurnError::Store(StoreError::Busy(reason))) if tries < STORE_TRIES => {
+                    warn!(%reason, "the store is busy");
+                    tries += 1;
+                    tokio::time::sleep(STORE_PAUSE).await;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        };
+        for effect in effects {
+            self.perform(effect);
+        }
+        if !receipts.is_empty() {
+            self.parts.store.ack_inbox(&receipts).await?;
+            for receipt in receipts {
+                self.receipts.borrow_mut().remove(&receipt);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A moment of this engine's clock.
+pub(crate) fn now(inner: &Inner) -> Time {
+    Time(inner.parts.ports.clock.now_ms())
+}
+
+/// Whether the command is about an attempt.
+pub(crate) const fn attempt_of(command: &Command) -> Option<(u16, u8)> {
+    match command {
+        Command::Launch { slot, attempt }
+        | Command::Stop { slot, attempt }
+        | Command::Probe { slot, attempt } => Some((*slot, *attempt)),
+        Command::Evaluate { .. }
+        | Command::Send { .. }
+        | Command::Acquire
+        | Command::Release { .. }
+        | Command::Finish { .. } => None,
+    }
+}

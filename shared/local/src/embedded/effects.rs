@@ -1,0 +1,152 @@
+//! Effects of a turn: what is done after it is written.
+
+use std::rc::Rc;
+
+use operon_core::exec::{Command, Event, Time};
+use operon_engine::evaluate::EvaluateError;
+use operon_engine::planner::{Effect, Message};
+use operon_engine::ports::{AttemptId, ExecutionId, ExecutionRow, ShardKey, TaskRunKey};
+use tracing::{error, warn};
+
+use super::{Inner, STORE_PAUSE, root};
+
+impl Inner {
+    /// Sets an effect going; never waits.
+    pub(super) fn perform(self: &Rc<Self>, effect: Effect) {
+        match effect {
+            Effect::Due(key, due) => self.timers.borrow_mut().set(&key, due),
+            Effect::TaskRun(row) => self.parts.observer.task_run(&row),
+            Effect::Execution(row) => self.parts.observer.execution(&row),
+            Effect::Command(key, command) => self.command(key, command),
+        }
+    }
+
+    fn command(self: &Rc<Self>, key: ShardKey, command: Command) {
+        match command {
+            // The planner has evaluated what the turn called for; what recovery finds is asked again.
+            Command::Evaluate { .. } => self.send(Message::new(key, Event::Tick)),
+            Command::Send { to, event } => {
+                let key = ShardKey { execution: key.execution, shard: to };
+                self.queue.borrow_mut().push_back(Message::new(key, event));
+            }
+            Command::Launch { slot, attempt } => {
+                let id = attempt_id(&key, slot, attempt);
+                // Sent twice while it is under way is sent once.
+                if !self.attempts.borrow().contains_key(&id) {
+                    self.attempts.borrow_mut().insert(id.clone(), None);
+                    let inner = Rc::clone(self);
+                    tokio::task::spawn_local(async move { inner.launch(id).await });
+                }
+            }
+            Command::Stop { slot, attempt } => {
+                let id = attempt_id(&key, slot, attempt);
+                let inner = Rc::clone(self);
+                tokio::task::spawn_local(async move { inner.stop(id).await });
+            }
+            Command::Probe { slot, attempt } => {
+                let id = attempt_id(&key, slot, attempt);
+                let inner = Rc::clone(self);
+                tokio::task::spawn_local(async move { inner.probe(id).await });
+            }
+            Command::Acquire => {
+                let inner = Rc::clone(self);
+                tokio::task::spawn_local(async move { inner.acquire(key.execution).await });
+            }
+            Command::Release { quarantine_until } => {
+                let inner = Rc::clone(self);
+                tokio::task::spawn_local(async move {
+                    inner.release(key.execution, quarantine_until).await;
+                });
+            }
+            Command::Finish { .. } => {
+                let inner = Rc::clone(self);
+                tokio::task::spawn_local(async move { inner.finish(key.execution).await });
+            }
+        }
+    }
+
+    async fn acquire(self: Rc<Self>, id: ExecutionId) {
+        let messages = loop {
+            let Ok(Some(active)) = self.planner.active(&id).await else { return };
+            match self.evaluator.acquire(&active).await {
+                Ok(messages) => break messages,
+                Err(EvaluateError::Store(reason)) => {
+                    warn!(%reason, execution_id = %id, "the lock cannot be taken yet");
+                    tokio::time::sleep(STORE_PAUSE).await;
+                }
+                Err(EvaluateError::Expression(message)) => {
+                    error!(%message, execution_id = %id, "the lock has no name");
+                    let state = operon_core::exec::State::Failed;
+                    break vec![Message::new(root(&id), Event::Refused { state })];
+                }
+            }
+        };
+        messages.into_iter().for_each(|message| self.send(message));
+    }
+
+    async fn release(self: Rc<Self>, id: ExecutionId, quarantine: Option<Time>) {
+        loop {
+            let Ok(Some(active)) = self.planner.active(&id).await else { return };
+            match self.evaluator.release(&active, quarantine).await {
+                Ok(messages) => {
+                    return messages.into_iter().for_each(|message| self.send(message));
+                }
+                Err(EvaluateError::Store(reason)) => {
+                    warn!(%reason, execution_id = %id, "the lock cannot be given back yet");
+                    tokio::time::sleep(STORE_PAUSE).await;
+                }
+                Err(EvaluateError::Expression(message)) => {
+                    return error!(%message, execution_id = %id, "the lock has no name");
+                }
+            }
+        }
+    }
+
+    /// The execution is over: outputs, whoever waits, memory.
+    async fn finish(self: Rc<Self>, id: ExecutionId) {
+        let row = loop {
+            let Ok(Some(active)) = self.planner.active(&id).await else { return };
+            match self.evaluator.finish(&active).await {
+                Ok(row) => {
+                    *active.row.lock().unwrap_or_else(std::sync::PoisonError::into_inner) =
+                        row.clone();
+                    break row;
+                }
+                Err(reason) => {
+                    warn!(%reason, execution_id = %id, "the outputs cannot be stored yet");
+                    tokio::time::sleep(STORE_PAUSE).await;
+                }
+            }
+        };
+        let over = {
+            let stored = self.evaluator.shards.get(&*self.parts.store, &root(&id)).await;
+            stored.ok().and_then(|stored| stored.shard).is_some_and(|shard| {
+                shard.phase == operon_core::exec::RootPhase::Over
+            })
+        };
+        if over {
+            self.over(&row);
+        }
+    }
+
+    fn over(&self, row: &ExecutionRow) {
+        let id = &row.meta.id;
+        if !self.running.borrow_mut().remove(id) {
+            return;
+        }
+        self.parts.observer.execution(row);
+        self.planner.retire(id);
+        for waiter in self.waiters.borrow_mut().remove(id).unwrap_or_default() {
+            // Who waited may have been stopped.
+            let _ = waiter.send(row.clone());
+        }
+    }
+}
+
+pub(super) fn attempt_id(key: &ShardKey, slot: u16, attempt: u8) -> AttemptId {
+    AttemptId {
+        execution: key.execution.clone(),
+        task_run: TaskRunKey { shard: key.shard.clone(), slot },
+        attempt,
+    }
+}

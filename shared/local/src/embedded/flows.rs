@@ -1,0 +1,32 @@
+//! Where `Subflow` finds flows.
+
+use operon_core::plan::Plan;
+
+/// Why a flow is not there.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FlowError {
+    /// There is none with that id.
+    #[error("there is no flow `{flow}` in namespace `{namespace}`; {searched}")]
+    Missing {
+        /// Asked for.
+        namespace: String,
+        /// Asked for.
+        flow: String,
+        /// Where was looked, and what to do.
+        searched: String,
+    },
+    /// It does not compile.
+    #[error("flow `{flow}` is not valid: {problem}")]
+    Invalid {
+        /// Asked for.
+        flow: String,
+        /// The first problem.
+        problem: String,
+    },
+}
+
+/// Finds flows by name.
+pub trait FlowSource {
+    /// The plan of a flow and the directory of its namespace files.
+    fn flow(&self, namespace: &str, flow: &str) -> Result<(Plan, Option<String>), FlowError>;
+}
