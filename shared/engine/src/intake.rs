@@ -64,7 +64,9 @@ pub enum IntakeError {
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Inputs(Vec<InputError>),
     /// Values are too large.
-    #[error("the inputs have {0} bytes; at most {INPUTS_BYTES_MAX} are possible: pass large data as a FILE input")]
+    #[error(
+        "the inputs have {0} bytes; at most {INPUTS_BYTES_MAX} are possible: pass large data as a FILE input"
+    )]
     TooLarge(usize),
     /// A guard forbids it.
     #[error("{0}")]
@@ -85,15 +87,28 @@ pub enum IntakeError {
 impl Evaluator {
     /// Validates a request and makes the execution. Nothing but input files is stored yet.
     pub async fn intake(&self, request: Request) -> Result<Created, IntakeError> {
-        let Request { id, plan, flow_dir, inputs, labels, trigger, parent, replay_of, priority } =
-            request;
+        let Request {
+            id,
+            plan,
+            flow_dir,
+            inputs,
+            labels,
+            trigger,
+            parent,
+            replay_of,
+            priority,
+        } = request;
         if plan.disabled {
             return Err(IntakeError::Disabled(plan.flow));
         }
         let bytes = plan.canonical_json();
         let hash = plan.hash();
         let now = self.ports.clock.now_ms();
-        let revision = self.ports.store.revision(&plan.namespace, &plan.flow, &hash).await?;
+        let revision = self
+            .ports
+            .store
+            .revision(&plan.namespace, &plan.flow, &hash)
+            .await?;
         let mut all_labels = plan.labels.clone();
         all_labels.extend(labels);
         let mut meta = ExecutionMeta {
@@ -120,7 +135,12 @@ impl Evaluator {
         let (refused, warnings) = self.checks(&loaded, &meta).await?;
         let ended = refused.is_some().then_some(now);
         let row = ExecutionRow {
-            state: if refused.is_some() { "FAILED" } else { "CREATED" }.to_owned(),
+            state: if refused.is_some() {
+                "FAILED"
+            } else {
+                "CREATED"
+            }
+            .to_owned(),
             reason: refused,
             started_ms: None,
             ended_ms: ended,
@@ -128,7 +148,11 @@ impl Evaluator {
             labels: meta.labels.clone(),
             meta,
         };
-        Ok(Created { row, plan: bytes, warnings })
+        Ok(Created {
+            row,
+            plan: bytes,
+            warnings,
+        })
     }
 
     async fn resolve(
@@ -138,19 +162,38 @@ impl Evaluator {
         given: &BTreeMap<String, Value>,
     ) -> Result<Map<String, Value>, IntakeError> {
         let mut roots = Map::new();
-        roots.insert("vars".to_owned(), Value::Object(plan.plan.variables.clone()));
+        roots.insert(
+            "vars".to_owned(),
+            Value::Object(plan.plan.variables.clone()),
+        );
         roots.insert("labels".to_owned(), json!(meta.labels));
         roots.insert("trigger".to_owned(), meta.trigger.clone());
-        roots.insert("flow".to_owned(), json!({"id": meta.flow, "namespace": meta.namespace}));
-        let site = Site { plan, meta, shard: &ShardId::ROOT, slot: 0, attempt: 0 };
+        roots.insert(
+            "flow".to_owned(),
+            json!({"id": meta.flow, "namespace": meta.namespace}),
+        );
+        let site = Site {
+            plan,
+            meta,
+            shard: &ShardId::ROOT,
+            slot: 0,
+            attempt: 0,
+        };
         let lookups = self.lookups(site);
         let context = operon_core::expr::Context::new(roots, lookups.clone());
         let resolved = lookups
-            .resolve(&self.ports, || resolve_inputs(&plan.plan.inputs, given, &context))
+            .resolve(&self.ports, || {
+                resolve_inputs(&plan.plan.inputs, given, &context)
+            })
             .await
             .map_err(IntakeError::Inputs)?;
         let mut values = resolved.values;
-        for input in plan.plan.inputs.iter().filter(|input| input.input_type == InputType::File) {
+        for input in plan
+            .plan
+            .inputs
+            .iter()
+            .filter(|input| input.input_type == InputType::File)
+        {
             let pointer = format!("/{}", input.id.replace('.', "/"));
             let mut tree = Value::Object(std::mem::take(&mut values));
             if let Some(value) = tree.pointer_mut(&pointer) {
@@ -174,20 +217,35 @@ impl Evaluator {
         id: &str,
         path: &str,
     ) -> Result<ArtifactUri, IntakeError> {
-        let failed = |reason: String| IntakeError::File { id: id.to_owned(), reason };
-        let place = path.strip_prefix("nsfile:///").or(path.strip_prefix("file://")).unwrap_or(path);
+        let failed = |reason: String| IntakeError::File {
+            id: id.to_owned(),
+            reason,
+        };
+        let place = path
+            .strip_prefix("nsfile:///")
+            .or(path.strip_prefix("file://"))
+            .unwrap_or(path);
         let full: PathBuf = match &meta.flow_dir {
             Some(root) => Path::new(root).join(place),
             None => PathBuf::from(place),
         };
-        let name = full.file_name().and_then(|name| name.to_str()).unwrap_or("file").to_owned();
+        let name = full
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or("file")
+            .to_owned();
         let uri = ArtifactUri::new(&format!("executions/{}/inputs/{id}/{name}", meta.id))
             .map_err(|error| failed(error.to_string()))?;
         let missing = |error: std::io::Error| {
-            failed(format!("`{}` cannot be read: {error}; give the path of a file", full.display()))
+            failed(format!(
+                "`{}` cannot be read: {error}; give the path of a file",
+                full.display()
+            ))
         };
         // Storing takes over the file it is given, so it gets a copy.
-        let copy = tempfile::NamedTempFile::new().map_err(missing)?.into_temp_path();
+        let copy = tempfile::NamedTempFile::new()
+            .map_err(missing)?
+            .into_temp_path();
         tokio::fs::copy(&full, &copy).await.map_err(missing)?;
         let stored = self.ports.artifacts.put_file(&uri, &copy).await;
         stored.map_err(|error: ArtifactError| failed(error.to_string()))?;
@@ -200,11 +258,20 @@ impl Evaluator {
         plan: &LoadedPlan,
         meta: &ExecutionMeta,
     ) -> Result<(Option<String>, Vec<String>), IntakeError> {
-        let site = Site { plan, meta, shard: &ShardId::ROOT, slot: 0, attempt: 0 };
+        let site = Site {
+            plan,
+            meta,
+            shard: &ShardId::ROOT,
+            slot: 0,
+            attempt: 0,
+        };
         let mut failed = None;
         let mut warnings = Vec::new();
         for check in &plan.plan.checks {
-            let holds = self.text(site, &check.when).await.map(|value| truthy(&value));
+            let holds = self
+                .text(site, &check.when)
+                .await
+                .map(|value| truthy(&value));
             let message = match holds {
                 Ok(true) => continue,
                 Ok(false) => {
@@ -225,6 +292,9 @@ impl Evaluator {
 
     async fn text(&self, site: Site<'_>, text: &str) -> Result<Value, EvaluateError> {
         let tree = Tree::parse(&Value::String(text.to_owned()))?;
-        Ok(self.render(site, &tree, &Map::new(), &Overlay::default()).await?.value)
+        Ok(self
+            .render(site, &tree, &Map::new(), &Overlay::default())
+            .await?
+            .value)
     }
 }

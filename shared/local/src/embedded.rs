@@ -23,13 +23,14 @@ use operon_engine::shards::Shards;
 use tokio::sync::mpsc;
 use tracing::{debug, warn};
 
-use crate::runner::Claims;
 use crate::store::SqliteStore;
 
 mod attempt;
 mod effects;
 mod flows;
 mod subflow;
+#[cfg(test)]
+mod tests;
 
 pub use flows::{FlowError, FlowSource};
 
@@ -164,7 +165,9 @@ impl Engine {
             waiters: RefCell::default(),
             receipts: RefCell::default(),
         };
-        Self { inner: Rc::new(inner) }
+        Self {
+            inner: Rc::new(inner),
+        }
     }
 
     /// Evaluates expressions outside task runs: inputs and guards.
@@ -198,12 +201,19 @@ impl Engine {
 
     async fn recover_shard(&self, key: &ShardKey) -> Result<(), EngineError> {
         let inner = &self.inner;
-        let Some(active) = inner.planner.active(&key.execution).await? else { return Ok(()) };
+        let Some(active) = inner.planner.active(&key.execution).await? else {
+            return Ok(());
+        };
         let stored = inner.evaluator.shards.get(&*inner.parts.store, key).await?;
-        let Some(shard) = stored.shard else { return Ok(()) };
+        let Some(shard) = stored.shard else {
+            return Ok(());
+        };
         let plan = &active.plan.plan;
         if let Some(layout) = Layout::of(plan, &key.shard) {
-            inner.timers.borrow_mut().set(key, shard.due(&layout).map(|time| time.0));
+            inner
+                .timers
+                .borrow_mut()
+                .set(key, shard.due(&layout).map(|time| time.0));
         }
         for command in exec::commands_of(plan, &key.shard, &shard, true) {
             inner.perform(Effect::Command(key.clone(), command));
@@ -218,7 +228,10 @@ impl Engine {
 
     /// Gives an event to a shard.
     pub fn send(&self, key: ShardKey, event: Event) {
-        self.inner.running.borrow_mut().insert(key.execution.clone());
+        self.inner
+            .running
+            .borrow_mut()
+            .insert(key.execution.clone());
         self.inner.send(Message::new(key, event));
     }
 
@@ -230,7 +243,9 @@ impl Engine {
     /// Works until `done` says so. Must run inside a [`tokio::task::LocalSet`].
     async fn work(&self, done: impl Fn(&Inner) -> bool) -> Result<(), EngineError> {
         let inner = &self.inner;
-        let Some(mut receiver) = inner.receiver.borrow_mut().take() else { return Ok(()) };
+        let Some(mut receiver) = inner.receiver.borrow_mut().take() else {
+            return Ok(());
+        };
         let mut inbox = tokio::time::interval(INBOX_INTERVAL);
         inbox.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let result = loop {
@@ -267,7 +282,10 @@ impl Engine {
 
 /// The root shard of an execution.
 pub(crate) fn root(execution: &ExecutionId) -> ShardKey {
-    ShardKey { execution: execution.clone(), shard: ShardId::ROOT }
+    ShardKey {
+        execution: execution.clone(),
+        shard: ShardId::ROOT,
+    }
 }
 
 impl Inner {
@@ -290,17 +308,19 @@ impl Inner {
     fn tick(&self) {
         let now = self.parts.ports.clock.now_ms();
         for key in self.timers.borrow_mut().take_due(now) {
-            self.queue.borrow_mut().push_back(Message::new(key, Event::Tick));
+            self.queue
+                .borrow_mut()
+                .push_back(Message::new(key, Event::Tick));
         }
     }
 
     async fn read_inbox(&self) -> Result<(), EngineError> {
-        for posted in self.parts.store.take_inbox(100).await? {
-            if self.receipts.borrow_mut().insert(posted.id) {
-                debug!(execution_id = %posted.key.execution, "command from another process");
-                self.running.borrow_mut().insert(posted.key.execution.clone());
-                let mut message = Message::new(posted.key, posted.event);
-                message.receipt = Some(posted.id);
+        for (receipt, key, event) in self.parts.store.take_inbox(100).await? {
+            if self.receipts.borrow_mut().insert(receipt) {
+                debug!(execution_id = %key.execution, "command from another process");
+                self.running.borrow_mut().insert(key.execution.clone());
+                let mut message = Message::new(key, event);
+                message.receipt = Some(receipt);
                 self.queue.borrow_mut().push_back(message);
             }
         }
@@ -314,7 +334,10 @@ impl Inner {
             let count = queue.len().min(TURN_MESSAGES);
             queue.drain(..count).collect()
         };
-        let receipts: Vec<i64> = messages.iter().filter_map(|message| message.receipt).collect();
+        let receipts: Vec<i64> = messages
+            .iter()
+            .filter_map(|message| message.receipt)
+            .collect();
         let mut tries = 0;
         let effects = loop {
             match self.planner.turn(messages.clone()).await {

@@ -11,8 +11,7 @@ use operon_engine::evaluate::{EvaluateError, Site};
 use operon_engine::launch::{Call, Launch, Prepared, output_prefix};
 use operon_engine::planner::{Active, Message};
 use operon_engine::ports::{
-    AttemptId, AttemptResult, AttemptRow, RunnerError, ShardKey, StateStore as _, Usage,
-    Write,
+    AttemptId, AttemptResult, AttemptRow, RunnerError, ShardKey, StateStore as _, Usage, Write,
 };
 use operon_engine::rows;
 use operon_engine::tasks::{self, TaskCall, TaskError, TaskOutput};
@@ -33,7 +32,10 @@ impl Inner {
     }
 
     async fn attempt(self: &Rc<Self>, id: &AttemptId) -> Option<Message> {
-        let key = ShardKey { execution: id.execution.clone(), shard: id.task_run.shard.clone() };
+        let key = ShardKey {
+            execution: id.execution.clone(),
+            shard: id.task_run.shard.clone(),
+        };
         let active = loop {
             match self.planner.active(&id.execution).await {
                 Ok(active) => break active?,
@@ -63,7 +65,10 @@ impl Inner {
                 Err(EvaluateError::Expression(message)) => {
                     let row = rows::blank(site, id.attempt)?;
                     let now = self.parts.ports.clock.now_ms();
-                    let row = AttemptRow { created_ms: now, ..row };
+                    let row = AttemptRow {
+                        created_ms: now,
+                        ..row
+                    };
                     let result = failed(now, now, Reason::Expression, message);
                     return Some(self.report(id, row, result, &[], now).await);
                 }
@@ -78,9 +83,11 @@ impl Inner {
             return true; // Asked again before anything starts.
         };
         let slot = usize::from(id.task_run.slot);
-        stored.shard.as_ref().and_then(|shard| shard.slots.get(slot)).is_some_and(|slot| {
-            slot.state == State::Launching && slot.attempt == id.attempt
-        })
+        stored
+            .shard
+            .as_ref()
+            .and_then(|shard| shard.slots.get(slot))
+            .is_some_and(|slot| slot.state == State::Launching && slot.attempt == id.attempt)
     }
 
     async fn execute(
@@ -89,7 +96,13 @@ impl Inner {
         site: Site<'_>,
         launch: Launch,
     ) -> Option<Message> {
-        let Launch { id, prepared, cache, row, secrets } = launch;
+        let Launch {
+            id,
+            prepared,
+            cache,
+            row,
+            secrets,
+        } = launch;
         let store = &self.parts.store;
         let created = row.created_ms;
         if let Some((key, _)) = &cache
@@ -97,7 +110,10 @@ impl Inner {
         {
             let mut row = row;
             row.message = Some("outputs of an identical earlier task run were reused".to_owned());
-            let result = AttemptResult { outputs, ..ended(created, created, Outcome::Success) };
+            let result = AttemptResult {
+                outputs,
+                ..ended(created, created, Outcome::Success)
+            };
             return Some(self.report(&id, row, result, &[], created).await);
         }
         let result = match prepared {
@@ -145,7 +161,10 @@ impl Inner {
         self.parts.observer.task_run(&row);
         let inner = Rc::clone(self);
         tokio::task::spawn_local(async move {
-            let write = Write { attempts: vec![row], ..Write::default() };
+            let write = Write {
+                attempts: vec![row],
+                ..Write::default()
+            };
             if let Err(reason) = inner.parts.store.write(write).await {
                 warn!(%reason, "a running attempt is not shown");
             }
@@ -164,14 +183,27 @@ impl Inner {
             0 | 1 => result.ended_ms.saturating_sub(created),
             _ => {
                 let first = self.parts.store.attempts(&id.execution, &id.task_run).await;
-                let first = first.ok().and_then(|rows| rows.first().map(|row| row.created_ms));
+                let first = first
+                    .ok()
+                    .and_then(|rows| rows.first().map(|row| row.created_ms));
                 result.ended_ms.saturating_sub(first.unwrap_or(created))
             }
         };
         let (row, outcome) = self.evaluator.report(row, result, secrets).await;
-        let key = ShardKey { execution: id.execution.clone(), shard: id.task_run.shard.clone() };
+        let key = ShardKey {
+            execution: id.execution.clone(),
+            shard: id.task_run.shard.clone(),
+        };
         let (slot, attempt) = (id.task_run.slot, id.attempt);
-        let mut message = Message::new(key, Event::Done { slot, attempt, outcome, age_ms });
+        let mut message = Message::new(
+            key,
+            Event::Done {
+                slot,
+                attempt,
+                outcome,
+                age_ms,
+            },
+        );
         message.row = Some(Box::new(row));
         message
     }
@@ -205,7 +237,9 @@ impl Inner {
             };
             run_call(task_call, call.timeout).await
         });
-        self.attempts.borrow_mut().insert(id.clone(), Some(handle.abort_handle()));
+        self.attempts
+            .borrow_mut()
+            .insert(id.clone(), Some(handle.abort_handle()));
         let output = match handle.await {
             Ok(output) => output,
             Err(error) if error.is_cancelled() => return None,
@@ -215,7 +249,11 @@ impl Inner {
         Some(match output {
             Ok(output) => {
                 self.take_effects(active, &output).await;
-                let outcome = if output.warning { Outcome::Warning } else { Outcome::Success };
+                let outcome = if output.warning {
+                    Outcome::Warning
+                } else {
+                    Outcome::Success
+                };
                 AttemptResult {
                     outputs: output.outputs,
                     metrics: output.metrics,
@@ -233,13 +271,18 @@ impl Inner {
     async fn take_effects(&self, active: &Active, output: &TaskOutput) {
         if !output.labels.is_empty() {
             let row = {
-                let mut row =
-                    active.row.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                let mut row = active
+                    .row
+                    .lock()
+                    .unwrap_or_else(std::sync::PoisonError::into_inner);
                 row.labels.extend(output.labels.clone());
                 row.clone()
             };
             self.parts.observer.execution(&row);
-            let write = Write { executions: vec![row], ..Write::default() };
+            let write = Write {
+                executions: vec![row],
+                ..Write::default()
+            };
             if let Err(reason) = self.parts.store.write(write).await {
                 warn!(%reason, execution_id = %active.meta.id, "labels could not be stored");
             }
@@ -265,7 +308,9 @@ impl Inner {
 
     /// Stops an attempt with everything it started, and reports that nothing of it is alive.
     pub(super) async fn stop(self: Rc<Self>, id: AttemptId) {
-        let Ok(Some(active)) = self.planner.active(&id.execution).await else { return };
+        let Ok(Some(active)) = self.planner.active(&id.execution).await else {
+            return;
+        };
         let site = Site {
             plan: &active.plan,
             meta: &active.meta,
@@ -273,8 +318,12 @@ impl Inner {
             slot: id.task_run.slot,
             attempt: id.attempt,
         };
-        let Some((_, _, node)) = site.node() else { return };
-        let NodeKind::Task(task) = &node.kind else { return };
+        let Some((_, _, node)) = site.node() else {
+            return;
+        };
+        let NodeKind::Task(task) = &node.kind else {
+            return;
+        };
         if operon_engine::script::is_process(&task.task_type) {
             if let Err(reason) = self.parts.runner.stop(&id).await {
                 // The probe of the shard asks again.
@@ -291,13 +340,18 @@ impl Inner {
         }
         self.parts.ports.logs.end(&id);
         let (slot, attempt) = (id.task_run.slot, id.attempt);
-        let key = ShardKey { execution: id.execution, shard: id.task_run.shard };
+        let key = ShardKey {
+            execution: id.execution,
+            shard: id.task_run.shard,
+        };
         self.send(Message::new(key, Event::Stopped { slot, attempt }));
     }
 
     /// Asks what is known of an attempt, and tells its shard.
     pub(super) async fn probe(self: Rc<Self>, id: AttemptId) {
-        let Ok(Some(active)) = self.planner.active(&id.execution).await else { return };
+        let Ok(Some(active)) = self.planner.active(&id.execution).await else {
+            return;
+        };
         let site = Site {
             plan: &active.plan,
             meta: &active.meta,
@@ -305,13 +359,19 @@ impl Inner {
             slot: id.task_run.slot,
             attempt: id.attempt,
         };
-        let Some((_, _, node)) = site.node() else { return };
-        let NodeKind::Task(task) = &node.kind else { return };
+        let Some((_, _, node)) = site.node() else {
+            return;
+        };
+        let NodeKind::Task(task) = &node.kind else {
+            return;
+        };
         let executing = self.attempts.borrow().contains_key(&id);
         let truth = if operon_engine::script::is_process(&task.task_type) {
             match self.parts.runner.probe(&id).await {
                 Ok(truth) => truth,
-                Err(reason) => return warn!(%reason, attempt = %id, "the attempt could not be probed"),
+                Err(reason) => {
+                    return warn!(%reason, attempt = %id, "the attempt could not be probed");
+                }
             }
         } else if executing {
             Truth::Alive
@@ -322,21 +382,39 @@ impl Inner {
             match self.parts.store.lookup_claim(&id).await {
                 Ok(None | Some(Claim::New)) => Truth::Absent,
                 Ok(Some(Claim::Launched(_) | Claim::Stopped)) => Truth::Gone,
-                Err(reason) => return warn!(%reason, attempt = %id, "the attempt could not be probed"),
+                Err(reason) => {
+                    return warn!(%reason, attempt = %id, "the attempt could not be probed");
+                }
             }
         };
         let (slot, attempt) = (id.task_run.slot, id.attempt);
-        let key = ShardKey { execution: id.execution, shard: id.task_run.shard };
+        let key = ShardKey {
+            execution: id.execution,
+            shard: id.task_run.shard,
+        };
         // What is alive is no news, and would be written for nothing.
         if truth != Truth::Alive {
-            self.send(Message::new(key, Event::Probed { slot, attempt, truth }));
+            self.send(Message::new(
+                key,
+                Event::Probed {
+                    slot,
+                    attempt,
+                    truth,
+                },
+            ));
         }
     }
 }
 
 fn idempotent(site: Site<'_>) -> bool {
-    let Some((_, _, node)) = site.node() else { return true };
-    if let NodeKind::Task(task) = &node.kind { task.idempotent } else { true }
+    let Some((_, _, node)) = site.node() else {
+        return true;
+    };
+    if let NodeKind::Task(task) = &node.kind {
+        task.idempotent
+    } else {
+        true
+    }
 }
 
 async fn run_call(call: TaskCall<'_>, timeout: Duration) -> Result<TaskOutput, TaskError> {
@@ -375,5 +453,8 @@ pub(super) fn failed(
     reason: Reason,
     message: String,
 ) -> AttemptResult {
-    AttemptResult { message: Some(message), ..ended(started_ms, ended_ms, Outcome::Failed(reason)) }
+    AttemptResult {
+        message: Some(message),
+        ..ended(started_ms, ended_ms, Outcome::Failed(reason))
+    }
 }

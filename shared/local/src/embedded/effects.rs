@@ -26,7 +26,10 @@ impl Inner {
             // The planner has evaluated what the turn called for; what recovery finds is asked again.
             Command::Evaluate { .. } => self.send(Message::new(key, Event::Tick)),
             Command::Send { to, event } => {
-                let key = ShardKey { execution: key.execution, shard: to };
+                let key = ShardKey {
+                    execution: key.execution,
+                    shard: to,
+                };
                 self.queue.borrow_mut().push_back(Message::new(key, event));
             }
             Command::Launch { slot, attempt } => {
@@ -67,7 +70,9 @@ impl Inner {
 
     async fn acquire(self: Rc<Self>, id: ExecutionId) {
         let messages = loop {
-            let Ok(Some(active)) = self.planner.active(&id).await else { return };
+            let Ok(Some(active)) = self.planner.active(&id).await else {
+                return;
+            };
             match self.evaluator.acquire(&active).await {
                 Ok(messages) => break messages,
                 Err(EvaluateError::Store(reason)) => {
@@ -86,7 +91,9 @@ impl Inner {
 
     async fn release(self: Rc<Self>, id: ExecutionId, quarantine: Option<Time>) {
         loop {
-            let Ok(Some(active)) = self.planner.active(&id).await else { return };
+            let Ok(Some(active)) = self.planner.active(&id).await else {
+                return;
+            };
             match self.evaluator.release(&active, quarantine).await {
                 Ok(messages) => {
                     return messages.into_iter().for_each(|message| self.send(message));
@@ -105,11 +112,15 @@ impl Inner {
     /// The execution is over: outputs, whoever waits, memory.
     async fn finish(self: Rc<Self>, id: ExecutionId) {
         let row = loop {
-            let Ok(Some(active)) = self.planner.active(&id).await else { return };
+            let Ok(Some(active)) = self.planner.active(&id).await else {
+                return;
+            };
             match self.evaluator.finish(&active).await {
                 Ok(row) => {
-                    *active.row.lock().unwrap_or_else(std::sync::PoisonError::into_inner) =
-                        row.clone();
+                    *active
+                        .row
+                        .lock()
+                        .unwrap_or_else(std::sync::PoisonError::into_inner) = row.clone();
                     break row;
                 }
                 Err(reason) => {
@@ -119,10 +130,15 @@ impl Inner {
             }
         };
         let over = {
-            let stored = self.evaluator.shards.get(&*self.parts.store, &root(&id)).await;
-            stored.ok().and_then(|stored| stored.shard).is_some_and(|shard| {
-                shard.phase == operon_core::exec::RootPhase::Over
-            })
+            let stored = self
+                .evaluator
+                .shards
+                .get(&*self.parts.store, &root(&id))
+                .await;
+            stored
+                .ok()
+                .and_then(|stored| stored.shard)
+                .is_some_and(|shard| shard.phase == operon_core::exec::RootPhase::Over)
         };
         if over {
             self.over(&row);
@@ -146,7 +162,10 @@ impl Inner {
 pub(super) fn attempt_id(key: &ShardKey, slot: u16, attempt: u8) -> AttemptId {
     AttemptId {
         execution: key.execution.clone(),
-        task_run: TaskRunKey { shard: key.shard.clone(), slot },
+        task_run: TaskRunKey {
+            shard: key.shard.clone(),
+            slot,
+        },
         attempt,
     }
 }

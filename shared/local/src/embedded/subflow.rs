@@ -22,7 +22,11 @@ const DEPTH_MAX: usize = 20;
 /// The execution of a subflow has one name per attempt: launching it twice starts it once.
 fn child_id(id: &AttemptId) -> Option<ExecutionId> {
     let digest = Sha256::digest(id.to_string().as_bytes());
-    let text: String = digest.iter().take(11).map(|byte| format!("{byte:02x}")).collect();
+    let text: String = digest
+        .iter()
+        .take(11)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     text.parse().ok()
 }
 
@@ -35,7 +39,11 @@ impl Inner {
     ) -> Option<AttemptResult> {
         let started = self.parts.ports.clock.now_ms();
         let child = child_id(id)?;
-        let wait = call.props.get("wait").and_then(Value::as_bool).unwrap_or(true);
+        let wait = call
+            .props
+            .get("wait")
+            .and_then(Value::as_bool)
+            .unwrap_or(true);
         let mut extra = Vec::new();
         match self.start_subflow(active, id, &child, &call).await {
             Ok(warnings) => extra.extend(warnings),
@@ -52,8 +60,10 @@ impl Inner {
                 Err(_) => {
                     self.kill_execution(&child);
                     let now = self.parts.ports.clock.now_ms();
-                    let message =
-                        format!("execution {child} took longer than {} ms", call.timeout.as_millis());
+                    let message = format!(
+                        "execution {child} took longer than {} ms",
+                        call.timeout.as_millis()
+                    );
                     return Some(failed(started, now, Reason::Timeout, message));
                 }
             }
@@ -62,11 +72,18 @@ impl Inner {
         };
         let now = self.parts.ports.clock.now_ms();
         let Some(row) = row else {
-            return Some(AttemptResult { outputs, ..ended(started, now, Outcome::Success) });
+            return Some(AttemptResult {
+                outputs,
+                ..ended(started, now, Outcome::Success)
+            });
         };
         outputs.insert("state".to_owned(), json!(row.state));
         outputs.insert("outputs".to_owned(), Value::Object(row.outputs.clone()));
-        let transmit = call.props.get("transmitFailed").and_then(Value::as_bool).unwrap_or(true);
+        let transmit = call
+            .props
+            .get("transmitFailed")
+            .and_then(Value::as_bool)
+            .unwrap_or(true);
         let outcome = match row.state.as_str() {
             "SUCCESS" => Outcome::Success,
             "WARNING" if transmit => Outcome::Warning,
@@ -74,9 +91,16 @@ impl Inner {
             _ => Outcome::Success,
         };
         let message = matches!(outcome, Outcome::Failed(_)).then(|| {
-            format!("execution {child} of flow `{}` ended {}", row.meta.flow, row.state)
+            format!(
+                "execution {child} of flow `{}` ended {}",
+                row.meta.flow, row.state
+            )
         });
-        Some(AttemptResult { outputs, message, ..ended(started, now, outcome) })
+        Some(AttemptResult {
+            outputs,
+            message,
+            ..ended(started, now, outcome)
+        })
     }
 
     async fn start_subflow(
@@ -91,17 +115,34 @@ impl Inner {
             return Ok(Vec::new());
         }
         self.check_depth(active).await?;
-        let text = |key: &str| call.props.get(key).and_then(Value::as_str).map(str::to_owned);
+        let text = |key: &str| {
+            call.props
+                .get(key)
+                .and_then(Value::as_str)
+                .map(str::to_owned)
+        };
         let namespace = text("namespace").unwrap_or_else(|| active.meta.namespace.clone());
         let flow = text("flowId").ok_or("`flowId` is missing")?;
-        let (plan, flow_dir) =
-            self.parts.flows.flow(&namespace, &flow).map_err(|error| error.to_string())?;
+        let (plan, flow_dir) = self
+            .parts
+            .flows
+            .flow(&namespace, &flow)
+            .map_err(|error| error.to_string())?;
         let mut labels = BTreeMap::new();
-        if call.props.get("inheritLabels").and_then(Value::as_bool).unwrap_or(false) {
+        if call
+            .props
+            .get("inheritLabels")
+            .and_then(Value::as_bool)
+            .unwrap_or(false)
+        {
             labels.extend(active.row().labels);
         }
         if let Some(Value::Object(own)) = call.props.get("labels") {
-            let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            let text = |value: &Value| {
+                value
+                    .as_str()
+                    .map_or_else(|| value.to_string(), str::to_owned)
+            };
             labels.extend(own.iter().map(|(key, value)| (key.clone(), text(value))));
         }
         let inputs = match call.props.get("inputs") {
@@ -122,12 +163,22 @@ impl Inner {
             replay_of: None,
             priority: active.meta.priority,
         };
-        let created = self.evaluator.intake(request).await.map_err(|error| error.to_string())?;
-        let refused = created.row.reason.clone().filter(|_| created.row.ended_ms.is_some());
+        let created = self
+            .evaluator
+            .intake(request)
+            .await
+            .map_err(|error| error.to_string())?;
+        let refused = created
+            .row
+            .reason
+            .clone()
+            .filter(|_| created.row.ended_ms.is_some());
         if let Some(reason) = refused {
             return Err(reason);
         }
-        self.start(&created.row, &created.plan).await.map_err(|error| error.to_string())?;
+        self.start(&created.row, &created.plan)
+            .await
+            .map_err(|error| error.to_string())?;
         Ok(created.warnings)
     }
 
@@ -135,10 +186,14 @@ impl Inner {
     async fn check_depth(&self, active: &Active) -> Result<(), String> {
         let mut parent = active.meta.parent.clone();
         for _ in 0..DEPTH_MAX {
-            let Some((id, ..)) = parent else { return Ok(()) };
+            let Some((id, ..)) = parent else {
+                return Ok(());
+            };
             parent = self.execution(&id).await.and_then(|row| row.meta.parent);
         }
-        Err(format!("more than {DEPTH_MAX} subflows inside each other; does the flow call itself?"))
+        Err(format!(
+            "more than {DEPTH_MAX} subflows inside each other; does the flow call itself?"
+        ))
     }
 
     async fn execution(&self, id: &ExecutionId) -> Option<ExecutionRow> {
@@ -156,7 +211,11 @@ impl Inner {
     /// The row of an execution once it is over.
     async fn wait_for(&self, id: &ExecutionId) -> Option<ExecutionRow> {
         let (sender, receiver) = tokio::sync::oneshot::channel();
-        self.waiters.borrow_mut().entry(id.clone()).or_default().push(sender);
+        self.waiters
+            .borrow_mut()
+            .entry(id.clone())
+            .or_default()
+            .push(sender);
         let row = self.execution(id).await?;
         if self.running.borrow().contains(id) {
             return receiver.await.ok();
@@ -167,7 +226,9 @@ impl Inner {
     pub(super) fn kill_execution(&self, id: &ExecutionId) {
         self.send(operon_engine::planner::Message::new(
             root(id),
-            Event::Kill { reason: Reason::Kill },
+            Event::Kill {
+                reason: Reason::Kill,
+            },
         ));
     }
 

@@ -1,0 +1,232 @@
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use operon_core::lang::model::Flow;
+use operon_core::plan::Plan;
+use operon_core::plan::builder::FlowBuilder;
+use operon_core::plan::compile;
+use operon_engine::intake::Request;
+use operon_engine::ports::{AttemptRow, ExecutionRow, StateStore as _};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::dispatch::Limits;
+use crate::laptop::{Laptop, Options};
+
+struct NoFlows;
+
+impl FlowSource for NoFlows {
+    fn flow(&self, namespace: &str, flow: &str) -> Result<(Plan, Option<String>), FlowError> {
+        Err(FlowError::Missing {
+            namespace: namespace.to_owned(),
+            flow: flow.to_owned(),
+            searched: String::new(),
+        })
+    }
+}
+
+#[derive(Clone, Default)]
+struct Seen(Rc<RefCell<Vec<AttemptRow>>>);
+
+impl Observer for Seen {
+    fn execution(&self, _: &ExecutionRow) {}
+    fn task_run(&self, row: &AttemptRow) {
+        self.0.borrow_mut().push(row.clone());
+    }
+}
+
+/// Runs a flow to its end and gives its row and the last row of every task run by name.
+fn run(flow: &Flow) -> (ExecutionRow, BTreeMap<String, AttemptRow>) {
+    run_with(flow, BTreeMap::new())
+}
+
+fn run_with(
+    flow: &Flow,
+    inputs: BTreeMap<String, Value>,
+) -> (ExecutionRow, BTreeMap<String, AttemptRow>) {
+    let directory = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let local = tokio::task::LocalSet::new();
+    local.block_on(&runtime, async {
+        let seen = Seen::default();
+        let options = Options {
+            limits: Limits::of_machine(),
+            secrets: None,
+            variables: Vec::new(),
+        };
+        let laptop = Laptop::open(
+            directory.path(),
+            options,
+            Box::new(NoFlows),
+            Box::new(seen.clone()),
+        )
+        .await
+        .unwrap();
+        laptop.engine.recover().await.unwrap();
+        let request = Request {
+            id: "test".parse().unwrap(),
+            plan: compile(flow).unwrap(),
+            flow_dir: None,
+            inputs,
+            labels: BTreeMap::new(),
+            trigger: Value::Null,
+            parent: None,
+            replay_of: None,
+            priority: 0,
+        };
+        let created = laptop.engine.evaluator().intake(request).await.unwrap();
+        assert!(
+            laptop
+                .engine
+                .start(&created.row, &created.plan)
+                .await
+                .unwrap()
+        );
+        laptop.engine.run_to_end().await.unwrap();
+        let row = laptop
+            .store
+            .execution(&created.row.meta.id)
+            .await
+            .unwrap()
+            .unwrap();
+        let mut last = BTreeMap::new();
+        for row in seen.0.borrow().iter() {
+            last.insert(row.name.clone(), row.clone());
+        }
+        (row, last)
+    })
+}
+
+fn states(rows: &BTreeMap<String, AttemptRow>) -> Vec<(&str, &str)> {
+    rows.iter()
+        .map(|(name, row)| (name.as_str(), row.state.as_str()))
+        .collect()
+}
+
+fn returns(value: &Value) -> impl FnOnce(&mut operon_core::lang::model::Task) {
+    let value = value.clone();
+    move |task| {
+        "io.kestra.plugin.core.debug.Return".clone_into(&mut task.task_type);
+        task.props = serde_json::Map::from_iter([("format".to_owned(), value)]);
+    }
+}
+
+#[test]
+fn a_chain_passes_outputs_on() {
+    let flow = FlowBuilder::new("test", "chain")
+        .task("a")
+        .with(returns(&json!("x")))
+        .task("b")
+        .with(returns(&json!("{{ outputs.a.value }}y")))
+        .build();
+    let (row, rows) = run(&flow);
+    assert_eq!(row.state, "SUCCESS");
+    assert_eq!(rows["b"].outputs["value"], "xy");
+}
+
+#[test]
+fn a_loop_runs_its_body_for_every_value() {
+    let flow = FlowBuilder::new("test", "loop")
+        .looped_over("each", json!(["p", "q", "r"]), |body| {
+            body.task("child")
+                .with(returns(&json!("{{ taskrun.value }}{{ item.index }}")))
+        })
+        .task("after")
+        .with(returns(&json!("{{ outputs.child['q'].value }}")))
+        .build();
+    let (row, rows) = run(&flow);
+    assert_eq!(row.state, "SUCCESS", "{rows:#?}");
+    assert_eq!(rows["child[2]"].outputs["value"], "r2");
+    assert_eq!(rows["after"].outputs["value"], "q1");
+}
+
+#[test]
+fn a_loop_of_many_chunks_ends() {
+    let flow = FlowBuilder::new("test", "wide")
+        .looped("each", 1000, |body| {
+            body.task("child").with(returns(&json!("{{ item.index }}")))
+        })
+        .build();
+    let (row, rows) = run(&flow);
+    assert_eq!(row.state, "SUCCESS");
+    assert_eq!(
+        rows.values().filter(|row| row.task == "child").count(),
+        1000
+    );
+}
+
+#[test]
+fn a_failed_task_leads_to_the_handler_and_the_clean_up() {
+    let flow = FlowBuilder::new("test", "handled")
+        .task("bad")
+        .with(returns(&json!("{{ outputs.nothing.value }}")))
+        .task("next")
+        .with(returns(&json!("n")))
+        .errors(|list| list.task("handler").with(returns(&json!("h"))))
+        .finally(|list| list.task("cleanup").with(returns(&json!("c"))))
+        .build();
+    let (row, rows) = run(&flow);
+    assert_eq!(row.state, "FAILED");
+    assert_eq!(
+        states(&rows),
+        [
+            ("bad", "FAILED"),
+            ("cleanup", "SUCCESS"),
+            ("handler", "SUCCESS"),
+            ("next", "SKIPPED")
+        ]
+    );
+    assert!(
+        rows["bad"].message.as_deref().unwrap().contains("nothing"),
+        "{:?}",
+        rows["bad"]
+    );
+}
+
+#[test]
+fn a_condition_that_is_false_skips_and_lets_pass() {
+    let flow = FlowBuilder::new("test", "when")
+        .task("a")
+        .with(returns(&json!("1")))
+        .when("{{ 1 == 2 }}")
+        .task("b")
+        .with(returns(&json!("2")))
+        .build();
+    let (row, rows) = run(&flow);
+    assert_eq!(row.state, "SUCCESS");
+    assert_eq!(states(&rows), [("a", "SKIPPED"), ("b", "SUCCESS")]);
+}
+
+#[test]
+fn a_flow_over_several_shards_ends() {
+    let flow = layers(5, 60);
+    let (row, rows) = run(&flow);
+    assert_eq!(row.state, "SUCCESS");
+    assert_eq!(rows.len(), 300);
+}
+
+fn layers(depth: usize, width: usize) -> Flow {
+    let mut flow = FlowBuilder::new("test", "layers");
+    for layer in 0..depth {
+        for place in 0..width {
+            let id = format!("l{layer}-{place}");
+            flow = if layer == 0 {
+                flow.task_after(&id, &[])
+            } else {
+                let (a, b) = (
+                    format!("l{}-{place}", layer - 1),
+                    format!("l{}-{}", layer - 1, (place + 1) % width),
+                );
+                flow.task_after(&id, &[&a, &b])
+            };
+            flow = flow.with(returns(&json!(1)));
+        }
+    }
+    flow.build()
+}

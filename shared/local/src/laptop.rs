@@ -1,0 +1,159 @@
+//! Everything put together: an engine over one state directory.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use operon_core::exec::Truth;
+use operon_engine::Ports;
+use operon_engine::ports::{
+    ArtifactError, AttemptId, AttemptResult, AttemptSpec, RunnerError, SecretError, StoreError,
+    TaskRunner,
+};
+
+use crate::artifacts::DirectoryArtifacts;
+use crate::clock::SystemClock;
+use crate::dispatch::{DispatchError, Dispatcher, Limits};
+use crate::embedded::{Engine, FlowSource, Observer, Parts};
+use crate::logs::LogFiles;
+use crate::runner::{ProcessConfig, ProcessRunner};
+use crate::secrets::LocalSecrets;
+use crate::state_dir::{StateDir, StateDirError, StateLock};
+use crate::store::SqliteStore;
+
+/// Bytes of log kept of one attempt.
+const LOG_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// What may be chosen about an engine.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// What attempts may use together.
+    pub limits: Limits,
+    /// A file with secrets; none looks for one in the state directory.
+    pub secrets: Option<PathBuf>,
+    /// Variables in which secrets are looked for.
+    pub variables: Vec<(OsString, OsString)>,
+}
+
+/// Why an engine cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The state directory.
+    #[error(transparent)]
+    StateDir(#[from] StateDirError),
+    /// The database in it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The artifacts in it.
+    #[error(transparent)]
+    Artifacts(#[from] ArtifactError),
+    /// Secrets.
+    #[error(transparent)]
+    Secrets(#[from] SecretError),
+    /// Attempts of an earlier engine.
+    #[error("attempts of an earlier engine could not be ended: {0}")]
+    Orphans(#[from] RunnerError),
+    /// The HTTP client for built-in tasks.
+    #[error("the HTTP client cannot be made: {0}")]
+    Http(#[from] reqwest::Error),
+    /// The log files.
+    #[error("logs cannot be written: {0}")]
+    Logs(#[from] std::io::Error),
+}
+
+/// An engine with the state directory it alone works on.
+pub struct Laptop {
+    /// Works.
+    pub engine: Engine,
+    /// Its state.
+    pub store: Arc<SqliteStore>,
+    /// Its logs.
+    pub logs: Arc<LogFiles>,
+    _lock: StateLock,
+}
+
+impl Laptop {
+    /// Opens a state directory, ends what an earlier engine left running, and takes up its executions once
+    /// the engine works.
+    pub async fn open(
+        path: &Path,
+        options: Options,
+        flows: Box<dyn FlowSource>,
+        observer: Box<dyn Observer>,
+    ) -> Result<Self, OpenError> {
+        let state = StateDir::open(path)?;
+        let lock = state.lock()?;
+        let store = Arc::new(SqliteStore::open(&state.database())?);
+        let logs = Arc::new(LogFiles::start(&state.logs(), LOG_BYTES_MAX)?);
+        let secrets =
+            LocalSecrets::capture(options.variables, options.secrets.as_deref(), state.root())?;
+        let ports = Ports {
+            store: store.clone(),
+            artifacts: Arc::new(DirectoryArtifacts::open(&state.artifacts())?),
+            secrets: Arc::new(secrets),
+            clock: Arc::new(SystemClock),
+            logs: logs.clone(),
+        };
+        let runner = ProcessRunner::new(
+            ProcessConfig::new(state.root()),
+            store.clone(),
+            ports.artifacts.clone(),
+            logs.clone(),
+        );
+        runner.recover_orphans().await?;
+        let dispatched = Dispatched {
+            dispatcher: Dispatcher::new(options.limits),
+            runner: Arc::new(runner),
+        };
+        let http = reqwest::Client::builder().build()?;
+        let parts = Parts {
+            ports,
+            store: store.clone(),
+            runner: Arc::new(dispatched),
+            flows,
+            observer,
+            http,
+        };
+        Ok(Self {
+            engine: Engine::new(parts),
+            store,
+            logs,
+            _lock: lock,
+        })
+    }
+}
+
+/// A runner that starts attempts only when they fit into the machine.
+struct Dispatched {
+    dispatcher: Dispatcher,
+    runner: Arc<dyn TaskRunner>,
+}
+
+#[async_trait]
+impl TaskRunner for Dispatched {
+    async fn run(&self, spec: AttemptSpec) -> Result<AttemptResult, RunnerError> {
+        let permit = self
+            .dispatcher
+            .admit(&spec)
+            .await
+            .map_err(|error| match error {
+                DispatchError::TooLarge { .. } => RunnerError::Unavailable(error.to_string()),
+                DispatchError::Cancelled => RunnerError::Stopped,
+                DispatchError::Duplicate => RunnerError::AlreadyLaunched,
+            })?;
+        let result = self.runner.run(spec).await;
+        drop(permit);
+        result
+    }
+
+    async fn stop(&self, id: &AttemptId) -> Result<(), RunnerError> {
+        // Also when it waited: the runner makes sure that it never starts.
+        self.dispatcher.cancel(id);
+        self.runner.stop(id).await
+    }
+
+    async fn probe(&self, id: &AttemptId) -> Result<Truth, RunnerError> {
+        self.runner.probe(id).await
+    }
+}
