@@ -17,7 +17,7 @@ use crate::clock::SystemClock;
 use crate::dispatch::{DispatchError, Dispatcher, Limits};
 use crate::embedded::{Engine, FlowSource, Observer, Parts};
 use crate::logs::LogFiles;
-use crate::runner::{ProcessConfig, ProcessRunner};
+use crate::runner::{DockerRunner, ProcessRunner, RunnerChoice, RunnerConfig, RunnerSet};
 use crate::secrets::LocalSecrets;
 use crate::state_dir::{StateDir, StateDirError, StateLock};
 use crate::store::SqliteStore;
@@ -30,6 +30,8 @@ const LOG_BYTES_MAX: u64 = 64 * 1024 * 1024;
 pub struct Options {
     /// What attempts may use together.
     pub limits: Limits,
+    /// Which runner takes attempts.
+    pub runner: RunnerChoice,
     /// A file with secrets; none looks for one in the state directory.
     pub secrets: Option<PathBuf>,
     /// Variables in which secrets are looked for.
@@ -95,12 +97,19 @@ impl Laptop {
             clock: Arc::new(SystemClock),
             logs: logs.clone(),
         };
-        let runner = ProcessRunner::new(
-            ProcessConfig::new(state.root()),
-            store.clone(),
-            ports.artifacts.clone(),
+        let config = RunnerConfig {
+            log_bytes_max: LOG_BYTES_MAX,
+            ..RunnerConfig::new(state.root())
+        };
+        let (artifacts, claims) = (ports.artifacts.clone(), store.clone());
+        let process = ProcessRunner::new(
+            config.clone(),
+            claims.clone(),
+            artifacts.clone(),
             logs.clone(),
         );
+        let docker = DockerRunner::new(config, claims, artifacts, logs.clone());
+        let runner = RunnerSet::new(options.runner, process, docker);
         runner.recover_orphans().await?;
         let dispatched = Dispatched {
             dispatcher: Dispatcher::new(options.limits),

@@ -15,6 +15,7 @@ mod process;
 mod protocol;
 mod set;
 mod stage;
+mod stored;
 #[cfg(test)]
 pub(crate) mod testing;
 

@@ -57,6 +57,7 @@ fn run_with(
         let seen = Seen::default();
         let options = Options {
             limits: Limits::of_machine(),
+            runner: crate::runner::RunnerChoice::Process,
             secrets: None,
             variables: Vec::new(),
         };

@@ -6,7 +6,7 @@
 
 mod attempt;
 mod child;
-mod system;
+pub(super) mod system;
 #[cfg(test)]
 mod tests;
 
