@@ -4,6 +4,7 @@
 //! and files go out, how logs are numbered and secrets hidden, and how an attempt is claimed.
 
 mod claims;
+mod claims_store;
 mod collect;
 mod directory;
 mod docker;

@@ -29,6 +29,7 @@ use super::mask::Mask;
 use super::{Orphan, RunnerConfig};
 
 pub(super) use attempt::{signal_name, words};
+pub(super) use system::boot_id;
 
 /// Runs attempts as processes; see the module. Cheap to clone.
 #[derive(Clone)]
@@ -41,7 +42,7 @@ struct Shared {
     config: RunnerConfig,
     /// Distinguishes markers of different state directories.
     engine: String,
-    boot: String,
+    boot: &'static str,
     claims: Arc<dyn Claims>,
     artifacts: Arc<dyn ArtifactStore>,
     logs: Arc<dyn LogSink>,
@@ -88,7 +89,7 @@ impl ProcessRunner {
         let shared = Shared {
             engine: config.engine(),
             config,
-            boot: system::boot_id(),
+            boot: boot_id(),
             claims,
             artifacts,
             logs,
@@ -139,7 +140,7 @@ impl ProcessRunner {
         let failed = |error: std::io::Error| RunnerError::Failed(format!("attempt {id}: {error}"));
         let mut was_alive = false;
         if let Some(mark) = mark
-            && system::is_alive(mark, &self.shared.boot)
+            && system::is_alive(mark, self.shared.boot)
             && let Some(group) = system::pid_of(mark.pid)
         {
             was_alive = true;
@@ -198,7 +199,7 @@ impl TaskRunner for ProcessRunner {
         let claim = self.shared.claims.look(id).await.map_err(store_failed)?;
         let alive = || {
             let mark = claim.mark.as_ref();
-            mark.is_some_and(|mark| system::is_alive(mark, &self.shared.boot))
+            mark.is_some_and(|mark| system::is_alive(mark, self.shared.boot))
         };
         Ok(if !claim.launched {
             Truth::Absent

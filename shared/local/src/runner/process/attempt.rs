@@ -335,7 +335,7 @@ impl<'a> Watched<'a> {
 
     /// Notes which process it is. A crash before that is no harm: the process is found by its marker.
     fn record(&self, child: &Child) {
-        let mark = system::mark(child.pid().as_raw_pid().unsigned_abs(), &self.shared.boot);
+        let mark = system::mark(child.pid().as_raw_pid().unsigned_abs(), self.shared.boot);
         let (claims, id) = (self.shared.claims.clone(), self.spec.id.clone());
         // The pipes are read meanwhile.
         tokio::spawn(async move {

@@ -6,7 +6,7 @@
 
 use std::fs;
 use std::io;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
@@ -36,10 +36,13 @@ pub(crate) fn become_subreaper() {
 }
 
 /// Which start of the machine this is; empty where the system does not tell.
-pub(crate) fn boot_id() -> String {
-    fs::read_to_string("/proc/sys/kernel/random/boot_id")
-        .map(|id| id.trim().to_owned())
-        .unwrap_or_default()
+pub(crate) fn boot_id() -> &'static str {
+    static BOOT: LazyLock<String> = LazyLock::new(|| {
+        fs::read_to_string("/proc/sys/kernel/random/boot_id")
+            .map(|id| id.trim().to_owned())
+            .unwrap_or_default()
+    });
+    &BOOT
 }
 
 /// The interesting fields of `/proc/<pid>/stat`.
@@ -272,12 +275,12 @@ mod tests {
     #[test]
     fn we_are_alive_and_a_process_that_had_our_number_is_not() {
         let boot = boot_id();
-        let mut mark = mark(std::process::id(), &boot);
-        assert!(is_alive(&mark, &boot));
+        let mut mark = mark(std::process::id(), boot);
+        assert!(is_alive(&mark, boot));
         assert!(!is_alive(&mark, "another start of the machine"));
         mark.started -= 1;
-        assert!(!is_alive(&mark, &boot));
+        assert!(!is_alive(&mark, boot));
         mark.started = 0;
-        assert!(!is_alive(&mark, &boot));
+        assert!(!is_alive(&mark, boot));
     }
 }
