@@ -49,6 +49,9 @@ async fn an_attempt_is_claimed_once_whoever_asks() {
     store.finish_claim(&mine).await.unwrap();
     launched.finished = true;
     let finished = Claim::Launched(launched);
+    // The answer comes behind the end that nobody waited for; then others see it too.
+    let looked = store.lookup_claim(&mine).await.unwrap();
+    assert_eq!(looked.as_ref(), Some(&finished));
     assert_eq!(other.claim(&mine, None).await.unwrap(), finished);
     assert_eq!(other.lookup_claim(&mine).await.unwrap(), Some(finished));
     assert_eq!(other.live_claims(None, 9).await.unwrap(), []);
