@@ -246,19 +246,21 @@ impl Planner<'_> {
     /// A comment goes with the key it was aligned to: that of the next line, or an earlier one.
     fn comments(&mut self) {
         let mut next = 0;
+        // The levels that are open, outermost first.
+        let mut open: Vec<&Mark> = Vec::new();
         for line in 0..self.lines.len() {
-            while self.marks.get(next).is_some_and(|mark| mark.line <= line) {
+            while let Some(mark) = self.marks.get(next).filter(|mark| mark.line <= line) {
+                while open.pop_if(|level| level.old >= mark.old).is_some() {}
+                open.push(mark);
                 next += 1;
             }
             let text = self.text(line);
             let column = leading_spaces(text);
             let loose = self.lines[line].indent == Indent::Keep;
-            if !loose || !text[column..].starts_with('#') {
-                continue;
+            if loose && text[column..].starts_with('#') {
+                let new = comment_column(&open, self.marks.get(next), column);
+                self.lines[line].indent = Indent::To(new);
             }
-            let (before, after) = self.marks.split_at(next);
-            let new = comment_column(before, after.first(), column);
-            self.lines[line].indent = Indent::To(new);
         }
     }
 
@@ -312,29 +314,25 @@ impl Planner<'_> {
     }
 }
 
-fn comment_column(before: &[Mark], after: Option<&Mark>, column: usize) -> usize {
+/// The new column of a comment in `column`: below the `open` levels and above `after`.
+fn comment_column(open: &[&Mark], after: Option<&Mark>, column: usize) -> usize {
     if let Some(next) = after
         && (next.old == column
-            || before
+            || open
                 .last()
                 .is_none_or(|last| last.old < column.min(next.old)))
     {
         return next.new;
     }
-    // The innermost of the levels that are open here and not deeper than the comment.
-    let mut level = usize::MAX;
-    for mark in before.iter().rev() {
-        if mark.old >= level {
-            continue;
-        }
-        if mark.old <= column {
+    // The innermost of the levels that are not deeper than the comment.
+    match open.iter().rev().find(|mark| mark.old <= column) {
+        Some(mark) => {
             // Between two levels it belongs to what follows.
             let between = after.filter(|next| mark.old < column && column < next.old);
-            return between.map_or(mark.new, |next| next.new);
+            between.map_or(mark.new, |next| next.new)
         }
-        level = mark.old;
+        None => after.map_or(0, |next| next.new),
     }
-    after.map_or(0, |next| next.new)
 }
 
 fn leading_spaces(text: &str) -> usize {
