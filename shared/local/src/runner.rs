@@ -16,7 +16,6 @@ mod process;
 mod protocol;
 mod set;
 mod stage;
-mod stored;
 #[cfg(test)]
 pub(crate) mod testing;
 
