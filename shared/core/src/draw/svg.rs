@@ -131,7 +131,7 @@ fn item(item: &Item) -> Piece {
     };
     if !item.is_cluster {
         let text = width_of(&cut(&item.id, ID_MAX), ID_CHAR)
-            .max(width_of(&cut(&item.detail, DETAIL_MAX), DETAIL_CHAR));
+            .max(width_of(&clip(&item.detail, DETAIL_MAX), DETAIL_CHAR));
         let size = ((text + 2.0 * PAD).max(BOX_WIDTH_MIN), BOX_HEIGHT);
         let corner = (0.0, 0.0);
         return Piece {
@@ -175,7 +175,7 @@ fn part(part: &Part) -> Piece {
 /// A frame with a heading around a piece.
 fn framed(content: Piece, item: Label, class: &'static str) -> Piece {
     let heading = width_of(&cut(&item.id, ID_MAX), ID_CHAR)
-        + width_of(&cut(&item.detail, DETAIL_MAX), DETAIL_CHAR)
+        + width_of(&clip(&item.detail, DETAIL_MAX), DETAIL_CHAR)
         + 10.0;
     let inner = content.size.0.max(heading);
     let size = (inner + 2.0 * PAD, content.size.1 + HEAD + PAD);
@@ -269,7 +269,7 @@ fn task(out: &mut String, corner: Point, size: Size, item: &Label) -> std::fmt::
         number(corner.1 + 19.0),
         escape(&cut(&item.id, ID_MAX)),
         number(corner.1 + 34.0),
-        escape(&cut(&item.detail, DETAIL_MAX)),
+        escape(&clip(&item.detail, DETAIL_MAX)),
     )
 }
 
@@ -301,7 +301,7 @@ fn frame(
         escape(&cut(&item.id, ID_MAX))
     )?;
     if !item.detail.is_empty() {
-        let detail = escape(&cut(&item.detail, DETAIL_MAX));
+        let detail = escape(&clip(&item.detail, DETAIL_MAX));
         write!(out, "<tspan class=\"detail\" dx=\"8\">{detail}</tspan>")?;
     }
     writeln!(out, "</text></g>")
@@ -362,6 +362,15 @@ fn cut(text: &str, max: usize) -> String {
         .chain(['…'])
         .chain(end.chars())
         .collect()
+}
+
+/// Cuts the end off long text.
+fn clip(text: &str, max: usize) -> String {
+    if text.chars().count() <= max {
+        return text.to_owned();
+    }
+    let head: String = text.chars().take(max - 1).collect();
+    format!("{}…", head.trim_end_matches([' ', '…']))
 }
 
 /// For text and attributes in quotes. Control characters, which XML forbids, become U+FFFD.

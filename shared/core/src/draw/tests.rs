@@ -321,16 +321,23 @@ fn text_from_a_flow_stays_text() {
 #[test]
 fn nested_loops_and_long_names_fit() {
     let long = "a-task-with-a-name-that-is-much-too-long-to-be-shown-in-full-anywhere";
-    let plan = plan_of(flow().looped("outer", 3, |f| {
-        f.looped("inner", 4, |f| f.task(long)).window(7)
-    }));
-    let text = super::text(&plan);
-    assert_eq!(
-        text,
-        format!(
-            "genomics / qc\n└─ outer  (× window 1000)\n   └─ inner  (× window 7)\n      └─ {long}  (debug.Return)\n"
-        )
+    let plan = plan_of(
+        flow()
+            .looped("outer", 3, |f| {
+                f.looped("inner", 4, |f| f.task(long)).window(7)
+            })
+            .task("z")
+            .when(&format!("{{{{ {} }}}}", "x".repeat(60))),
     );
+    let text = super::text(&plan);
+    let rows = [
+        "genomics / qc".to_owned(),
+        "├─ outer  (× window 1000)".to_owned(),
+        "│  └─ inner  (× window 7)".to_owned(),
+        format!("│     └─ {long}  (debug.Return)"),
+        format!("└─ z  (debug.Return · when {{{{ {}…)", "x".repeat(36)),
+    ];
+    assert_eq!(text.lines().collect::<Vec<_>>(), rows);
     let svg = super::svg(&plan);
     assert!(
         svg.contains(&format!("data-task=\"{long}\"")) && svg.contains(&format!("<title>{long}:"))
