@@ -267,6 +267,19 @@ const FILTERS: [&[Callable]; 7] = [
     jq::FILTERS,
 ];
 
+/// Every filter, function and test as `(kind, usage)`, by kind and name: for the documentation.
+#[must_use]
+pub fn usages() -> Vec<(&'static str, String)> {
+    let tables = FILTERS
+        .iter()
+        .chain([&functions::FUNCTIONS, &functions::TESTS]);
+    let mut all: Vec<_> = tables.flat_map(|table| table.iter()).collect();
+    all.sort_by_key(|callable| (callable.kind, callable.name.to_ascii_lowercase()));
+    all.iter()
+        .map(|callable| (callable.kind, callable.usage()))
+        .collect()
+}
+
 /// The filter called `name`.
 pub(super) fn filter(name: &str, span: Range<usize>) -> Result<&'static Callable, ExprError> {
     find("filter", name, span, &FILTERS)

@@ -47,6 +47,7 @@ mod yaml;
 #[cfg(test)]
 mod tests;
 
+pub use catalog::usages;
 pub use context::{Context, Resolver};
 pub use error::{ExprError, LookupError};
 pub use mask::{MASK, Masker};

@@ -13,6 +13,7 @@ pub mod model;
 pub mod parse;
 pub mod plugins;
 pub mod rules;
+pub mod schema;
 pub mod yaml;
 
 pub use model::Flow;

@@ -2,9 +2,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod catalogue;
+mod document;
 mod flows;
 mod limits;
 mod mistakes;
+mod schema;
 
 use std::path::{Path, PathBuf};
 

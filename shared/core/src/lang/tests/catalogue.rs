@@ -20,14 +20,14 @@ fn indent(text: &str, first: &str, rest: &str) -> String {
     lines.join("\n") + "\n"
 }
 
-fn with_task(task: &str) -> String {
+pub(super) fn with_task(task: &str) -> String {
     format!(
         "id: a\nnamespace: b\n{INPUTS}tasks:\n{}",
         indent(task, "  - ", "    ")
     )
 }
 
-fn with_trigger(trigger: &str) -> String {
+pub(super) fn with_trigger(trigger: &str) -> String {
     format!(
         "id: a\nnamespace: b\n{INPUTS}tasks:\n  - {{id: t, type: log, message: hello}}\ntriggers:\n{}",
         indent(trigger, "  - ", "    ")
@@ -101,7 +101,7 @@ fn every_alias_means_its_type() {
 }
 
 /// The example of a type with one property set to its own example, and whatever excludes it removed.
-fn with_property(info: &TypeInfo, prop: &PropInfo, key: &str) -> String {
+pub(super) fn with_property(info: &TypeInfo, prop: &PropInfo, key: &str) -> String {
     let mut lines: Vec<String> = Vec::new();
     let mut skipping = false;
     let excluded: &[&str] = match prop.name {
