@@ -5,6 +5,7 @@ pub mod artifacts;
 pub mod clock;
 pub mod dispatch;
 pub mod embedded;
+pub mod flows;
 pub mod laptop;
 pub mod logs;
 pub mod runner;

@@ -27,6 +27,11 @@ pub enum FlowError {
 
 /// Finds flows by name.
 pub trait FlowSource {
-    /// The plan of a flow and the directory of its namespace files.
-    fn flow(&self, namespace: &str, flow: &str) -> Result<(Plan, Option<String>), FlowError>;
+    /// The plan of a flow and the directory of its namespace files. `near` is that of the flow that calls it.
+    fn flow(
+        &self,
+        namespace: &str,
+        flow: &str,
+        near: Option<&str>,
+    ) -> Result<(Plan, Option<String>), FlowError>;
 }

@@ -126,7 +126,7 @@ impl Inner {
         let (plan, flow_dir) = self
             .parts
             .flows
-            .flow(&namespace, &flow)
+            .flow(&namespace, &flow, active.meta.flow_dir.as_deref())
             .map_err(|error| error.to_string())?;
         let mut labels = BTreeMap::new();
         if call

@@ -19,7 +19,12 @@ use crate::laptop::{Laptop, Options};
 struct NoFlows;
 
 impl FlowSource for NoFlows {
-    fn flow(&self, namespace: &str, flow: &str) -> Result<(Plan, Option<String>), FlowError> {
+    fn flow(
+        &self,
+        namespace: &str,
+        flow: &str,
+        _: Option<&str>,
+    ) -> Result<(Plan, Option<String>), FlowError> {
         Err(FlowError::Missing {
             namespace: namespace.to_owned(),
             flow: flow.to_owned(),

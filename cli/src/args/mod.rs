@@ -1,0 +1,72 @@
+//! The grammar of the command line; what commands do is in `commands`.
+
+mod flows;
+mod run;
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand};
+
+use crate::output::ColourChoice;
+
+pub(crate) use flows::{ValidateArgs, ValidateOutput};
+pub(crate) use run::{EngineArgs, ResumeArgs, RunArgs, RunnerName};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    done; an execution succeeded, with or without warnings
+  1    an execution failed or was cancelled, or something else went wrong
+  2    an invalid flow, input or command line
+  3    an execution was killed
+  130  left while an execution was unfinished; `operon resume` takes it up";
+
+/// Runs declarative container workflows, here and on AWS, with the same engine.
+#[derive(Debug, Parser)]
+#[command(name = "operon", version, after_help = EXIT_CODES, max_term_width = 100)]
+pub(crate) struct Args {
+    /// When to use colours.
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", hide_possible_values = false)]
+    pub(crate) color: ColourChoice,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Runs a flow to its end.
+    Run(Box<RunArgs>),
+    /// Takes up every execution that is not over, and works until all are.
+    Resume(ResumeArgs),
+    /// Checks flows and plugins, and says everything that is wrong.
+    Validate(ValidateArgs),
+}
+
+/// Where executions are kept.
+#[derive(Debug, Clone, ClapArgs)]
+pub(crate) struct StateArgs {
+    /// Directory that keeps executions, artifacts and logs.
+    #[arg(long = "state", value_name = "DIR", env = "OPERON_STATE", default_value = crate::state::DEFAULT)]
+    pub(crate) dir: PathBuf,
+}
+
+/// How executions are shown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Output {
+    /// For people: a live view on a terminal, a line per change otherwise.
+    #[default]
+    Human,
+    /// One JSON object at the end.
+    Json,
+    /// One JSON object per change.
+    Ndjson,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_grammar_is_consistent() {
+        super::Args::command().debug_assert();
+    }
+}

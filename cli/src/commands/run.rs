@@ -1,0 +1,190 @@
+//! `operon run`: a flow file, from its text to the end of its execution.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use operon_core::lang::model::InputType;
+use operon_core::plan::Plan;
+use operon_engine::intake::{IntakeError, Request};
+use operon_engine::ports::{ArtifactUri, ExecutionId, ExecutionRow, StateStore as _};
+use operon_local::flows::DirectoryFlows;
+use operon_local::laptop::Laptop;
+use serde_json::Value;
+
+use crate::args::{EngineArgs, Output, RunArgs};
+use crate::engine::{self, End, Shown};
+use crate::exit::{Exit, Usage};
+use crate::output::Console;
+use crate::report::{self, Outlook};
+use crate::state::state_option;
+use crate::{ids, load};
+
+pub(crate) fn run(args: &RunArgs, console: &Rc<Console>) -> anyhow::Result<Exit> {
+    let loaded = load::flow(&args.file, console)?;
+    if !args.engine.quiet && args.engine.output == Output::Human {
+        loaded.checked.show(console);
+    }
+    let inputs = inputs(args, &loaded.plan)?;
+    let id = ids::new_execution();
+    let request = Request {
+        id: id.clone(),
+        plan: loaded.plan,
+        flow_dir: Some(loaded.directory.display().to_string()),
+        inputs,
+        labels: args.labels.iter().cloned().collect(),
+        trigger: Value::Null,
+        parent: None,
+        replay_of: None,
+        priority: 0,
+    };
+    let flows = Box::new(DirectoryFlows);
+    let shown = Shown::new(report::of_args(&args.engine, console));
+    engine::block_on(async {
+        let laptop = engine::open(&args.engine, flows, &shown).await?;
+        take_up(&laptop, &request.plan, console, args).await?;
+        let created = laptop.engine.evaluator().intake(request).await;
+        let created = created.map_err(refused)?;
+        for warning in &created.warnings {
+            console.warning(warning);
+        }
+        laptop.engine.start(&created.row, &created.plan).await?;
+        let end = engine::work(&laptop.engine, &shown, std::slice::from_ref(&id)).await?;
+        finish(&laptop, &args.engine, console, &shown, &[id], end).await
+    })
+}
+
+/// Executions that an earlier engine left hold their locks: whoever may have to wait for one takes them up.
+async fn take_up(
+    laptop: &Laptop,
+    plan: &Plan,
+    console: &Console,
+    args: &RunArgs,
+) -> anyhow::Result<()> {
+    let left = laptop.store.next_due().await?.is_some();
+    if !left {
+        return Ok(());
+    }
+    if plan.concurrency.is_some() {
+        laptop.engine.recover().await?;
+    } else if !args.engine.quiet {
+        console.note(&format!(
+            "note: this state directory has unfinished executions; `operon resume{}` takes them up",
+            state_option(&args.engine.state.dir)
+        ));
+    }
+    Ok(())
+}
+
+/// Values of inputs: as they are written, files as absolute paths.
+fn inputs(args: &RunArgs, plan: &Plan) -> anyhow::Result<BTreeMap<String, Value>> {
+    let mut values = BTreeMap::new();
+    let mut put = |key: &str, value: String| {
+        let before = values.insert(key.to_owned(), Value::String(value));
+        match before {
+            Some(_) => Err(Usage::new(format!("the input `{key}` is given twice"))),
+            None => Ok(()),
+        }
+    };
+    for (key, value) in &args.inputs {
+        let file = plan
+            .inputs
+            .iter()
+            .any(|input| input.id == *key && input.input_type == InputType::File);
+        let value = if file && !ArtifactUri::is_uri(value) && !value.contains("://") {
+            absolute(Path::new(value))?.display().to_string()
+        } else {
+            value.clone()
+        };
+        put(key, value)?;
+    }
+    for (key, path) in &args.files {
+        let path = absolute(Path::new(path))?;
+        if !path.is_file() {
+            return Err(Usage::new(format!(
+                "input `{key}`: there is no file `{}`",
+                path.display()
+            ))
+            .help("the path is relative to the current directory")
+            .into());
+        }
+        put(key, path.display().to_string())?;
+    }
+    Ok(values)
+}
+
+fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
+    Ok(std::path::absolute(path)?)
+}
+
+/// Why there is no execution: what the user gave, or the machine.
+fn refused(error: IntakeError) -> anyhow::Error {
+    match error {
+        IntakeError::Store(error) => error.into(),
+        IntakeError::Disabled(_)
+        | IntakeError::Inputs(_)
+        | IntakeError::TooLarge(_)
+        | IntakeError::Blocked(_)
+        | IntakeError::File { .. } => Usage::new(error.to_string()).into(),
+    }
+}
+
+/// Shows how executions ended; the exit code is that of the worst.
+pub(crate) async fn finish(
+    laptop: &Laptop,
+    args: &EngineArgs,
+    console: &Console,
+    shown: &Shown,
+    ids: &[ExecutionId],
+    end: End,
+) -> anyhow::Result<Exit> {
+    laptop.logs.flush();
+    shown.close();
+    let logs = laptop.logs.reader();
+    let look = Outlook {
+        store: &*laptop.store,
+        logs: &logs,
+        state: &args.state.dir,
+    };
+    let mut exit = Exit::Success;
+    for id in ids {
+        let Some(row) = laptop.store.execution(id).await? else {
+            continue;
+        };
+        show_end(console, args, &look, &row).await?;
+        exit = exit.worse(Exit::of_state(&row.state));
+    }
+    if end == End::Left {
+        console.note(&format!(
+            "Left unfinished; `operon resume{}` takes it up.",
+            state_option(&args.state.dir)
+        ));
+        exit = Exit::Left;
+    }
+    Ok(exit)
+}
+
+async fn show_end(
+    console: &Console,
+    args: &EngineArgs,
+    look: &Outlook<'_>,
+    row: &ExecutionRow,
+) -> anyhow::Result<()> {
+    match args.output {
+        Output::Json => report::write_execution(console, look.store, row).await?,
+        Output::Ndjson => {
+            let mut line = serde_json::Map::new();
+            line.insert("event".to_owned(), Value::String("execution".to_owned()));
+            line.extend(report::execution_json(row));
+            console.line(&Value::Object(line).to_string());
+        }
+        Output::Human => {
+            let succeeded = Exit::of_state(&row.state) == Exit::Success;
+            if !(args.quiet && succeeded) {
+                report::summary(console, look, row).await?;
+            }
+        }
+    }
+    console.flush();
+    Ok(())
+}

@@ -1,0 +1,176 @@
+//! Working on executions until they are over, and what Ctrl-C does meanwhile.
+
+use std::cell::RefCell;
+use std::pin::pin;
+use std::rc::Rc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use operon_core::exec::{Event, Reason};
+use operon_core::plan::ShardId;
+use operon_engine::ports::{AttemptRow, ExecutionId, ExecutionRow, ShardKey};
+use operon_local::dispatch::Limits;
+use operon_local::embedded::{Engine, FlowSource, Observer};
+use operon_local::laptop::{Laptop, OpenError, Options};
+use operon_local::runner::RunnerChoice;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::args::{EngineArgs, RunnerName};
+use crate::exit::Usage;
+use crate::report::Report;
+
+/// How often a report may draw.
+const TICK: Duration = Duration::from_millis(100);
+
+/// A report that the engine tells everything.
+#[derive(Clone)]
+pub(crate) struct Shown(Rc<RefCell<Box<dyn Report>>>);
+
+impl Shown {
+    pub(crate) fn new(report: Box<dyn Report>) -> Self {
+        Self(Rc::new(RefCell::new(report)))
+    }
+
+    /// Something to be said between what is shown.
+    pub(crate) fn note(&self, text: &str) {
+        self.0.borrow_mut().note(text);
+    }
+
+    /// The end: nothing is shown after it.
+    pub(crate) fn close(&self) {
+        self.0.borrow_mut().close();
+    }
+
+    fn tick(&self) {
+        self.0.borrow_mut().tick();
+    }
+}
+
+impl Observer for Shown {
+    fn execution(&self, row: &ExecutionRow) {
+        self.0.borrow_mut().execution(row);
+    }
+
+    fn task_run(&self, row: &AttemptRow) {
+        self.0.borrow_mut().task_run(row);
+    }
+}
+
+/// How work came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Everything is over.
+    Over,
+    /// The user left at once.
+    Left,
+}
+
+/// Runs `work` with a runtime on this thread, where the engine lives.
+pub(crate) fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("the runtime cannot be started")?;
+    let result = tokio::task::LocalSet::new().block_on(&runtime, work);
+    // What still blocks (a file that is being copied) must not keep the process.
+    runtime.shutdown_background();
+    result
+}
+
+/// Opens the state directory with an engine of its own.
+pub(crate) async fn open(
+    args: &EngineArgs,
+    flows: Box<dyn FlowSource>,
+    shown: &Shown,
+) -> anyhow::Result<Laptop> {
+    let machine = Limits::of_machine();
+    let options = Options {
+        limits: Limits {
+            cpu_milli: args.cpus.unwrap_or(machine.cpu_milli),
+            memory_mib: args.memory.unwrap_or(machine.memory_mib),
+            max_parallel: args.max_parallel,
+        },
+        runner: match args.runner {
+            RunnerName::Auto => RunnerChoice::Auto,
+            RunnerName::Process => RunnerChoice::Process,
+            RunnerName::Docker => RunnerChoice::Docker,
+        },
+        secrets: args.secrets.clone(),
+        variables: std::env::vars_os().collect(),
+    };
+    let opened = Laptop::open(&args.state.dir, options, flows, Box::new(shown.clone())).await;
+    opened.map_err(|error| match error {
+        OpenError::StateDir(_) | OpenError::Secrets(_) => Usage::new(error.to_string()).into(),
+        other => anyhow::Error::new(other),
+    })
+}
+
+/// Works until every execution is over. The first Ctrl-C kills `watched`, the second leaves.
+pub(crate) async fn work(
+    engine: &Engine,
+    shown: &Shown,
+    watched: &[ExecutionId],
+) -> anyhow::Result<End> {
+    let mut interrupts = Interrupts::new()?;
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut over = pin!(engine.run_to_end());
+    let mut killed = false;
+    loop {
+        tokio::select! {
+            biased;
+            () = interrupts.next() => {
+                if killed {
+                    return Ok(End::Left);
+                }
+                killed = true;
+                shown.note("Killing what runs; press Ctrl-C again to leave it and resume later.");
+                for id in watched {
+                    kill(engine, id);
+                }
+            }
+            result = &mut over => return Ok(result.map(|()| End::Over)?),
+            _ = ticks.tick() => shown.tick(),
+        }
+    }
+}
+
+/// Asks the engine to kill an execution.
+pub(crate) fn kill(engine: &Engine, id: &ExecutionId) {
+    let reason = Reason::Kill;
+    engine.send(root(id), Event::Kill { reason });
+}
+
+/// The root shard of an execution: who is told about the whole of it.
+pub(crate) fn root(id: &ExecutionId) -> ShardKey {
+    ShardKey {
+        execution: id.clone(),
+        shard: ShardId::ROOT,
+    }
+}
+
+/// Ctrl-C, and what asks a process to end.
+struct Interrupts {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+impl Interrupts {
+    fn new() -> anyhow::Result<Self> {
+        let listen = |kind| signal(kind).context("signals cannot be received");
+        Ok(Self {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+            hangup: listen(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+            _ = self.hangup.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! From a flow file to a plan, with everything that is wrong shown at once.
+
+use std::path::{Path, PathBuf};
+
+use operon_core::lang::diagnostic::Diagnostics;
+use operon_core::lang::{self, Flow, Plugins};
+use operon_core::plan::{Plan, compile};
+use operon_local::flows::{PluginFiles, read_document};
+
+use crate::diagnostics::{Checked, of_compile_error};
+use crate::exit::Usage;
+use crate::output::Console;
+
+/// A flow that can be run.
+pub(crate) struct Loaded {
+    /// Compiled.
+    pub(crate) plan: Plan,
+    /// Of the flow file, absolute: its namespace files and subflows are there.
+    pub(crate) directory: PathBuf,
+    /// The plugins it may use.
+    pub(crate) plugins: Plugins,
+    /// Warnings.
+    pub(crate) checked: Checked,
+}
+
+/// Reads and compiles a flow file; shows what is wrong with it.
+pub(crate) fn flow(path: &Path, console: &Console) -> anyhow::Result<Loaded> {
+    let source = read_document(path).map_err(|error| {
+        Usage::new(error.to_string()).help("give the path of a flow's YAML file")
+    })?;
+    let directory = directory_of(path);
+    let plugins = plugins(&directory, console)?;
+    let (checked, flow) = check(&path.display().to_string(), source, &plugins);
+    match flow {
+        Some((_, plan)) => Ok(Loaded {
+            plan,
+            directory,
+            plugins,
+            checked,
+        }),
+        None => {
+            checked.show(console);
+            Err(invalid(&checked).into())
+        }
+    }
+}
+
+/// The plugins for flows in a directory. Those that are wrong are shown and left out.
+pub(crate) fn plugins(directory: &Path, console: &Console) -> anyhow::Result<Plugins> {
+    let files = PluginFiles::near(directory).map_err(|error| Usage::new(error.to_string()))?;
+    let (plugins, problems) = files.load();
+    for problem in problems {
+        let source = files
+            .files()
+            .iter()
+            .find(|file| file.name == problem.file)
+            .map(|file| file.source.to_string())
+            .unwrap_or_default();
+        let checked = Checked {
+            path: problem.file,
+            source,
+            findings: vec![problem.diagnostic],
+            omitted: 0,
+        };
+        checked.show(console);
+    }
+    Ok(plugins)
+}
+
+/// Parses and compiles a document.
+pub(crate) fn check(
+    path: &str,
+    source: String,
+    plugins: &Plugins,
+) -> (Checked, Option<(Flow, Plan)>) {
+    let parsed = lang::parse(&source, plugins);
+    let mut diagnostics = parsed.diagnostics;
+    let compiled = parsed.flow.and_then(|flow| match compile(&flow) {
+        Ok(plan) => Some((flow, plan)),
+        Err(errors) => {
+            diagnostics.extend(errors.iter().map(of_compile_error));
+            None
+        }
+    });
+    (checked(path, source, diagnostics), compiled)
+}
+
+fn checked(path: &str, source: String, diagnostics: Diagnostics) -> Checked {
+    Checked {
+        path: path.to_owned(),
+        source,
+        omitted: diagnostics.omitted(),
+        findings: diagnostics.into_sorted(),
+    }
+}
+
+/// What is said after the findings.
+fn invalid(checked: &Checked) -> Usage {
+    let errors = checked.errors() + checked.omitted;
+    let plural = if errors == 1 { "" } else { "s" };
+    Usage::new(format!(
+        "`{}` is not a valid flow: {errors} error{plural}",
+        checked.path
+    ))
+}
+
+/// The directory of a file, absolute.
+pub(crate) fn directory_of(path: &Path) -> PathBuf {
+    let parent = match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    };
+    parent.canonicalize().unwrap_or_else(|_| parent.to_owned())
+}
