@@ -48,7 +48,11 @@ impl Exit {
             Self::Usage => 3,
             Self::Left => 4,
         };
-        if rank(other) > rank(self) { other } else { self }
+        if rank(other) > rank(self) {
+            other
+        } else {
+            self
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Names for executions that people start.
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use operon_engine::ports::ExecutionId;
@@ -13,7 +14,8 @@ pub(crate) fn new_execution() -> ExecutionId {
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
     let millis = u64::try_from(since.as_millis()).unwrap_or_default();
-    let chance: u64 = rand::random();
+    // The standard library seeds its hashers by chance; ids are no secrets.
+    let chance = RandomState::new().hash_one(millis);
     let mut text = String::new();
     push(&mut text, millis, 9);
     push(&mut text, chance, 7);

@@ -26,12 +26,11 @@ impl State {
     /// Opens a state directory that exists.
     pub(crate) fn open(path: &Path) -> anyhow::Result<Self> {
         if !path.join("state.sqlite").is_file() {
-            return Err(Usage::new(format!(
-                "there are no executions in `{}`",
-                path.display()
-            ))
-            .help("run a flow first, or choose the state directory with `--state`")
-            .into());
+            return Err(
+                Usage::new(format!("there are no executions in `{}`", path.display()))
+                    .help("run a flow first, or choose the state directory with `--state`")
+                    .into(),
+            );
         }
         let dir = StateDir::open(path)?;
         let store = SqliteStore::open(&dir.database())?;

@@ -44,9 +44,9 @@ pub(crate) fn of_state(state: &str) -> Style {
 
 /// The colour of a task's name: always the same for the same name.
 pub(crate) fn of_name(name: &str) -> Style {
-    let sum = name
-        .bytes()
-        .fold(0_usize, |sum, byte| sum.wrapping_mul(31) + usize::from(byte));
+    let sum = name.bytes().fold(0_usize, |sum, byte| {
+        sum.wrapping_mul(31) + usize::from(byte)
+    });
     NAMES
         .get(sum % NAMES.len())
         .map_or_else(Style::new, |colour| colour.on_default())
@@ -73,7 +73,12 @@ pub(crate) fn clock(ms: u64) -> String {
         .and_then(|ms| Timestamp::from_millisecond(ms).ok())
         .unwrap_or_default();
     let zoned = time.to_zoned(jiff::tz::TimeZone::system());
-    format!("{:02}:{:02}:{:02}", zoned.hour(), zoned.minute(), zoned.second())
+    format!(
+        "{:02}:{:02}:{:02}",
+        zoned.hour(),
+        zoned.minute(),
+        zoned.second()
+    )
 }
 
 /// `640ms`, `3.2s`, `4m 12s`, `2h 03m`, `5d 04h`.
@@ -86,7 +91,12 @@ pub(crate) fn duration(ms: u64) -> String {
         1..60 => write!(text, "{seconds}.{}s", ms % 1000 / 100),
         60..3600 => write!(text, "{}m {:02}s", seconds / 60, seconds % 60),
         3600..86_400 => write!(text, "{}h {:02}m", seconds / 3600, seconds % 3600 / 60),
-        _ => write!(text, "{}d {:02}h", seconds / 86_400, seconds % 86_400 / 3600),
+        _ => write!(
+            text,
+            "{}d {:02}h",
+            seconds / 86_400,
+            seconds % 86_400 / 3600
+        ),
     };
     text
 }
@@ -99,7 +109,11 @@ pub(crate) fn one_line(text: &str, characters: usize) -> String {
             out.push('…');
             break;
         }
-        out.push(if character.is_control() { ' ' } else { character });
+        out.push(if character.is_control() {
+            ' '
+        } else {
+            character
+        });
     }
     out
 }
@@ -125,7 +139,10 @@ mod tests {
             .into_iter()
             .map(duration)
             .collect();
-        assert_eq!(shown, ["0ms", "999ms", "1.2s", "1m 01s", "2h 03m", "5d 04h"]);
+        assert_eq!(
+            shown,
+            ["0ms", "999ms", "1.2s", "1m 01s", "2h 03m", "5d 04h"]
+        );
     }
 
     #[test]

@@ -26,4 +26,3 @@ pub(crate) enum ValidateOutput {
     /// One JSON object.
     Json,
 }
-

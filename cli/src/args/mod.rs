@@ -25,7 +25,13 @@ Exit codes:
 #[command(name = "operon", version, after_help = EXIT_CODES, max_term_width = 100)]
 pub(crate) struct Args {
     /// When to use colours.
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", hide_possible_values = false)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        default_value = "auto",
+        hide_possible_values = false
+    )]
     pub(crate) color: ColourChoice,
     #[command(subcommand)]
     pub(crate) command: Command,

@@ -60,11 +60,7 @@ fn words(total: &Total) -> String {
         (0, 0) => "valid".to_owned(),
         (0, warnings) => format!("valid, {}", count(warnings, "warning")),
         (errors, 0) => count(errors, "error"),
-        (errors, warnings) => format!(
-            "{}, {}",
-            count(errors, "error"),
-            count(warnings, "warning")
-        ),
+        (errors, warnings) => format!("{}, {}", count(errors, "error"), count(warnings, "warning")),
     };
     format!("{}: {found}", count(total.files, "file"))
 }
@@ -135,8 +131,7 @@ impl PluginsOf {
         if !self.0.contains_key(place) {
             let files = PluginFiles::near(place).map_err(|error| Usage::new(error.to_string()))?;
             let (plugins, problems) = files.load();
-            self.0
-                .insert(place.to_owned(), (files, plugins, problems));
+            self.0.insert(place.to_owned(), (files, plugins, problems));
         }
         self.0
             .get(place)

@@ -165,7 +165,10 @@ fn failure(
         style::paint(colour, style::BOLD, &run.name),
     ));
     if let Some(item) = &run.item {
-        console.line(&format!("  item: {}", style::one_line(&shown(item), VALUE_CHARS)));
+        console.line(&format!(
+            "  item: {}",
+            style::one_line(&shown(item), VALUE_CHARS)
+        ));
     }
     if let Some(message) = &run.message {
         for line in style::harmless(message).lines() {
@@ -180,7 +183,11 @@ fn failure(
     let page = look.logs.tail(&attempt, LOG_LINES)?;
     if let Some(first) = page.lines.first() {
         let dropped = if first.seq > 0 { " (last lines)" } else { "" };
-        console.line(&style::paint(colour, style::DIM, &format!("  log{dropped}:")));
+        console.line(&style::paint(
+            colour,
+            style::DIM,
+            &format!("  log{dropped}:"),
+        ));
         for line in &page.lines {
             console.line(&format!("  │ {}", style::harmless(&line.text)));
         }

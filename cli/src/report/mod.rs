@@ -14,7 +14,7 @@ use operon_engine::ports::{AttemptRow, ExecutionRow};
 use crate::args::{EngineArgs, Output};
 use crate::output::Console;
 
-pub(crate) use end::{Ended, Outlook, summary};
+pub(crate) use end::{Outlook, summary};
 pub(crate) use json::{execution_json, task_run_value, write_execution};
 
 /// Hears what happens to executions, in order, and shows it.

@@ -23,7 +23,10 @@ impl Plain {
 
 impl Report for Plain {
     fn execution(&mut self, row: &ExecutionRow) {
-        let time = row.ended_ms.or(row.started_ms).unwrap_or(row.meta.created_ms);
+        let time = row
+            .ended_ms
+            .or(row.started_ms)
+            .unwrap_or(row.meta.created_ms);
         let colour = self.console.colour();
         let name = format!("{}.{}", row.meta.namespace, row.meta.flow);
         let state = style::state(colour, &row.state);

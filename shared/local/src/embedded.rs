@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use operon_core::exec::{self, Command, Event, Time};
+use operon_core::exec::{self, Event};
 use operon_core::plan::{Layout, ShardId};
 use operon_engine::Ports;
 use operon_engine::evaluate::Evaluator;
@@ -360,24 +360,5 @@ impl Inner {
             }
         }
         Ok(())
-    }
-}
-
-/// A moment of this engine's clock.
-pub(crate) fn now(inner: &Inner) -> Time {
-    Time(inner.parts.ports.clock.now_ms())
-}
-
-/// Whether the command is about an attempt.
-pub(crate) const fn attempt_of(command: &Command) -> Option<(u16, u8)> {
-    match command {
-        Command::Launch { slot, attempt }
-        | Command::Stop { slot, attempt }
-        | Command::Probe { slot, attempt } => Some((*slot, *attempt)),
-        Command::Evaluate { .. }
-        | Command::Send { .. }
-        | Command::Acquire
-        | Command::Release { .. }
-        | Command::Finish { .. } => None,
     }
 }

@@ -169,7 +169,8 @@ impl FlowSource for DirectoryFlows {
                 "the flow that calls it was not read from a file".to_owned(),
             ));
         };
-        let found = Self::find(near, namespace, flow).map_err(|error| invalid(error.to_string()))?;
+        let found =
+            Self::find(near, namespace, flow).map_err(|error| invalid(error.to_string()))?;
         let (path, source) = found.ok_or_else(|| {
             missing(format!(
                 "the YAML files in `{}` and below were searched: put the flow's file there",

@@ -158,7 +158,7 @@ impl TaskRunner for Dispatched {
 
     async fn stop(&self, id: &AttemptId) -> Result<(), RunnerError> {
         // Also when it waited: the runner makes sure that it never starts.
-        self.dispatcher.cancel(id);
+        let _ = self.dispatcher.cancel(id);
         self.runner.stop(id).await
     }
 

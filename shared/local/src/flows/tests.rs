@@ -44,10 +44,7 @@ fn a_flow_is_found_below_the_directory_by_namespace_and_id() {
     let find = |namespace: &str, id: &str| DirectoryFlows.flow(namespace, id, Some(&near));
     let (plan, place) = find("lab", "two").unwrap();
     assert_eq!(plan.flow, "two");
-    assert_eq!(
-        place.unwrap(),
-        root.join("deep/er").display().to_string()
-    );
+    assert_eq!(place.unwrap(), root.join("deep/er").display().to_string());
     let text = find("lab", "three").unwrap_err().to_string();
     assert!(text.contains("`three` in namespace `lab`"), "{text}");
     assert!(text.contains(&near), "{text}");
@@ -64,7 +61,10 @@ fn a_flow_that_is_wrong_is_named_with_its_line() {
         "id: bad\nnamespace: lab\ntasks:\n  - id: a\n    type: nonsense\n",
     );
     let near = directory.path().display().to_string();
-    let text = DirectoryFlows.flow("lab", "bad", Some(&near)).unwrap_err().to_string();
+    let text = DirectoryFlows
+        .flow("lab", "bad", Some(&near))
+        .unwrap_err()
+        .to_string();
     assert!(text.contains("bad.yaml:5: "), "{text}");
 }
 
@@ -86,10 +86,19 @@ fn the_nearest_plugin_wins_and_the_search_ends_at_the_repository() {
     let files = PluginFiles::near(&root.join("repo/flows/deep")).unwrap();
     let (plugins, problems) = files.load();
     assert!(problems.is_empty(), "{problems:#?}");
-    let names: Vec<&str> = plugins.names().filter(|name| name.starts_with("lab.")).collect();
+    let names: Vec<&str> = plugins
+        .names()
+        .filter(|name| name.starts_with("lab."))
+        .collect();
     assert_eq!(names, ["lab.a", "lab.b"]);
     assert!(files.file_of("lab.a").unwrap().source.contains("inner"));
-    assert!(files.file_of("genomics.nextclade").unwrap().source.contains("mine"));
+    assert!(
+        files
+            .file_of("genomics.nextclade")
+            .unwrap()
+            .source
+            .contains("mine")
+    );
 }
 
 #[test]
@@ -105,7 +114,11 @@ fn two_files_for_one_type_in_one_directory_are_a_mistake() {
 #[test]
 fn a_large_or_binary_file_is_refused() {
     let directory = tempfile::tempdir().unwrap();
-    write(directory.path(), "large.yaml", &"#".repeat(DOCUMENT_BYTES_MAX + 1));
+    write(
+        directory.path(),
+        "large.yaml",
+        &"#".repeat(DOCUMENT_BYTES_MAX + 1),
+    );
     fs::write(directory.path().join("binary.yaml"), [0xff, 0xfe]).unwrap();
     let large = read_document(&directory.path().join("large.yaml"));
     assert!(matches!(large, Err(FileError::TooLarge(_))), "{large:?}");
