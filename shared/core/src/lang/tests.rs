@@ -4,8 +4,10 @@
 mod catalogue;
 mod document;
 mod flows;
+mod kestra;
 mod limits;
 mod mistakes;
+mod robust;
 mod schema;
 
 use std::path::{Path, PathBuf};

@@ -63,7 +63,8 @@ pub(crate) const DOCKER: &[PropInfo] = &[
     prop("cpu", PropType::Object(DOCKER_CPU), "The same as `resources.cpu`.").example("{cpus: 2}"),
     prop("memory", PropType::Object(DOCKER_MEMORY), "The same as `resources.memory`.")
         .example("{memory: 4GB}"),
-    prop("shmSize", PropType::Size, "Size of `/dev/shm`.").example("256MB"),
+    prop("shmSize", PropType::Size, "Size of `/dev/shm`.").warns("`/dev/shm` has the runner's default size")
+    .example("256MB"),
     prop("privileged", PropType::Bool, "All capabilities of the host.").rejects(
         "Fargate runs no privileged container, and neither should a laptop",
         "remove it",

@@ -4,7 +4,7 @@
     reason = "a value of another shape is wrong, whichever shape that is"
 )]
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::super::catalogue::{DOCKER, RUNNER_DOCKER, RUNNER_PROCESS, TypeInfo};
 use super::super::diagnostic::{Diagnostic, Rule};
@@ -34,12 +34,15 @@ impl Reader<'_> {
             }
             let value = match name {
                 _ if CODE.contains(&name) => self.code(field),
-                "secrets" => self.secret_names(field),
+                "secrets" => continue,
                 _ => self.field(field),
             };
             if let Some(value) = value {
                 task.props.insert(name.to_owned(), value);
             }
+        }
+        if let Some(field) = fields.get("secrets") {
+            self.secret_variables(field, fields, task);
         }
         self.code_is_there(fields, info, &task.id, place);
         self.container_options(task, fields, info, place);
@@ -261,6 +264,11 @@ impl Reader<'_> {
         for &option in &options.all {
             match option.info.name {
                 "image" => self.image(option, task, fields),
+                "entryPoint" => {
+                    if let Some(value) = self.field(option) {
+                        task.props.insert("entryPoint".to_owned(), value);
+                    }
+                }
                 "cpu" => {
                     if let Some(node) = option.value.get("cpus")
                         && let Some(milli) = self.cpu(node, "`cpus`")
@@ -319,17 +327,60 @@ impl Reader<'_> {
         }
     }
 
-    /// `secrets` as a map from environment variable to secret.
-    fn secret_names(&mut self, field: Field<'_>) -> Option<Value> {
-        let value = self.convert(field.value, &field.info.ty, false, "`secrets`")?;
-        Some(match value {
-            Value::Array(names) => names
-                .iter()
-                .filter_map(Value::as_str)
-                .map(|name| (name.to_owned(), json!(name)))
-                .collect(),
-            map => map,
-        })
+    /// `secrets` become environment variables that look the secret up when the task is launched.
+    fn secret_variables(&mut self, field: Field<'_>, fields: &Fields<'_>, task: &mut Task) {
+        let named: Vec<(String, String)> =
+            match self.convert(field.value, &field.info.ty, false, "`secrets`") {
+                Some(Value::Array(names)) => {
+                    let names = names.iter().filter_map(Value::as_str);
+                    names
+                        .map(|name| (name.to_owned(), name.to_owned()))
+                        .collect()
+                }
+                Some(Value::Object(map)) => map
+                    .iter()
+                    .filter_map(|(variable, name)| {
+                        Some((variable.clone(), name.as_str()?.to_owned()))
+                    })
+                    .collect(),
+                _ => return,
+            };
+        let mut env = match task.props.remove("env") {
+            Some(Value::Object(env)) => env,
+            _ => Map::new(),
+        };
+        for (variable, name) in named {
+            let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/');
+            if name.is_empty() || !name.chars().all(plain) {
+                self.push(
+                    Diagnostic::error(
+                        Rule::InvalidValue,
+                        field.value.span.clone(),
+                        format!("`{}` is not the name of a secret", short(&name)),
+                    )
+                    .with_help("use letters, digits, `_`, `-`, `.` and `/`; the value itself is stored elsewhere"),
+                );
+            } else if env.contains_key(&variable) {
+                let other = fields
+                    .get("env")
+                    .map_or_else(|| field.key.span.clone(), |env| env.key.span.clone());
+                self.push(
+                    Diagnostic::error(
+                        Rule::SameTwice,
+                        field.key.span.clone(),
+                        format!(
+                            "the variable `{}` is in `env` and in `secrets`",
+                            short(&variable)
+                        ),
+                    )
+                    .with_label(other, "the other is here")
+                    .with_help("remove one of the two"),
+                );
+            } else {
+                env.insert(variable, Value::from(format!("{{{{ secret('{name}') }}}}")));
+            }
+        }
+        task.props.insert("env".to_owned(), Value::Object(env));
     }
 
     fn plain_secrets(&mut self, env: &Node) {
