@@ -1,0 +1,84 @@
+# Operon's targets: thin lines over cargo. `make help` lists them. They work from any directory
+# (`make -C PATH`, `make -f PATH/Makefile`) and write only below the target directory, .tools and .operon.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+
+# The only makefile so far is this one; its directory may have a space in its name.
+ROOT := $(shell cd "$$(dirname "$(strip $(MAKEFILE_LIST))")" && pwd)
+IN = cd "$(ROOT)" &&
+
+# The profile of the binary that `demo` and `bench` run; `fast` builds sooner and is little slower.
+PROFILE ?= release
+# Seconds of simulated failures for `simulate`.
+SECONDS ?= 600
+CARGO_DENY := 0.20.2
+
+export CARGO_TERM_COLOR ?= auto
+
+.PHONY: help demo test check bench explore simulate test-containers fmt docs advisories clean \
+	need-rust need-python deny
+
+help: ## Lists the targets.
+	@$(IN) sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1	\2/p' Makefile | expand -t 24
+
+demo: need-rust need-python ## Builds the binary and runs the demo flow to its end.
+	@$(IN) cargo build --locked --profile $(PROFILE) -p operon
+	@$(IN) tests/tools/demo "$$(tests/tools/binary $(PROFILE))"
+
+test: need-rust need-python ## Runs every test: Rust, documentation, Python; prints totals.
+	@$(IN) "$$(tests/find-python)" tests/tools/suites.py
+
+check: need-rust need-python deny ## Format, lints, dependencies, documentation, shell scripts.
+	$(IN) cargo fmt --all --check
+	$(IN) cargo clippy --locked --workspace --all-targets -- -D warnings
+	$(IN) PATH="$$PWD/.tools/bin:$$PATH" cargo deny --locked check bans licenses sources
+	$(IN) RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
+	$(IN) for script in .ci/run tests/find-python tests/tools/binary tests/tools/demo; do \
+		sh -n "$$script" || exit 1; done
+	$(IN) "$$(tests/find-python)" tests/tools/check_docs.py
+
+advisories: need-rust deny ## Known vulnerabilities of dependencies; needs the advisory database.
+	$(IN) PATH="$$PWD/.tools/bin:$$PATH" cargo deny --locked check advisories
+
+bench: need-rust need-python ## Measures Operon beside its peers; see tests/bench/README.md.
+	@$(IN) cargo build --locked --profile $(PROFILE) -p operon
+	$(IN) "$$(tests/find-python)" tests/bench/run.py --operon "$$(tests/tools/binary $(PROFILE))" \
+		--tools .tools/bench --json bench.json
+
+explore: need-rust ## Visits every state that small plans can reach, under every failure.
+	$(IN) cargo run --locked --profile fast -p operon-testkit --example explore -- --all
+
+simulate: need-rust ## Simulates executions under random failures for SECONDS=600.
+	$(IN) cargo run --locked --profile fast -p operon-testkit --example simulate -- --seconds $(SECONDS)
+
+test-containers: need-rust ## Runs attempts in real containers; see docs/testing-containers.
+	$(IN) cargo test --locked -p operon-tests --test containers
+
+fmt: need-rust ## Formats the Rust code.
+	$(IN) cargo fmt --all
+
+docs: need-rust ## Builds the crates' documentation.
+	$(IN) cargo doc --locked --workspace --no-deps
+
+clean: need-rust ## Removes what was built, the tools and the state of `make demo`.
+	$(IN) cargo clean
+	$(IN) rm -rf .tools .operon/demo bench.json
+
+# What must be there, and what to do if it is not.
+
+need-rust:
+	@command -v cargo >/dev/null || { \
+		echo "make: cargo not found; install Rust with rustup (https://rustup.rs)" >&2; exit 1; }
+	@command -v "$${CC:-cc}" >/dev/null || { \
+		echo "make: no C compiler ($${CC:-cc}), which Rust links with and SQLite is built by;" >&2; \
+		echo "  apt install build-essential, dnf install gcc, or xcode-select --install" >&2; exit 1; }
+
+# tests/find-python says itself what is missing.
+need-python:
+	@$(IN) tests/find-python >/dev/null
+
+# Its debug build checks this workspace as fast and is compiled in a fraction of the time.
+deny: need-rust
+	@$(IN) [ "$$(.tools/bin/cargo-deny --version 2>/dev/null)" = "cargo-deny $(CARGO_DENY)" ] || \
+		cargo install --locked --debug --root .tools cargo-deny --version $(CARGO_DENY)

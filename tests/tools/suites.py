@@ -1,0 +1,202 @@
+"""Runs every test of the repository, one suite after the other, and prints totals.
+
+    python3 suites.py
+
+The suites: the Rust tests (by cargo-nextest if it is there, by cargo otherwise), the examples in the
+Rust documentation, and each directory with Python tests. A suite that fails stops no other. Exits
+with 1 if a test failed, a suite could not be run, or a suite had no tests.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# What cargo-nextest, cargo and unittest say at their end.
+_NEXTEST = re.compile(r"Summary \[.*\] +(?:\d+/)?\d+ tests? run: (.*)")
+_CARGO = re.compile(r"test result: \w+\. (.*?)(?:; finished|$)")
+_UNITTEST_RAN = re.compile(r"Ran (\d+) tests? in ")
+_UNITTEST_END = re.compile(r"(?:OK|FAILED)(?: \((.*)\))?$")
+_COUNT = re.compile(r"(\d+) (passed|failed|timed out|ignored|skipped)")
+_UNITTEST_COUNT = re.compile(r"(failures|errors|unexpected successes|expected failures|skipped)=(\d+)")
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+@dataclass
+class Counts:
+    """How many tests ended how. `skipped` are those that the code itself marks so."""
+
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(
+            self.passed + other.passed, self.failed + other.failed, self.skipped + other.skipped
+        )
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Tests that one command runs."""
+
+    name: str
+    command: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a suite ended."""
+
+    suite: Suite
+    counts: Counts
+    exit_code: int
+    seconds: float
+
+    @property
+    def good(self) -> bool:
+        """A suite without tests is no success: then its tests were not found."""
+        return self.exit_code == 0 and self.counts.failed == 0 and self.counts.passed > 0
+
+
+def count(lines: Iterable[str]) -> Counts:
+    """Adds up what the test programs report about themselves."""
+    total = Counts()
+    ran = 0
+    for line in lines:
+        text = _COLOUR.sub("", line).strip()
+        if match := _NEXTEST.search(text) or _CARGO.match(text):
+            total += _rust(match[1])
+        elif match := _UNITTEST_RAN.match(text):
+            ran = int(match[1])
+        elif ran and (match := _UNITTEST_END.match(text)):
+            total += _python(ran, match[1] or "")
+            ran = 0
+    return total
+
+
+def _rust(facts: str) -> Counts:
+    counts = Counts()
+    for number, word in _COUNT.findall(facts):
+        match word:
+            case "passed":
+                counts.passed += int(number)
+            case "failed" | "timed out":
+                counts.failed += int(number)
+            case _:
+                counts.skipped += int(number)
+    return counts
+
+
+def _python(ran: int, facts: str) -> Counts:
+    """`ran` includes those that failed or were skipped."""
+    counts = Counts()
+    for word, number in _UNITTEST_COUNT.findall(facts):
+        match word:
+            case "failures" | "errors" | "unexpected successes":
+                counts.failed += int(number)
+            case "skipped":
+                counts.skipped += int(number)
+            case _:
+                pass  # An expected failure is a test that did what it should.
+    # An error outside of any test, such as in setUpClass, is a failure without a test.
+    counts.passed = max(0, ran - counts.failed - counts.skipped)
+    return counts
+
+
+def python_directories(root: Path) -> Iterator[Path]:
+    """The directories with `test_*.py`, relative to `root`; neither hidden ones nor build output."""
+    for directory, names, files in os.walk(root):
+        names[:] = sorted(
+            name for name in names if not name.startswith(".") and name not in {"target", "node_modules"}
+        )
+        if any(name.startswith("test_") and name.endswith(".py") for name in files):
+            yield Path(directory).relative_to(root)
+
+
+def suites(root: Path, *, nextest: bool) -> list[Suite]:
+    """Everything there is to run."""
+    workspace = ["--locked", "--workspace"]
+    if nextest:
+        rust = ["cargo", "nextest", "run", *workspace, "--no-fail-fast"]
+    else:
+        rust = ["cargo", "test", *workspace, "--lib", "--bins", "--tests", "--no-fail-fast"]
+    return [
+        Suite("Rust", rust),
+        Suite("Rust documentation", ["cargo", "test", *workspace, "--doc", "--no-fail-fast"]),
+        *(
+            Suite(f"Python {directory}", [sys.executable, "-m", "unittest", "discover", "-s", str(directory)])
+            for directory in python_directories(root)
+        ),
+    ]
+
+
+def run(suite: Suite, root: Path, environment: Mapping[str, str]) -> Result:
+    """Runs a suite, shows its output as it comes, and counts."""
+    print(f"\n── {suite.name}: {' '.join(suite.command)}", flush=True)
+    started = time.monotonic()
+
+    def shown(stream: Iterable[str]) -> Iterator[str]:
+        for line in stream:
+            sys.stdout.write(line)
+            sys.stdout.flush()
+            yield line
+
+    with subprocess.Popen(
+        suite.command,
+        cwd=root,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        errors="replace",
+    ) as process:
+        assert process.stdout is not None
+        counts = count(shown(process.stdout))
+    return Result(suite, counts, process.returncode, time.monotonic() - started)
+
+
+def table(results: Sequence[Result]) -> str:
+    """A line per suite, and one for all."""
+    total = sum((result.counts for result in results), Counts())
+    seconds = sum(result.seconds for result in results)
+    good = all(result.good for result in results)
+    rows = [(result.suite.name, result.counts, result.seconds, result.good) for result in results]
+    width = max(len(result.suite.name) for result in results)
+    lines = [f"{'SUITE':<{width}}  PASSED  FAILED  SKIPPED  SECONDS"]
+    for name, counts, took, fine in [*rows, ("TOTAL", total, seconds, good)]:
+        lines.append(
+            f"{name:<{width}}  {counts.passed:>6}  {counts.failed:>6}  {counts.skipped:>7}  {took:>7.1f}"
+            + ("" if fine else "  FAILED")
+        )
+    return "\n".join(lines)
+
+
+def has_nextest() -> bool:
+    """Whether cargo can run cargo-nextest; a broken installation counts as none."""
+    probe = ["cargo", "nextest", "--version"]
+    return subprocess.run(probe, cwd=ROOT, capture_output=True, check=False).returncode == 0
+
+
+def main() -> int:
+    """Runs all suites and returns the exit code."""
+    # Python's caches would be the only thing the tests leave in the source tree.
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    results = [run(suite, ROOT, environment) for suite in suites(ROOT, nextest=has_nextest())]
+    print(f"\n{table(results)}", flush=True)
+    return 0 if all(result.good for result in results) else 1
+
+
+if __name__ == "__main__":
+    if sys.version_info < (3, 12):
+        sys.exit("suites: needs Python 3.12 or newer; tests/find-python prints one")
+    sys.exit(main())
