@@ -10,9 +10,12 @@ mod control;
 mod core_tasks;
 mod document;
 mod elsewhere;
+mod http;
 mod property;
 mod scripts;
+mod storage;
 mod triggers;
+mod triggers_aws;
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -97,12 +100,14 @@ pub fn task_types() -> impl Iterator<Item = &'static TypeInfo> {
     scripts::TYPES
         .iter()
         .chain(core_tasks::TYPES)
+        .chain(http::TYPES)
+        .chain(storage::TYPES)
         .chain(control::TYPES)
 }
 
 /// All trigger types, in the order they are documented.
 pub fn trigger_types() -> impl Iterator<Item = &'static TypeInfo> {
-    triggers::TYPES.iter()
+    triggers::TYPES.iter().chain(triggers_aws::TYPES)
 }
 
 /// The task type written as `name`, under its canonical name or an alias.

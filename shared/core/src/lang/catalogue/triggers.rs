@@ -18,7 +18,7 @@ const STATES: &[&str] = &[
     "CANCELLED",
     "SKIPPED",
 ];
-const COUNT: PropType = PropType::Int(1, i64::MAX);
+pub(super) const COUNT: PropType = PropType::Int(1, i64::MAX);
 
 /// Grouping of events into one execution.
 const BATCH: &[PropInfo] = &[
@@ -125,13 +125,13 @@ pub const TRIGGER: &[PropInfo] = &[
         .example("1.0.0"),
 ];
 
-const BATCH_PROP: PropInfo = prop(
+pub(super) const BATCH_PROP: PropInfo = prop(
     "batch",
     PropType::Object(BATCH),
     "Several events start one execution; read as `trigger.items`.",
 )
 .example("{maxItems: 100, maxWait: PT30S}");
-const EACH: PropInfo = prop(
+pub(super) const EACH: PropInfo = prop(
     "each",
     PropType::Enum(&["object", "message", "row", "event"]),
     "One execution for each (the default); `batch` groups them.",
@@ -139,39 +139,6 @@ const EACH: PropInfo = prop(
 const POLL: PropInfo = prop("interval", PropType::Duration, "Time between two looks.")
     .default("PT1M")
     .example("PT1M");
-const PUSHED: PropInfo = prop(
-    "interval",
-    PropType::Duration,
-    "Kestra: time between two looks.",
-)
-.warns("events are pushed: nothing is polled on AWS");
-const MAX_POLLED: PropInfo = prop("maxRecords", COUNT, "Kestra: messages at once.")
-    .warns("every message starts an execution; `batch` groups them");
-const NO_CREDENTIALS: (&str, &str) = (
-    "credentials in a flow are secrets in a flow",
-    "remove it: the deployment's role has the permissions",
-);
-const REGION: PropInfo = prop(
-    "region",
-    PropType::String,
-    "AWS region; the deployment's own when absent.",
-)
-.example("eu-central-1");
-const ACCESS_KEY: PropInfo =
-    prop("accessKeyId", PropType::String, "Kestra.").rejects(NO_CREDENTIALS.0, NO_CREDENTIALS.1);
-const SECRET_KEY: PropInfo =
-    prop("secretKeyId", PropType::String, "Kestra.").rejects(NO_CREDENTIALS.0, NO_CREDENTIALS.1);
-const SESSION: PropInfo =
-    prop("sessionToken", PropType::String, "Kestra.").rejects(NO_CREDENTIALS.0, NO_CREDENTIALS.1);
-const ROLE: PropInfo = prop("stsRoleArn", PropType::String, "Kestra.").rejects(
-    "events come through the deployment's own subscription",
-    "allow the deployment's role on the bucket or queue",
-);
-const ENDPOINT: PropInfo = prop("endpointOverride", PropType::String, "Kestra.").rejects(
-    "the endpoint is a property of the installation",
-    "configure it where the engine is installed",
-);
-
 const SCHEDULE: &[PropInfo] = &[
     prop(
         "cron",
@@ -401,103 +368,6 @@ const WEBHOOK: &[PropInfo] = &[
     BATCH_PROP,
 ];
 
-const S3: &[PropInfo] = &[
-    prop("bucket", PropType::String, "The bucket.").required().example("submissions"),
-    prop("prefix", PropType::String, "Keys that begin so.").example("incoming/"),
-    prop("suffix", PropType::String, "Keys that end so.").example(".fasta"),
-    prop("regexp", PropType::String, "Keys that match.")
-        .alias(&["regex"])
-        .example("\"incoming/.*[.]fasta\""),
-    prop(
-        "action",
-        PropType::Enum(&["NONE", "MOVE", "DELETE"]),
-        "What becomes of the object. No action is needed: an object starts one execution per version.",
-    )
-    .default("NONE"),
-    prop(
-        "moveTo",
-        PropType::Object(&[
-            prop("bucket", PropType::String, "Target.").example("submissions"),
-            prop("key", PropType::String, "Target prefix.").example("done/"),
-        ]),
-        "Where to, for `MOVE`.",
-    )
-    .example("{bucket: submissions, key: done/}"),
-    EACH,
-    BATCH_PROP,
-    PUSHED,
-    prop("maxKeys", COUNT, "Kestra: keys listed at once.")
-        .warns("every object starts an execution; none is left out"),
-    prop("maxFiles", COUNT, "Kestra: files at once.")
-        .warns("every object starts an execution; none is left out"),
-    prop("filter", PropType::Enum(&["FILES", "DIRECTORY", "BOTH"]), "Kestra.")
-        .warns("only objects start executions, and names that end with `/` do not"),
-    prop("on", PropType::Enum(&["CREATE", "UPDATE", "CREATE_OR_UPDATE"]), "Which writes.")
-        .default("CREATE_OR_UPDATE"),
-    prop("delimiter", PropType::String, "Kestra.").rejects(
-        "keys are matched, not listed",
-        "write `prefix` or `regexp`",
-    ),
-    prop("marker", PropType::String, "Kestra.").rejects(
-        "keys are matched, not listed",
-        "write `prefix` or `regexp`",
-    ),
-    prop("expectedBucketOwner", PropType::String, "Kestra.")
-        .warns("the bucket's own subscription decides")
-        .example("\"123456789012\""),
-    prop("requestPayer", PropType::String, "Kestra.").warns("objects are not listed").example("requester"),
-    prop("forcePathStyle", PropType::Bool, "Kestra.").warns("objects are not listed"),
-    prop("encodingType", PropType::String, "Kestra.").warns("objects are not listed").example("url"),
-    prop("stateKey", PropType::String, "Kestra.").warns("an object version is its own state"),
-    prop("stateTtl", PropType::Duration, "Kestra.").warns("an object version is its own state"),
-    REGION,
-    ACCESS_KEY,
-    SECRET_KEY,
-    SESSION,
-    ROLE,
-    ENDPOINT,
-    prop("compatibilityMode", PropType::Bool, "Kestra.").warns("objects are not listed"),
-];
-
-const SQS: &[PropInfo] = &[
-    prop(
-        "queueUrl",
-        PropType::String,
-        "The queue. A message is deleted only when its execution is stored.",
-    )
-    .required()
-    .example("https://sqs.eu-central-1.amazonaws.com/123456789012/events"),
-    prop(
-        "serdeType",
-        PropType::Enum(&["STRING", "JSON"]),
-        "What a message's body is.",
-    )
-    .default("STRING"),
-    EACH,
-    BATCH_PROP,
-    PUSHED,
-    MAX_POLLED,
-    prop("maxDuration", PropType::Duration, "Kestra: longest look.")
-        .warns("events are pushed: nothing is polled on AWS"),
-    prop("waitTime", PropType::Duration, "Kestra.")
-        .warns("events are pushed: nothing is polled on AWS"),
-    prop("autoDelete", PropType::Bool, "Kestra.")
-        .warns("a message is deleted when its execution is stored"),
-    prop("visibilityTimeout", PropType::Any, "Kestra.")
-        .warns("the queue's own setting holds")
-        .example("30"),
-    prop("maxNumberOfMessage", COUNT, "Kestra: messages at once.")
-        .warns("every message starts an execution; `batch` groups them"),
-    prop("clientRetryMaxAttempts", COUNT, "Kestra.")
-        .warns("events are pushed: nothing is polled on AWS"),
-    REGION,
-    ACCESS_KEY,
-    SECRET_KEY,
-    SESSION,
-    ROLE,
-    ENDPOINT,
-];
-
 const POSTGRES: &[PropInfo] = &[
     prop(
         "url",
@@ -625,60 +495,8 @@ const HTTP: &[PropInfo] = &[
     POLL,
 ];
 
-const SNS: &[PropInfo] = &[
-    prop("topicArn", PropType::String, "The topic.")
-        .alias(&["topic"])
-        .required()
-        .example("arn:aws:sns:eu-central-1:123456789012:releases"),
-    prop(
-        "filterPolicy",
-        PropType::Map(&PropType::Any),
-        "Which messages, as SNS has it.",
-    )
-    .example("{kind: [release]}"),
-    BATCH_PROP,
-];
-
-const EVENT_BRIDGE: &[PropInfo] = &[
-    prop(
-        "eventPattern",
-        PropType::Map(&PropType::Any),
-        "Which events, as EventBridge has it.",
-    )
-    .alias(&["pattern"])
-    .required()
-    .example("{source: [aws.ecr]}"),
-    prop("eventBus", PropType::String, "The bus.")
-        .default("default")
-        .example("default"),
-    BATCH_PROP,
-];
-
-const CLOUD_WATCH: &[PropInfo] = &[
-    prop("alarmName", PropType::String, "The alarm.")
-        .alias(&["alarm"])
-        .required()
-        .example("backlog"),
-    prop(
-        "alarmStates",
-        PropType::OneOrMany(&PropType::Enum(&["ALARM", "OK", "INSUFFICIENT_DATA"])),
-        "States that fire.",
-    )
-    .default("[ALARM]")
-    .example("[ALARM]"),
-    prop("namespace", PropType::String, "Kestra: metric.").rejects(
-        "an alarm looks at metrics",
-        "define an alarm and write `alarmName`",
-    ),
-    prop("metricName", PropType::String, "Kestra: metric.").rejects(
-        "an alarm looks at metrics",
-        "define an alarm and write `alarmName`",
-    ),
-    PUSHED,
-    REGION,
-];
-
-const fn trigger(
+/// A trigger type: nothing is launched, so it has no timeout.
+pub(super) const fn trigger(
     name: &'static str,
     aliases: &'static [&'static str],
     doc: &'static str,
@@ -731,27 +549,6 @@ pub(super) const TYPES: &[TypeInfo] = &[
         WEBHOOK,
     ),
     trigger(
-        "io.kestra.plugin.aws.s3.Trigger",
-        &["s3"],
-        "Fires when an object is written. `trigger.uri`, `trigger.bucket`, `trigger.key`, `trigger.size` and `trigger.etag` are known.",
-        "id: upload\ntype: s3\nbucket: submissions\nprefix: incoming/",
-        S3,
-    ),
-    trigger(
-        "io.kestra.plugin.aws.sqs.Trigger",
-        &["sqs"],
-        "Fires for each message of a queue. `trigger.body`, `trigger.messageId` and `trigger.attributes` are known.",
-        "id: events\ntype: sqs\nqueueUrl: https://sqs.eu-central-1.amazonaws.com/123456789012/events",
-        SQS,
-    ),
-    trigger(
-        "io.kestra.plugin.aws.sqs.RealtimeTrigger",
-        &["sqs-realtime"],
-        "The same as `sqs`: that is pushed already.",
-        "id: events\ntype: io.kestra.plugin.aws.sqs.RealtimeTrigger\nqueueUrl: https://sqs.eu-central-1.amazonaws.com/123456789012/events",
-        SQS,
-    ),
-    trigger(
         "io.kestra.plugin.jdbc.postgresql.Trigger",
         &["postgres", "postgresql"],
         "Fires for each new row of a query. `trigger.row` is known. Each row is seen once.",
@@ -764,26 +561,5 @@ pub(super) const TYPES: &[TypeInfo] = &[
         "Fires when an address answers as expected. `trigger.body`, `trigger.headers` and `trigger.statusCode` are known.",
         "id: release\ntype: http\nuri: https://data.example.org/version.json\ninterval: 10m",
         HTTP,
-    ),
-    trigger(
-        "sns",
-        &["io.operon.aws.sns.Trigger"],
-        "Fires for each message of a topic. `trigger.message`, `trigger.subject` and `trigger.messageId` are known.",
-        "id: releases\ntype: sns\ntopicArn: arn:aws:sns:eu-central-1:123456789012:releases",
-        SNS,
-    ),
-    trigger(
-        "eventbridge",
-        &["io.operon.aws.eventbridge.Trigger"],
-        "Fires for each event that matches a pattern. `trigger.detail`, `trigger.source` and `trigger.detailType` are known.",
-        "id: images\ntype: eventbridge\neventPattern: {source: [aws.ecr]}",
-        EVENT_BRIDGE,
-    ),
-    trigger(
-        "io.kestra.plugin.aws.cloudwatch.Trigger",
-        &["cloudwatch", "alarm"],
-        "Fires when an alarm changes its state. `trigger.alarmName`, `trigger.state` and `trigger.reason` are known.",
-        "id: backlog\ntype: cloudwatch\nalarmName: backlog",
-        CLOUD_WATCH,
     ),
 ];

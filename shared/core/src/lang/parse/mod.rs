@@ -11,12 +11,16 @@ mod document;
 mod fields;
 mod graph;
 mod inputs;
+mod launched;
 mod policies;
 mod references;
+mod scalars;
 mod script;
 mod tasks;
 mod templates;
+mod trigger_rules;
 mod triggers;
+mod types;
 
 use std::collections::HashMap;
 use std::rc::Rc;

@@ -2,17 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::{Map, Value};
+use serde_json::Map;
 
-use super::super::amount::size_bytes;
-use super::super::catalogue::{self, Shape, TASK, TypeInfo, elsewhere};
+use super::super::catalogue::{Shape, TASK, TypeInfo};
 use super::super::diagnostic::{Diagnostic, Rule};
-use super::super::limits::{ID_CHARS_MAX, PLUGIN_DEPTH_MAX, TASK_DEPTH_MAX, TASKS_MAX};
-use super::super::model::{Dynamic, Resources, Span, Task, TaskCache, TaskKind, TaskList};
+use super::super::limits::{ID_CHARS_MAX, TASK_DEPTH_MAX, TASKS_MAX};
+use super::super::model::{Dynamic, Resources, Span, Task, TaskKind, TaskList};
 use super::super::yaml::{Key, Node, Yaml};
 use super::Reader;
-use super::convert::short;
-use super::fields::{Field, Fields, nearest};
+use super::fields::Fields;
 use super::references::{After, Position};
 
 /// Where a task list stands.
@@ -50,7 +48,7 @@ impl Parent<'_> {
 pub(crate) const RESERVED_IDS: &[&str] = &["flow", "execution"];
 
 /// Properties that mean something only for tasks that are launched.
-const LAUNCHED_ONLY: &[&str] = &[
+pub(super) const LAUNCHED_ONLY: &[&str] = &[
     "retry",
     "timeout",
     "taskCache",
@@ -203,134 +201,7 @@ impl Reader<'_> {
         );
     }
 
-    /// Finds the type and reads the rest of the task with it.
-    fn typed_task(
-        &mut self,
-        item: &Node,
-        entries: Vec<(&Key, &Node)>,
-        id: String,
-        place: &Span,
-        parent: Parent<'_>,
-    ) -> Option<Task> {
-        let Some((_, type_node)) = entries.iter().find(|(key, _)| key.name == "type").copied()
-        else {
-            self.push(
-                Diagnostic::error(
-                    Rule::MissingProperty,
-                    place.clone(),
-                    format!("{} has no `type`", named(&id)),
-                )
-                .with_help("add a type, such as `type: shell`"),
-            );
-            return None;
-        };
-        let name = self.text(type_node, false, "`type`")?;
-        let defaults = std::rc::Rc::clone(&self.defaults);
-        let mut entries: Vec<(&Key, &Node)> = entries;
-        if let Some(info) = catalogue::task_type(&name) {
-            let launched = matches!(info.shape, Shape::BuiltIn | Shape::Script);
-            let without: &[&str] = if launched { &[] } else { LAUNCHED_ONLY };
-            defaults.merge(&mut entries, &name, info, without);
-            return Some(self.known_task(item, &entries, info, id, place, parent));
-        }
-        if self.plugins.get(&name).is_some() {
-            defaults.merge_named(&mut entries, &name);
-            return self.plugin_task(&entries, type_node, &name, id, parent);
-        }
-        self.unknown_type(type_node, &name);
-        None
-    }
-
-    fn unknown_type(&mut self, node: &Node, name: &str) {
-        if catalogue::trigger_type(name).is_some() {
-            self.push(
-                Diagnostic::error(
-                    Rule::UnknownType,
-                    node.span.clone(),
-                    format!("`{}` is a trigger, not a task", short(name)),
-                )
-                .with_help("write it under `triggers`"),
-            );
-            return;
-        }
-        let names = catalogue::task_types()
-            .flat_map(|info| std::iter::once(info.name).chain(info.aliases.iter().copied()))
-            .chain(self.plugins.names());
-        let near = nearest(name, names);
-        let known = elsewhere(name).filter(|known| near.is_none() || !known.prefix.ends_with('.'));
-        if let Some(known) = known {
-            self.push(
-                Diagnostic::error(
-                    Rule::NoRunner,
-                    node.span.clone(),
-                    format!("`{}` is a type of Kestra that cannot run here", short(name)),
-                )
-                .with_help(known.instead),
-            );
-            return;
-        }
-        let help = near.map_or_else(
-            || "types are short names such as `shell`, Kestra's class names, or plugins; see `operon schema`".to_owned(),
-            |near| format!("did you mean `{near}`?"),
-        );
-        self.push(
-            Diagnostic::error(
-                Rule::UnknownType,
-                node.span.clone(),
-                format!("there is no task type `{}`", short(name)),
-            )
-            .with_help(help),
-        );
-    }
-
-    /// Expands a plugin and reads what it became.
-    fn plugin_task(
-        &mut self,
-        entries: &[(&Key, &Node)],
-        type_node: &Node,
-        name: &str,
-        id: String,
-        parent: Parent<'_>,
-    ) -> Option<Task> {
-        if self.expanding.len() >= PLUGIN_DEPTH_MAX {
-            self.limit(
-                type_node,
-                "plugins expand to plugins too deeply",
-                PLUGIN_DEPTH_MAX,
-            );
-            return None;
-        }
-        let plugins = self.plugins;
-        let plugin = plugins.get(name)?;
-        let expansion = match plugin.expand(entries, &type_node.span, &id) {
-            Ok(node) => node,
-            Err(found) => {
-                for diagnostic in found {
-                    self.push(diagnostic);
-                }
-                return None;
-            }
-        };
-        self.expanding
-            .push((name.to_owned(), type_node.span.clone()));
-        let uses = self.uses.len();
-        let entries: Vec<(&Key, &Node)> = expansion
-            .as_map()
-            .unwrap_or_default()
-            .iter()
-            .map(|(k, v)| (k, v))
-            .collect();
-        let task = self.typed_task(&expansion, entries, id, &type_node.span, parent);
-        debug_assert!(self.uses.len() >= uses, "uses are only added");
-        self.expanding.pop();
-        task.map(|task| Task {
-            plugin: Some(name.to_owned()),
-            span: type_node.span.clone(),
-            ..task
-        })
-    }
-
-    fn known_task(
+    pub(super) fn known_task(
         &mut self,
         item: &Node,
         entries: &[(&Key, &Node)],
@@ -382,122 +253,6 @@ impl Reader<'_> {
         task
     }
 
-    fn refuse_launched_only(&mut self, fields: &Fields<'_>, info: &TypeInfo, launched: bool) {
-        if launched {
-            return;
-        }
-        for field in &fields.all {
-            let name = field.info.name;
-            // A pause that takes too long fails; see `control`.
-            if LAUNCHED_ONLY.contains(&name) && !(name == "timeout" && info.shape == Shape::Pause) {
-                self.push(
-                    Diagnostic::error(
-                        Rule::NotLaunched,
-                        field.key.span.clone(),
-                        format!(
-                            "`{name}` has no effect on `{}`, which runs nothing itself",
-                            info.short_name()
-                        ),
-                    )
-                    .with_help(match name {
-                        "timeout" => "write it on the tasks inside, or on the flow",
-                        _ => "write it on the tasks inside",
-                    }),
-                );
-            }
-        }
-    }
-
-    /// Properties of tasks that are launched.
-    fn launched(&mut self, task: &mut Task, fields: &Fields<'_>) {
-        if let Some(node) = fields.value("timeout")
-            && let Some(timeout) = self.duration(node, true, "`timeout`")
-        {
-            if timeout == Dynamic::Constant(0) {
-                self.push(
-                    Diagnostic::error(Rule::OutOfRange, node.span.clone(), "`timeout` is zero")
-                        .with_help("write how long one attempt may take, such as `PT1H`"),
-                );
-            }
-            task.timeout_ms = timeout;
-        }
-        task.retry = fields.value("retry").and_then(|node| self.task_retry(node));
-        task.idempotent = self.flag(fields, "idempotent", true);
-        if let Some(node) = fields.value("quarantine") {
-            task.quarantine_ms = self.constant_duration(node, "`quarantine`").unwrap_or(0);
-        }
-        if let (false, Some(retry), Some(field)) =
-            (task.idempotent, &task.retry, fields.get("retry"))
-            && retry.max_attempts != Some(1)
-        {
-            self.push(
-                Diagnostic::error(
-                    Rule::RetryNotIdempotent,
-                    field.key.span.clone(),
-                    "`retry` contradicts `idempotent: false`: such a task is launched once",
-                )
-                .with_help("remove one of the two"),
-            );
-        }
-        if let Some(node) = fields.value("taskCache") {
-            task.task_cache = self.task_cache(node);
-        }
-        if let Some(node) = fields.value("resources") {
-            self.resources(node, &mut task.resources);
-        }
-    }
-
-    fn task_cache(&mut self, node: &Node) -> Option<TaskCache> {
-        let fields = self.fields(node, &[catalogue::TASK_CACHE], "`taskCache`", &node.span)?;
-        let ttl_ms = fields
-            .value("ttl")
-            .and_then(|node| self.constant_duration(node, "`ttl`"));
-        Some(TaskCache {
-            enabled: self.flag(&fields, "enabled", true),
-            ttl_ms,
-        })
-    }
-
-    pub(super) fn resources(&mut self, node: &Node, resources: &mut Resources) {
-        let Some(fields) = self.fields(node, &[catalogue::RESOURCES], "`resources`", &node.span)
-        else {
-            return;
-        };
-        if let Some(node) = fields.value("cpu")
-            && let Some(milli) = self.cpu(node, "`cpu`")
-        {
-            resources.cpu_milli = milli;
-        }
-        if let Some(node) = fields.value("memory")
-            && let Some(mib) = self.mebibytes(node, "`memory`", 1 << 20)
-        {
-            resources.memory_mib = mib;
-        }
-        if let Some(node) = fields.value("ephemeral")
-            && let Some(mib) = self.mebibytes(node, "`ephemeral`", 1 << 30)
-        {
-            resources.ephemeral_gib = mib.div_ceil(1024);
-        }
-    }
-
-    /// A size, rounded up to MiB; a plain number counts `unit` bytes.
-    pub(super) fn mebibytes(&mut self, node: &Node, what: &str, unit: u64) -> Option<u32> {
-        let bytes = self.size(node, unit, what)?;
-        let max = size_bytes("16Ti", 1).unwrap_or(u64::MAX);
-        if bytes == 0 || bytes > max {
-            self.push(
-                Diagnostic::error(
-                    Rule::OutOfRange,
-                    node.span.clone(),
-                    format!("{what} is {bytes} bytes"),
-                )
-                .with_help("write from 1 MiB to 16 TiB"),
-            );
-            return None;
-        }
-        u32::try_from(bytes.div_ceil(1 << 20)).ok()
-    }
-
     fn priority(&mut self, fields: &Fields<'_>) -> i32 {
         let value = fields.get("priority").and_then(|field| self.field(field));
         value
@@ -525,56 +280,6 @@ impl Reader<'_> {
             }
         }
         names
-    }
-
-    /// Properties of a type that the engine executes itself.
-    fn built_in(&mut self, task: &mut Task, fields: &Fields<'_>, info: &'static TypeInfo) {
-        let record =
-            info.name.ends_with(".FilterItems") || info.name.ends_with(".DeduplicateItems");
-        self.here.record = record;
-        for &field in &fields.all {
-            if info.prop(field.info.name).is_some()
-                && let Some(value) = self.field(field)
-            {
-                task.props.insert(field.info.name.to_owned(), value);
-            }
-        }
-        self.here.record = false;
-        self.built_in_rules(task, fields, info);
-    }
-
-    fn built_in_rules(&mut self, task: &mut Task, fields: &Fields<'_>, info: &TypeInfo) {
-        match info.name {
-            "io.kestra.plugin.core.flow.Subflow" => {
-                let own = Value::from(self.namespace.as_str());
-                task.props.entry("namespace").or_insert(own);
-            }
-            "io.kestra.plugin.core.storage.Split" => {
-                let ways = ["rows", "bytes", "partitions"];
-                let given: Vec<Field<'_>> =
-                    ways.iter().filter_map(|name| fields.get(name)).collect();
-                if let Some(second) = given.get(1) {
-                    self.push(
-                        Diagnostic::error(
-                            Rule::Exclusive,
-                            second.key.span.clone(),
-                            "only one of `rows`, `bytes` and `partitions` can be given",
-                        )
-                        .with_help("remove the others"),
-                    );
-                }
-            }
-            "io.kestra.plugin.core.execution.Exit"
-                if task.props.get("state") == Some(&Value::from("CANCELED")) =>
-            {
-                task.props
-                    .insert("state".to_owned(), Value::from("CANCELLED"));
-            }
-            "io.kestra.plugin.core.http.Request" | "io.kestra.plugin.core.http.Download" => {
-                self.http_secrets(fields);
-            }
-            _ => {}
-        }
     }
 
     /// Notes where the tasks of a list stand, for the order of references.
