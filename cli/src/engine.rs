@@ -13,6 +13,7 @@ use operon_local::dispatch::Limits;
 use operon_local::embedded::{Engine, FlowSource, Observer};
 use operon_local::laptop::{Laptop, OpenError, Options};
 use operon_local::runner::RunnerChoice;
+use operon_local::state_dir::StateDirError;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::args::{EngineArgs, RunnerName};
@@ -77,12 +78,11 @@ pub(crate) fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyh
     result
 }
 
-/// Opens the state directory with an engine of its own.
-pub(crate) async fn open(
+async fn opened(
     args: &EngineArgs,
     flows: Box<dyn FlowSource>,
     shown: &Shown,
-) -> anyhow::Result<Laptop> {
+) -> Result<Laptop, OpenError> {
     let machine = Limits::of_machine();
     let options = Options {
         limits: Limits {
@@ -98,11 +98,40 @@ pub(crate) async fn open(
         secrets: args.secrets.clone(),
         variables: std::env::vars_os().collect(),
     };
-    let opened = Laptop::open(&args.state.dir, options, flows, Box::new(shown.clone())).await;
-    opened.map_err(|error| match error {
+    Laptop::open(&args.state.dir, options, flows, Box::new(shown.clone())).await
+}
+
+/// Opens the state directory with an engine of its own.
+pub(crate) async fn open(
+    args: &EngineArgs,
+    flows: Box<dyn FlowSource>,
+    shown: &Shown,
+) -> anyhow::Result<Laptop> {
+    opened(args, flows, shown).await.map_err(explained)
+}
+
+/// [`open`], or nothing when another engine works on the state directory.
+pub(crate) async fn try_open(
+    args: &EngineArgs,
+    flows: Box<dyn FlowSource>,
+    shown: &Shown,
+) -> anyhow::Result<Option<Laptop>> {
+    match opened(args, flows, shown).await {
+        Err(OpenError::StateDir(StateDirError::Locked { .. })) => Ok(None),
+        result => result.map(Some).map_err(explained),
+    }
+}
+
+/// What the user can put right, and what not.
+fn explained(error: OpenError) -> anyhow::Error {
+    match error {
         OpenError::StateDir(_) | OpenError::Secrets(_) => Usage::new(error.to_string()).into(),
-        other => anyhow::Error::new(other),
-    })
+        OpenError::Store(_)
+        | OpenError::Artifacts(_)
+        | OpenError::Orphans(_)
+        | OpenError::Http(_)
+        | OpenError::Logs(_) => error.into(),
+    }
 }
 
 /// Works until every execution is over. The first Ctrl-C kills `watched`, the second leaves.

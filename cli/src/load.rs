@@ -17,8 +17,6 @@ pub(crate) struct Loaded {
     pub(crate) plan: Plan,
     /// Of the flow file, absolute: its namespace files and subflows are there.
     pub(crate) directory: PathBuf,
-    /// The plugins it may use.
-    pub(crate) plugins: Plugins,
     /// Warnings.
     pub(crate) checked: Checked,
 }
@@ -35,7 +33,6 @@ pub(crate) fn flow(path: &Path, console: &Console) -> anyhow::Result<Loaded> {
         Some((_, plan)) => Ok(Loaded {
             plan,
             directory,
-            plugins,
             checked,
         }),
         None => {

@@ -1,5 +1,6 @@
 //! The grammar of the command line; what commands do is in `commands`.
 
+mod executions;
 mod flows;
 mod run;
 
@@ -9,7 +10,11 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
 
 use crate::output::ColourChoice;
 
-pub(crate) use flows::{ValidateArgs, ValidateOutput};
+pub(crate) use executions::{Executions, ListArgs, LogsArgs, OneArgs, ReplayArgs, ShowArgs};
+pub(crate) use flows::{
+    ExplainArgs, FmtArgs, GraphArgs, GraphFormat, PlanOutput, PluginsCommand, SpecVersion,
+    ValidateArgs, ValidateOutput,
+};
 pub(crate) use run::{EngineArgs, ResumeArgs, RunArgs, RunnerName};
 
 const EXIT_CODES: &str = "\
@@ -43,8 +48,34 @@ pub(crate) enum Command {
     Run(Box<RunArgs>),
     /// Takes up every execution that is not over, and works until all are.
     Resume(ResumeArgs),
+    /// Lists, shows, follows and steers executions.
+    #[command(visible_alias = "exec")]
+    Executions {
+        #[command(subcommand)]
+        command: Executions,
+    },
     /// Checks flows and plugins, and says everything that is wrong.
     Validate(ValidateArgs),
+    /// Lays out flow files in the one standard way.
+    Fmt(FmtArgs),
+    /// Draws a flow.
+    Graph(GraphArgs),
+    /// Shows what a flow is compiled to: order, shards, what each task waits for.
+    ExplainPlan(ExplainArgs),
+    /// Prints the JSON Schema of flows, for editors.
+    Schema,
+    /// Shows the plugins a flow in this directory may use.
+    Plugins {
+        #[command(subcommand)]
+        command: Option<PluginsCommand>,
+    },
+    /// Prints the completions of a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Finds out whether this machine has what flows need.
+    Doctor(StateArgs),
 }
 
 /// Where executions are kept.

@@ -1,12 +1,18 @@
 //! What each command does.
 
+mod doctor;
+mod executions;
+mod flows;
+mod plugins;
 mod resume;
 mod run;
 mod validate;
 
 use std::rc::Rc;
 
-use crate::args::Command;
+use clap::CommandFactory as _;
+
+use crate::args::{Args, Command};
 use crate::exit::Exit;
 use crate::output::Console;
 
@@ -15,6 +21,19 @@ pub(crate) fn run(command: Command, console: &Rc<Console>) -> anyhow::Result<Exi
     match command {
         Command::Run(args) => run::run(&args, console),
         Command::Resume(args) => resume::resume(&args, console),
+        Command::Executions { command } => executions::executions(&command, console),
         Command::Validate(args) => validate::validate(&args, console),
+        Command::Fmt(args) => flows::fmt(&args, console),
+        Command::Graph(args) => flows::graph(&args, console),
+        Command::ExplainPlan(args) => flows::explain(&args, console),
+        Command::Schema => plugins::schema(console),
+        Command::Plugins { command } => plugins::plugins(command.as_ref(), console),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Args::command(), "operon", &mut script);
+            console.out(&String::from_utf8_lossy(&script));
+            Ok(Exit::Success)
+        }
+        Command::Doctor(args) => Ok(doctor::doctor(&args, console)),
     }
 }

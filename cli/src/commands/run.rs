@@ -164,7 +164,8 @@ pub(crate) async fn finish(
     Ok(exit)
 }
 
-async fn show_end(
+/// Shows how one execution ended, or how it was left.
+pub(crate) async fn show_end(
     console: &Console,
     args: &EngineArgs,
     look: &Outlook<'_>,

@@ -47,7 +47,7 @@ impl Ended {
 
     fn add(&mut self, run: &AttemptRow) {
         // Groups and loops have no attempts; they fail because of what is in them.
-        let own = run.attempt > 0 || run.state == "SKIPPED";
+        let own = run.attempt > 0 || matches!(run.state.as_str(), "SKIPPED" | "CANCELLED");
         if own {
             *self.counts.entry(run.state.clone()).or_default() += 1;
         }
@@ -148,7 +148,8 @@ fn failure(
     if let Some(code) = run.exit_code {
         facts.push(format!("exit code {code}"));
     }
-    if let Some(reason) = &run.reason {
+    // The exit code is the reason, then.
+    if let (None, Some(reason)) = (run.exit_code, &run.reason) {
         facts.push(reason.clone());
     }
     if run.attempt > 1 {

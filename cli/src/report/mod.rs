@@ -15,7 +15,7 @@ use crate::args::{EngineArgs, Output};
 use crate::output::Console;
 
 pub(crate) use end::{Outlook, summary};
-pub(crate) use json::{execution_json, task_run_value, write_execution};
+pub(crate) use json::{execution_json, for_each_task_run, task_run_value, write_execution};
 
 /// Hears what happens to executions, in order, and shows it.
 pub(crate) trait Report {

@@ -1,8 +1,10 @@
 //! A line per change, for pipes and logs of other systems.
 
+use std::collections::HashMap;
 use std::rc::Rc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use operon_engine::ports::{AttemptRow, ExecutionRow};
+use operon_engine::ports::{AttemptRow, ExecutionId, ExecutionRow};
 
 use super::Report;
 use crate::output::Console;
@@ -13,28 +15,36 @@ const MESSAGE_CHARS: usize = 300;
 
 pub(crate) struct Plain {
     console: Rc<Console>,
+    /// States that were shown of executions that are not over.
+    states: HashMap<ExecutionId, String>,
 }
 
 impl Plain {
     pub(crate) fn new(console: Rc<Console>) -> Self {
-        Self { console }
+        Self {
+            console,
+            states: HashMap::new(),
+        }
     }
 }
 
 impl Report for Plain {
     fn execution(&mut self, row: &ExecutionRow) {
-        let time = row
-            .ended_ms
-            .or(row.started_ms)
-            .unwrap_or(row.meta.created_ms);
+        let id = &row.meta.id;
+        // A row also changes when labels or outputs come: that is no news for a line.
+        let before = self.states.insert(id.clone(), row.state.clone());
+        if before.as_ref() == Some(&row.state) {
+            return;
+        }
         let colour = self.console.colour();
-        let name = format!("{}.{}", row.meta.namespace, row.meta.flow);
-        let state = style::state(colour, &row.state);
-        let id = style::paint(colour, style::DIM, row.meta.id.as_str());
         self.console.line(&format!(
-            "{} {:<8} {name} {state} {id}",
-            style::clock(time),
-            "flow"
+            "{} {:<8} {}.{} {} {}",
+            style::clock(row.ended_ms.unwrap_or_else(now_ms)),
+            "flow",
+            row.meta.namespace,
+            row.meta.flow,
+            style::state(colour, &row.state),
+            style::paint(colour, style::DIM, id.as_str()),
         ));
     }
 
@@ -53,6 +63,13 @@ impl Report for Plain {
     fn close(&mut self) {
         self.console.flush();
     }
+}
+
+fn now_ms() -> u64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or_default()
 }
 
 /// `14:03:59 task     align[12] FAILED (attempt 2, 3.2s, exit code 1): message`

@@ -199,6 +199,58 @@ impl Engine {
         Ok(found.into_iter().collect())
     }
 
+    /// [`Self::recover`] for one execution and those it started; nothing else goes on.
+    pub async fn recover_tree(&self, top: &ExecutionId) -> Result<Vec<ExecutionId>, EngineError> {
+        let inner = &self.inner;
+        let store = &inner.parts.store;
+        let mut members: HashMap<ExecutionId, bool> = HashMap::new();
+        members.insert(top.clone(), true);
+        for key in store.due(u64::MAX, u32::MAX).await? {
+            let member = match members.get(&key.execution) {
+                Some(member) => *member,
+                None => self.descends(&key.execution, top).await?,
+            };
+            members.insert(key.execution.clone(), member);
+            if member {
+                self.recover_shard(&key).await?;
+            }
+        }
+        let row = store.execution(top).await?;
+        if row.is_some_and(|row| row.state == "CREATED") {
+            inner.send(Message::new(root(top), Event::Start));
+        }
+        let found: Vec<ExecutionId> = members
+            .into_iter()
+            .filter_map(|(id, member)| member.then_some(id))
+            .collect();
+        let mut unfinished = Vec::new();
+        for id in found {
+            let row = store.execution(&id).await?;
+            if row.is_some_and(|row| row.ended_ms.is_none()) {
+                unfinished.push(id);
+            }
+        }
+        inner
+            .running
+            .borrow_mut()
+            .extend(unfinished.iter().cloned());
+        Ok(unfinished)
+    }
+
+    /// Whether an execution was started by another one, directly or not.
+    async fn descends(&self, id: &ExecutionId, top: &ExecutionId) -> Result<bool, EngineError> {
+        let mut id = id.clone();
+        for _ in 0..=subflow::DEPTH_MAX {
+            let row = self.inner.parts.store.execution(&id).await?;
+            match row.and_then(|row| row.meta.parent) {
+                Some((parent, ..)) if parent == *top => return Ok(true),
+                Some((parent, ..)) => id = parent,
+                None => return Ok(false),
+            }
+        }
+        Ok(false)
+    }
+
     async fn recover_shard(&self, key: &ShardKey) -> Result<(), EngineError> {
         let inner = &self.inner;
         let Some(active) = inner.planner.active(&key.execution).await? else {

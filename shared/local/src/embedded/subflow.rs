@@ -17,7 +17,7 @@ use super::attempt::{ended, failed};
 use super::{Inner, STORE_PAUSE, root};
 
 /// Subflows inside subflows at most: a flow that calls itself ends with an error, not with a full disk.
-const DEPTH_MAX: usize = 20;
+pub(super) const DEPTH_MAX: usize = 20;
 
 /// The execution of a subflow has one name per attempt: launching it twice starts it once.
 fn child_id(id: &AttemptId) -> Option<ExecutionId> {

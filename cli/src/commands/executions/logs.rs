@@ -1,0 +1,281 @@
+//! `operon executions logs`: of one task run, or of all in the order of time.
+//!
+//! Invariant: memory grows with the task runs that log at the same time, not with their logs.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::time::Duration;
+
+use operon_engine::ports::{
+    AttemptId, AttemptRow, ExecutionId, LogLevel, LogLine, StateStore, StoreError, TaskRunKey,
+};
+use operon_local::logs::LogReader;
+
+use crate::args::LogsArgs;
+use crate::exit::{Exit, Usage};
+use crate::output::Console;
+use crate::state::{State, block_on};
+use crate::style;
+
+/// Attempts read at once.
+const PAGE: u32 = 1000;
+/// Lines read at once of one attempt.
+const LINES: usize = 100;
+/// How often a followed log is looked at.
+const FOLLOW: Duration = Duration::from_millis(200);
+
+/// An attempt that may have a log.
+struct Source {
+    id: AttemptId,
+    name: String,
+    began_ms: u64,
+}
+
+pub(crate) fn logs(args: &LogsArgs, console: &Console) -> anyhow::Result<Exit> {
+    let state = State::open(&args.state.dir)?;
+    block_on(async {
+        state.execution(&args.id).await?;
+        let printer = Printer {
+            console,
+            // The log of one task run needs no names.
+            names: args.task.as_ref().is_none_or(|task| !task.contains('[')),
+        };
+        if args.follow {
+            return follow(args, &state, &printer).await;
+        }
+        let sources = sources(args, &state.store, &args.id).await?;
+        if let (Some(task), true) = (&args.task, sources.is_empty()) {
+            return Err(unknown(args, task));
+        }
+        match args.tail {
+            Some(count) => tail(&state.logs, &sources, count, &printer)?,
+            None => merged(&state.logs, sources, &printer)?,
+        }
+        Ok(Exit::Success)
+    })
+}
+
+fn unknown(args: &LogsArgs, task: &str) -> anyhow::Error {
+    Usage::new(format!("execution {} has no task run `{task}`", args.id))
+        .help(format!(
+            "`operon executions show {}` names those it has",
+            args.id
+        ))
+        .into()
+}
+
+/// The attempts that were asked for, in the order in which they began.
+async fn sources(
+    args: &LogsArgs,
+    store: &dyn StateStore,
+    id: &ExecutionId,
+) -> Result<Vec<Source>, StoreError> {
+    let mut found = Vec::new();
+    let mut after: Option<(TaskRunKey, u8)> = None;
+    loop {
+        let page = store.attempts_page(id, after.clone(), PAGE).await?;
+        let Some(last) = page.last() else { break };
+        after = Some((last.task_run.clone(), last.attempt));
+        found.extend(page.into_iter().filter(|row| wanted(args, row)).map(source));
+    }
+    found.sort_by(|a, b| (a.began_ms, &a.id).cmp(&(b.began_ms, &b.id)));
+    Ok(found)
+}
+
+fn wanted(args: &LogsArgs, row: &AttemptRow) -> bool {
+    let task = args
+        .task
+        .as_ref()
+        .is_none_or(|task| row.task == *task || row.name == *task);
+    row.attempt > 0 && task && args.attempt.is_none_or(|attempt| attempt == row.attempt)
+}
+
+fn source(row: AttemptRow) -> Source {
+    Source {
+        began_ms: row
+            .started_ms
+            .map_or(row.created_ms, |started| started.min(row.created_ms)),
+        name: row.name,
+        id: AttemptId {
+            execution: row.execution,
+            task_run: row.task_run,
+            attempt: row.attempt,
+        },
+    }
+}
+
+/// One line in the merge: by time, then by attempt, then by number.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Next {
+    time_ms: u64,
+    source: usize,
+    seq: u64,
+}
+
+/// A log that is being read.
+struct Cursor {
+    lines: VecDeque<LogLine>,
+    next: u64,
+    ended: bool,
+}
+
+impl Cursor {
+    /// The first line that was not printed.
+    fn fill(&mut self, reader: &LogReader, id: &AttemptId) -> std::io::Result<Option<&LogLine>> {
+        if self.lines.is_empty() && !self.ended {
+            let page = reader.follow(id, self.next, LINES)?;
+            self.ended = page.end.is_some() || page.lines.is_empty();
+            self.next = page.next;
+            self.lines = page.lines.into();
+        }
+        Ok(self.lines.front())
+    }
+}
+
+/// Prints all lines in the order of time. A log is opened when its attempt's time has come.
+fn merged(reader: &LogReader, sources: Vec<Source>, printer: &Printer<'_>) -> anyhow::Result<()> {
+    let mut heap: BinaryHeap<Reverse<Next>> = BinaryHeap::new();
+    let mut open: BTreeMap<usize, Cursor> = BTreeMap::new();
+    let mut coming = 0;
+    loop {
+        while let Some(source) = sources.get(coming) {
+            let due = heap
+                .peek()
+                .is_none_or(|Reverse(next)| next.time_ms >= source.began_ms);
+            if !due {
+                break;
+            }
+            let cursor = Cursor {
+                lines: VecDeque::new(),
+                next: 0,
+                ended: false,
+            };
+            open.insert(coming, cursor);
+            enter(reader, &sources, coming, &mut open, &mut heap)?;
+            coming += 1;
+        }
+        let Some(Reverse(next)) = heap.pop() else {
+            return Ok(());
+        };
+        let line = open
+            .get_mut(&next.source)
+            .and_then(|cursor| cursor.lines.pop_front());
+        if let (Some(line), Some(source)) = (line, sources.get(next.source)) {
+            printer.line(&source.name, &line);
+        }
+        if printer.console.closed() {
+            return Ok(());
+        }
+        enter(reader, &sources, next.source, &mut open, &mut heap)?;
+    }
+}
+
+/// Enters the next line of a log into the merge, or closes it.
+fn enter(
+    reader: &LogReader,
+    sources: &[Source],
+    index: usize,
+    open: &mut BTreeMap<usize, Cursor>,
+    heap: &mut BinaryHeap<Reverse<Next>>,
+) -> std::io::Result<()> {
+    let (Some(source), Some(cursor)) = (sources.get(index), open.get_mut(&index)) else {
+        return Ok(());
+    };
+    if let Some(line) = cursor.fill(reader, &source.id)? {
+        heap.push(Reverse(Next {
+            time_ms: line.time_ms,
+            source: index,
+            seq: line.seq,
+        }));
+    } else {
+        open.remove(&index);
+    }
+    Ok(())
+}
+
+/// The last lines of each attempt.
+fn tail(
+    reader: &LogReader,
+    sources: &[Source],
+    count: usize,
+    printer: &Printer<'_>,
+) -> anyhow::Result<()> {
+    for source in sources {
+        for line in reader.tail(&source.id, count)?.lines {
+            printer.line(&source.name, &line);
+        }
+    }
+    Ok(())
+}
+
+/// Prints what comes, until the execution is over and its logs have ended.
+async fn follow(args: &LogsArgs, state: &State, printer: &Printer<'_>) -> anyhow::Result<Exit> {
+    let mut places: BTreeMap<AttemptId, Option<u64>> = BTreeMap::new();
+    loop {
+        // Asked before the logs are read: what was logged before the end is read after it.
+        let row = state.execution(&args.id).await?;
+        let over = row.ended_ms.is_some();
+        let unattended = !over && state.lock()?.is_some();
+        let begun = std::time::Instant::now();
+        let mut lines = Vec::new();
+        for source in sources(args, &state.store, &args.id).await? {
+            let place = places.entry(source.id.clone()).or_insert(Some(0));
+            while let Some(offset) = *place {
+                let page = state.logs.follow(&source.id, offset, LINES)?;
+                *place = page.end.is_none().then_some(page.next);
+                let empty = page.lines.is_empty();
+                lines.extend(
+                    page.lines
+                        .into_iter()
+                        .map(|line| (source.name.clone(), line)),
+                );
+                if empty {
+                    break;
+                }
+            }
+        }
+        lines.sort_by_key(|(_, line)| line.time_ms);
+        for (name, line) in &lines {
+            printer.line(name, line);
+        }
+        printer.console.flush();
+        if over || printer.console.closed() {
+            return Ok(Exit::Success);
+        }
+        if unattended {
+            printer.console.note(&format!(
+                "Execution {} is {} and no engine works on it; `operon resume` takes it up.",
+                args.id, row.state
+            ));
+            return Ok(Exit::Left);
+        }
+        // Looking through many task runs must not become the main work of the machine.
+        tokio::time::sleep(FOLLOW.max(begun.elapsed() * 5)).await;
+    }
+}
+
+struct Printer<'a> {
+    console: &'a Console,
+    names: bool,
+}
+
+impl Printer<'_> {
+    fn line(&self, name: &str, line: &LogLine) {
+        let colour = self.console.colour();
+        let text = style::harmless(&line.text);
+        let text = match line.level {
+            LogLevel::Error => style::paint(colour, style::of_state("FAILED"), &text),
+            LogLevel::Warn => style::paint(colour, style::of_state("WARNING"), &text),
+            LogLevel::Trace | LogLevel::Debug => style::paint(colour, style::DIM, &text),
+            LogLevel::Info => text,
+        };
+        let clock = style::clock(line.time_ms);
+        let time = style::paint(colour, style::DIM, &clock);
+        if self.names {
+            let name = style::paint(colour, style::of_name(name), name);
+            self.console.line(&format!("{time} {name} | {text}"));
+        } else {
+            self.console.line(&format!("{time} {text}"));
+        }
+    }
+}
