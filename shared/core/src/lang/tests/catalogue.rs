@@ -8,6 +8,7 @@ use crate::lang::catalogue::{
     self, FLOW, PropInfo, Support, TASK, TRIGGER, TypeInfo, task_type, task_types, trigger_types,
 };
 use crate::lang::plugins::Plugins;
+use crate::plan::compile;
 
 const INPUTS: &str = "inputs:\n  - {id: go, type: BOOLEAN, defaults: true}\n  - {id: count, type: INT, defaults: 1}\n  - {id: organism, type: STRING, defaults: mpox}\n  - {id: file, type: FILE, required: false}\n  - {id: first, type: STRING, defaults: x}\n";
 
@@ -68,7 +69,9 @@ fn every_example_compiles_without_a_word() {
             "{}: {found:#?}",
             info.name
         );
-        assert_eq!(flow.unwrap().tasks.tasks[0].task_type, info.name);
+        let flow = flow.unwrap();
+        assert_eq!(compile(&flow).err(), None, "{}", info.name);
+        assert_eq!(flow.tasks.tasks[0].task_type, info.name);
     }
     for info in trigger_types() {
         let (flow, found) = findings(&with_trigger(info.example), &Plugins::default());
@@ -153,7 +156,10 @@ pub(super) fn with_property(info: &TypeInfo, prop: &PropInfo, key: &str) -> Stri
 
 /// What is not as the table says.
 fn unexpected(source: &str, support: Support) -> Option<String> {
-    let (_, found) = findings(source, &Plugins::default());
+    let (flow, found) = findings(source, &Plugins::default());
+    if let Some(Err(errors)) = flow.as_ref().map(compile) {
+        return Some(format!("{errors:#?} in\n{source}"));
+    }
     let good = match support {
         Support::Supported => found.is_empty(),
         Support::Warns(reason) => {

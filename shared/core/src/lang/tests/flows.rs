@@ -2,6 +2,7 @@
 
 use super::{files, findings, plugins};
 use crate::lang::model::{Dynamic, TaskKind};
+use crate::plan::compile;
 
 #[test]
 fn every_flow_is_valid() {
@@ -13,7 +14,8 @@ fn every_flow_is_valid() {
             continue;
         }
         let (flow, found) = findings(&text, &plugins);
-        assert!(flow.is_some(), "{name}: {found:#?}");
+        let flow = flow.unwrap_or_else(|| panic!("{name}: {found:#?}"));
+        assert_eq!(compile(&flow).err(), None, "{name}");
         checked += 1;
     }
     assert!(checked >= 3, "only {checked} flows");

@@ -185,3 +185,23 @@ fn windows_of_flow_triggers() {
         ],
     );
 }
+
+#[test]
+fn what_is_refused_may_be_written_where_it_asks_for_nothing() {
+    same(
+        "tasks:\n  - {id: t, type: shell, script: x, containerImage: y}\n",
+        &[
+            "listeners: []\nquotas: []\ntasks:\n  - {id: t, type: shell, script: x, docker: {image: y, privileged: false, volumes: []}, pluginDefaultsRef: null}\n",
+        ],
+    );
+}
+
+#[test]
+fn defaults_of_plugins_and_lists_of_labels_and_secrets() {
+    same(
+        "labels: {team: ops}\ntasks:\n  - {id: t, type: genomics.nextclade, organism: ebola, timeout: PT5M}\n  - {id: u, type: shell, script: x, secrets: {A: A, B: B}}\n",
+        &[
+            "labels: [{key: team, value: ops}]\npluginDefaults:\n  - {type: genomics, values: {organism: ebola, timeout: 5m}}\ntasks:\n  - {id: t, type: genomics.nextclade}\n  - {id: u, type: shell, script: x, secrets: [A, B]}\n",
+        ],
+    );
+}

@@ -7,6 +7,7 @@ use crate::lang::catalogue::{task_types, trigger_types};
 use crate::lang::diagnostic::Severity;
 use crate::lang::parse;
 use crate::lang::plugins::Plugins;
+use crate::plan::compile;
 
 const SEED: &str = r#"id: a
 namespace: b
@@ -92,6 +93,9 @@ fn check(source: &str, plugins: &Plugins) {
     let parsed = parse(source, plugins);
     let errors = parsed.diagnostics.has_errors();
     assert_eq!(parsed.flow.is_none(), errors);
+    if let Some(flow) = &parsed.flow {
+        assert_eq!(compile(flow).err(), None, "{source}");
+    }
     for diagnostic in parsed.diagnostics.into_sorted() {
         let span = diagnostic.span;
         assert!(
