@@ -223,11 +223,12 @@ impl View<'_> {
             (State::Killing, Truth::Gone) => {
                 self.attempt_ended(slot, Outcome::Failed(Reason::Timeout), 0);
             }
-            (_, Truth::Gone) | (State::Running, Truth::Absent) => {
+            (_, Truth::Gone) => {
                 self.attempt_ended(slot, Outcome::Failed(Reason::Lost), 0);
             }
             // Running or being stopped is what the core believes already; an absent attempt is launched, or
-            // stopped for good, once more under the same name.
+            // stopped for good, once more under the same name. An attempt known to run was absent when the
+            // question was older than its launch: taking it for lost would start a second one beside it.
             (_, Truth::Alive | Truth::Absent) => {}
         }
     }

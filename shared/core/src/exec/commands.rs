@@ -67,7 +67,10 @@ impl Scope {
             | Event::Restart { .. }
             | Event::Notify { .. }
             | Event::Ahead { .. } => self.everything = true,
-            Event::Asked { .. } | Event::Tick => {}
+            // Nothing is due any more once the execution is over: if the tick that ended it comes again, its
+            // crash may have been before the end was told.
+            Event::Tick => self.root |= view.is_root() && view.is_complete(),
+            Event::Asked { .. } => {}
         }
     }
 

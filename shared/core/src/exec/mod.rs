@@ -15,10 +15,11 @@ mod chunk;
 mod commands;
 mod event;
 mod lock;
-
 mod settle;
 mod shard;
 mod slot;
+#[cfg(test)]
+mod tests;
 mod view;
 
 pub use apply::{LAUNCH_GRACE_MS, PROBE_INTERVAL_MS, apply, commands_of};

@@ -1,0 +1,187 @@
+//! The configurations: the smallest flows in which each mechanism can go wrong.
+
+use operon_core::exec::Verdict;
+use operon_core::lang::model::{
+    Concurrency, ConcurrencyBehavior, Dynamic, FlowRetry, FlowRetryBehavior, Retry, RetryInterval,
+    TaskKind,
+};
+use operon_core::plan::builder::FlowBuilder;
+use operon_core::plan::{Plan, ShardId, ShardPlan, compile};
+
+use super::Setup;
+
+#[allow(clippy::expect_used, reason = "the flows here are fixed and compile")]
+fn compiled(flow: FlowBuilder) -> Plan {
+    compile(&flow.build()).expect("the configuration compiles")
+}
+
+fn flow() -> FlowBuilder {
+    FlowBuilder::new("explore", "explore")
+}
+
+fn policy(attempts: u8) -> Retry {
+    Retry {
+        interval: RetryInterval::Constant { interval_ms: 1000 },
+        max_attempts: Some(attempts),
+        max_duration_ms: None,
+        warning_on_retry: false,
+    }
+}
+
+/// `a`, then `b`, each tried at most twice.
+#[must_use]
+pub fn chain() -> Setup {
+    let plan = compiled(
+        flow()
+            .task("a")
+            .retry(2, 1000)
+            .task_after("b", &["a"])
+            .retry(2, 1000),
+    );
+    Setup::new("chain", plan)
+}
+
+/// `a` and `b`, then `c`.
+#[must_use]
+pub fn diamond() -> Setup {
+    let plan = compiled(flow().task("a").task("b").task_after("c", &["a", "b"]));
+    Setup::new("diamond", plan)
+}
+
+/// One task, tried at most three times.
+#[must_use]
+pub fn retried() -> Setup {
+    Setup {
+        started: true,
+        ..Setup::new("retried", compiled(flow().task("a").retry(3, 1000)))
+    }
+}
+
+/// One task that must not be launched twice, with a retry policy that does not count.
+#[must_use]
+pub fn once() -> Setup {
+    let plan = compiled(flow().task("a").retry(3, 1000).idempotent(false));
+    Setup {
+        started: true,
+        ..Setup::new("not idempotent", plan)
+    }
+}
+
+/// A sleep and nothing else: only a tick can end it.
+#[must_use]
+pub fn nap() -> Setup {
+    let plan = compiled(flow().task("nap").with(|task| {
+        task.kind = TaskKind::Sleep {
+            duration: Dynamic::Constant(5000),
+        };
+    }));
+    Setup::new("sleep", plan)
+}
+
+/// A failing task with an error handler and a clean-up.
+#[must_use]
+pub fn clean_up() -> Setup {
+    let plan = compiled(
+        flow()
+            .task("a")
+            .errors(|errors| errors.task("report"))
+            .finally(|finally| finally.task("clean")),
+    );
+    Setup::new("errors, finally", plan)
+}
+
+/// `a`, then `b` under a condition that holds: evaluated in the turn in which `a` succeeds.
+#[must_use]
+pub fn guarded() -> Setup {
+    let plan = compiled(flow().task("a").task_after("b", &["a"]).when("{{ true }}"));
+    let mut setup = Setup::new("condition", plan);
+    setup.gates.insert("b".to_owned(), Verdict::Gate(true));
+    setup
+}
+
+/// One task in a flow that is tried twice.
+#[must_use]
+pub fn flow_retry() -> Setup {
+    let mut plan = compiled(flow().task("a").task_after("b", &["a"]));
+    plan.retry = Some(FlowRetry {
+        retry: policy(2),
+        behavior: FlowRetryBehavior::RetryFailedTask,
+    });
+    Setup::new("flow retry", plan)
+}
+
+/// Two executions of one task each, of which one may run at a time.
+#[must_use]
+pub fn lock() -> Setup {
+    let mut plan = compiled(flow().task("a"));
+    plan.concurrency = Some(Concurrency {
+        limit: 1,
+        key: None,
+        behavior: ConcurrencyBehavior::Queue,
+    });
+    Setup {
+        executions: 2,
+        ..Setup::new("lock", plan)
+    }
+}
+
+/// `a`, then `b`, cut by hand so that the flow and `a` live in one shard and `b` in another.
+#[must_use]
+pub fn two_parts() -> Setup {
+    let mut plan = compiled(flow().task("a").task_after("b", &["a"]));
+    let root = &mut plan.scopes[0];
+    let find = |id: &str| {
+        let found = root.nodes.iter().position(|node| node.id == id);
+        u16::try_from(found.unwrap_or_default()).unwrap_or_default()
+    };
+    let (a, b) = (find("a"), find("b"));
+    let first: Vec<u16> = (0..u16::try_from(root.nodes.len()).unwrap_or_default())
+        .filter(|node| *node != b)
+        .collect();
+    root.shards = vec![
+        ShardPlan {
+            slots: first,
+            mirrors: vec![b],
+        },
+        ShardPlan {
+            slots: vec![b],
+            mirrors: vec![0, a],
+        },
+    ];
+    Setup {
+        shards: vec![ShardId::of_part(0), ShardId::of_part(1)],
+        ..Setup::new("two shards", plan)
+    }
+}
+
+/// A loop of two iterations, each in its own shard, and a task behind the barrier.
+#[must_use]
+pub fn barrier() -> Setup {
+    let plan = compiled(
+        flow()
+            .looped("each", 2, |body| body.task("item"))
+            .task_after("after", &["each"]),
+    );
+    let mut setup = Setup::new("barrier", wide(plan));
+    let slot = loop_slot(&setup.plan);
+    setup.shards = vec![
+        ShardId::ROOT,
+        ShardId::ROOT.of_loop(slot, 0),
+        ShardId::ROOT.of_loop(slot, 1),
+    ];
+    setup.verdicts.insert("each".to_owned(), Verdict::Count(2));
+    setup
+}
+
+/// Fills the loop's body with nodes that are never taken, until one iteration fills a shard.
+fn wide(plan: Plan) -> Plan {
+    plan
+}
+
+fn loop_slot(plan: &Plan) -> u16 {
+    let found = plan.scopes[0]
+        .nodes
+        .iter()
+        .position(|node| node.id == "each");
+    u16::try_from(found.unwrap_or_default()).unwrap_or_default()
+}
