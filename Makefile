@@ -16,7 +16,7 @@ CARGO_DENY := 0.20.2
 
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help demo test check bench explore simulate test-containers fmt docs advisories clean \
+.PHONY: help demo test check bench explore simulate test-containers pictures fmt docs advisories clean \
 	need-rust need-python deny
 
 help: ## Lists the targets.
@@ -34,8 +34,8 @@ check: need-rust need-python deny ## Format, lints, dependencies, documentation,
 	$(IN) cargo clippy --locked --workspace --all-targets -- -D warnings
 	$(IN) PATH="$$PWD/.tools/bin:$$PATH" cargo deny --locked check bans licenses sources
 	$(IN) RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
-	$(IN) for script in .ci/run tests/find-python tests/tools/binary tests/tools/demo; do \
-		sh -n "$$script" || exit 1; done
+	$(IN) for script in .ci/run tests/find-python tests/tools/binary tests/tools/demo tests/tools/pictures; \
+		do sh -n "$$script" || exit 1; done
 	$(IN) "$$(tests/find-python)" tests/tools/check_docs.py
 
 advisories: need-rust deny ## Known vulnerabilities of dependencies; needs the advisory database.
@@ -54,6 +54,10 @@ simulate: need-rust ## Simulates executions under random failures for SECONDS=60
 
 test-containers: need-rust ## Runs attempts in real containers; see docs/testing-containers.
 	$(IN) cargo test --locked -p operon-tests --test containers
+
+pictures: need-rust need-python ## Draws docs/images anew, from a real run.
+	@$(IN) cargo build --locked --profile $(PROFILE) -p operon
+	$(IN) tests/tools/pictures "$$(tests/tools/binary $(PROFILE))"
 
 fmt: need-rust ## Formats the Rust code.
 	$(IN) cargo fmt --all

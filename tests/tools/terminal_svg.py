@@ -18,6 +18,7 @@ from html import escape
 COLUMNS = 110
 # Of a monospaced font of 13 px: pixels per character and line.
 CHAR_WIDTH, LINE_HEIGHT, MARGIN = 7.8, 18, 14
+FONTS = "Menlo, Consolas, 'DejaVu Sans Mono', monospace"
 BACKGROUND, FOREGROUND = "#16181d", "#d7dae0"
 COLOURS = {
     30: "#5c6370", 31: "#e06c75", 32: "#98c379", 33: "#e5c07b",
@@ -95,7 +96,7 @@ def svg(title: str, text: str) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
         f'role="img" aria-label="{escape(title)}">',
         f'<rect width="{width}" height="{height}" rx="8" fill="{BACKGROUND}"/>',
-        f'<g font-family="ui-monospace, Menlo, Consolas, monospace" font-size="13" fill="{FOREGROUND}" '
+        f'<g font-family="{FONTS}" font-size="13" fill="{FOREGROUND}" '
         'xml:space="preserve">',
     ]
     for number, line in enumerate(drawn):
