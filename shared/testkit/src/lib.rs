@@ -1,3 +1,4 @@
-//! Builders, scenarios and the state explorer for Operon's tests. A dev-dependency only.
+//! Builders, scenarios, the state explorer and ports in memory for Operon's tests. A dev-dependency only.
 
 pub mod explore;
+pub mod memory;

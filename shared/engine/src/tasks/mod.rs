@@ -1,21 +1,85 @@
 //! Built-in tasks: executed in process by the engine, and by the `worker` function in the cloud.
 //!
 //! A built-in task gets rendered properties and the ports, and gives outputs with Kestra's names. Timeouts,
-//! retries, masking of outputs and storing are the engine's.
+//! retries, masking of outputs and storing are the engine's. Properties have their canonical names; only
+//! those named by [`unrendered`] come as they were written.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use operon_core::exec::{Reason, State};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use crate::Ports;
-use crate::ports::{AttemptId, ExecutionMeta, LogLevel, LogLine, Metric};
+use crate::ports::{
+    ArtifactError, AttemptId, ExecutionMeta, LogLevel, LogLine, Metric, MetricKind, StoreError,
+};
+
+pub mod count;
+pub mod execution;
+pub mod http;
+pub mod kv;
+mod log;
+mod props;
+pub mod storage;
+
+pub use http::HttpClients;
+
+/// Canonical names of all built-in tasks, without `io.kestra.plugin.`.
+pub const SUPPORTED: &[&str] = &[
+    "core.debug.Echo",
+    "core.debug.Return",
+    "core.execution.Assert",
+    "core.execution.Count",
+    "core.execution.Exit",
+    "core.execution.Fail",
+    "core.execution.Labels",
+    "core.http.Download",
+    "core.http.Request",
+    "core.kv.Delete",
+    "core.kv.Get",
+    "core.kv.GetKeys",
+    "core.kv.Set",
+    "core.log.Log",
+    "core.output.OutputValues",
+    "core.storage.Concat",
+    "core.storage.DeduplicateItems",
+    "core.storage.Delete",
+    "core.storage.FilterItems",
+    "core.storage.LocalFiles",
+    "core.storage.Reverse",
+    "core.storage.Size",
+    "core.storage.Split",
+    "core.storage.Write",
+];
+
+/// Whether [`run`] knows this type, by its canonical name with or without `io.kestra.plugin.`.
+#[must_use]
+pub fn is_supported(task_type: &str) -> bool {
+    SUPPORTED.contains(&short(task_type))
+}
+
+/// Properties that must reach [`run`] as they were written, because the task renders them once per record.
+#[must_use]
+pub fn unrendered(task_type: &str) -> &'static [&'static str] {
+    match short(task_type) {
+        "core.storage.FilterItems" => &["filterCondition"],
+        "core.storage.DeduplicateItems" => &["expr"],
+        _ => &[],
+    }
+}
+
+fn short(task_type: &str) -> &str {
+    task_type
+        .strip_prefix("io.kestra.plugin.")
+        .unwrap_or(task_type)
+}
 
 /// What a built-in task is called with.
 pub struct TaskCall<'a> {
     /// Canonical type.
     pub task_type: &'a str,
-    /// Rendered properties.
+    /// Rendered properties, but for those of [`unrendered`].
     pub props: Map<String, Value>,
     /// Which attempt.
     pub id: &'a AttemptId,
@@ -24,38 +88,30 @@ pub struct TaskCall<'a> {
     /// The world.
     pub ports: &'a Ports,
     /// Shared by all tasks.
-    pub http: &'a reqwest::Client,
+    pub http: &'a HttpClients,
     /// Prefix of the keys of artifacts it writes; distinct per attempt.
     pub artifact_prefix: String,
     /// Values that must not be logged.
     pub masker: &'a operon_core::expr::Masker,
     /// Numbers the lines of the attempt's log.
-    pub lines: std::cell::Cell<u64>,
+    pub lines: AtomicU64,
 }
 
 impl TaskCall<'_> {
     /// Appends to the attempt's log.
     pub fn log(&self, level: LogLevel, text: &str) {
         for text in text.lines() {
-            let seq = self.lines.get();
-            self.lines.set(seq + 1);
             let mut text = self.masker.mask(text).into_owned();
             if text.len() > LogLine::TEXT_MAX {
-                let end = (0..=LogLine::TEXT_MAX)
-                    .rev()
-                    .find(|at| text.is_char_boundary(*at));
-                text.truncate(end.unwrap_or(0));
+                text.truncate(text.floor_char_boundary(LogLine::TEXT_MAX));
             }
-            let time_ms = self.ports.clock.now_ms();
-            self.ports.logs.line(
-                self.id,
-                LogLine {
-                    seq,
-                    time_ms,
-                    level,
-                    text,
-                },
-            );
+            let line = LogLine {
+                seq: self.lines.fetch_add(1, Ordering::Relaxed),
+                time_ms: self.ports.clock.now_ms(),
+                level,
+                text,
+            };
+            self.ports.logs.line(self.id, line);
         }
     }
 }
@@ -91,61 +147,95 @@ impl TaskError {
     /// A failure of the task itself.
     #[must_use]
     pub fn failed(message: impl Into<String>) -> Self {
-        Self {
-            reason: Reason::TaskFailed,
-            message: message.into(),
-            outputs: Map::new(),
-        }
+        Self::new(Reason::TaskFailed, message)
     }
 
     /// A property that is not valid.
     #[must_use]
     pub fn invalid(message: impl Into<String>) -> Self {
+        Self::new(Reason::InvalidInput, message)
+    }
+
+    fn new(reason: Reason, message: impl Into<String>) -> Self {
         Self {
-            reason: Reason::InvalidInput,
+            reason,
             message: message.into(),
             outputs: Map::new(),
         }
     }
 }
 
-/// Executes a built-in task.
-#[allow(clippy::unused_async, reason = "most task types wait for something")]
+impl From<StoreError> for TaskError {
+    fn from(error: StoreError) -> Self {
+        Self::failed(error.to_string())
+    }
+}
+
+impl From<ArtifactError> for TaskError {
+    fn from(error: ArtifactError) -> Self {
+        let reason = match error {
+            ArtifactError::BadUri(_) => Reason::InvalidInput,
+            ArtifactError::Missing(_) | ArtifactError::TooLarge { .. } => Reason::Output,
+            ArtifactError::Failed(_) => Reason::TaskFailed,
+        };
+        Self::new(reason, error.to_string())
+    }
+}
+
+/// Executes a built-in task. Dropping the future stops it; what it has written by then stays unseen.
 pub async fn run(call: TaskCall<'_>) -> Result<TaskOutput, TaskError> {
-    let name = call
-        .task_type
-        .strip_prefix("io.kestra.plugin.")
-        .unwrap_or(call.task_type);
-    match name {
-        "core.log.Log" => {
-            let message = call.props.get("message").cloned().unwrap_or_default();
-            let messages = if let Value::Array(messages) = message {
-                messages
-            } else {
-                vec![message]
-            };
-            for message in messages {
-                let text = message
-                    .as_str()
-                    .map_or_else(|| message.to_string(), str::to_owned);
-                call.log(LogLevel::Info, &text);
-            }
-            Ok(TaskOutput::default())
-        }
-        "core.debug.Return" | "core.debug.Echo" => {
-            let value = call.props.get("format").cloned().unwrap_or_default();
-            let outputs = json!({ "value": value })
-                .as_object()
-                .cloned()
-                .unwrap_or_default();
-            Ok(TaskOutput {
-                outputs,
-                ..TaskOutput::default()
-            })
-        }
+    let call = &call;
+    match short(call.task_type) {
+        "core.debug.Echo" => log::echo(call),
+        "core.debug.Return" => Ok(log::give(call)),
+        "core.execution.Assert" => execution::assert(call),
+        "core.execution.Count" => count::count(call).await,
+        "core.execution.Exit" => execution::exit(call),
+        "core.execution.Fail" => execution::fail(call),
+        "core.execution.Labels" => execution::labels(call),
+        "core.http.Download" => http::download(call).await,
+        "core.http.Request" => http::request(call).await,
+        "core.kv.Delete" => kv::delete(call).await,
+        "core.kv.Get" => kv::get(call).await,
+        "core.kv.GetKeys" => kv::get_keys(call).await,
+        "core.kv.Set" => kv::set(call).await,
+        "core.log.Log" => log::log(call),
+        "core.output.OutputValues" => log::values(call),
+        "core.storage.Concat" => storage::concat(call).await,
+        "core.storage.DeduplicateItems" => storage::deduplicate(call).await,
+        "core.storage.Delete" => storage::delete(call).await,
+        "core.storage.FilterItems" => storage::filter(call).await,
+        "core.storage.LocalFiles" => Err(storage::local_files()),
+        "core.storage.Reverse" => storage::reverse(call).await,
+        "core.storage.Size" => storage::size(call).await,
+        "core.storage.Split" => storage::split(call).await,
+        "core.storage.Write" => storage::write(call).await,
         _ => Err(TaskError::invalid(format!(
             "no built-in task of type `{}` in this release",
             call.task_type
         ))),
+    }
+}
+
+fn outputs<const N: usize>(entries: [(&str, Value); N]) -> TaskOutput {
+    TaskOutput {
+        outputs: entries
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect(),
+        ..TaskOutput::default()
+    }
+}
+
+#[allow(
+    clippy::cast_precision_loss,
+    reason = "metrics are floats; counts beyond 2^53 do not occur"
+)]
+fn counter(name: &str, count: usize) -> Metric {
+    Metric {
+        name: name.to_owned(),
+        kind: MetricKind::Counter,
+        value: count as f64,
+        tags: BTreeMap::new(),
     }
 }

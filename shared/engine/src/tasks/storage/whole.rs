@@ -1,0 +1,423 @@
+//! Tasks on whole files: write, join, cut, turn round, measure, delete.
+
+use std::fs::File;
+use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use super::files::{Scratch, Stop, artifact, blocking, io, keep};
+use super::records::{Records, separator};
+use crate::ports::ArtifactUri;
+use crate::tasks::props::{Props, any_text, shown};
+use crate::tasks::{TaskCall, TaskError, TaskOutput, outputs};
+
+/// Bytes of `content`; more belongs into a script's output file.
+pub const WRITE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Files that one `Concat` joins.
+pub const CONCAT_FILES_MAX: usize = 10_000;
+/// Parts that one `Split` makes: their URIs are outputs.
+pub const SPLIT_PARTS_MAX: u64 = 10_000;
+/// Bytes of `extension`.
+pub const EXTENSION_BYTES_MAX: usize = 32;
+/// Bytes that `Reverse` turns round in memory at once.
+const BLOCK_BYTES: usize = 8 * 1024 * 1024;
+
+/// `core.storage.Write`: stores `content`, and gives `uri`.
+pub(in crate::tasks) async fn write(call: &TaskCall<'_>) -> Result<TaskOutput, TaskError> {
+    let props = Props::new(&call.props);
+    let Some(content) = props.value("content").map(any_text) else {
+        return Err(props.wrong("content", "is required and has no value"));
+    };
+    if content.len() > WRITE_BYTES_MAX {
+        let what = format!(
+            "has {} bytes; at most {WRITE_BYTES_MAX} are possible: write the file in a script",
+            content.len()
+        );
+        return Err(props.wrong("content", &what));
+    }
+    let uri = artifact(call, &format!("content{}", extension(&props, "")?))?;
+    call.ports.artifacts.put(&uri, content.into()).await?;
+    Ok(outputs([("uri", json!(uri.to_string()))]))
+}
+
+/// `core.storage.Size`: gives `size` in bytes.
+pub(in crate::tasks) async fn size(call: &TaskCall<'_>) -> Result<TaskOutput, TaskError> {
+    let uri = uri(&Props::new(&call.props), "uri")?;
+    let size = call.ports.artifacts.size(&uri).await?;
+    Ok(outputs([("size", json!(size))]))
+}
+
+/// `core.storage.Delete`: gives `uri` and `deleted`, whether there was one.
+pub(in crate::tasks) async fn delete(call: &TaskCall<'_>) -> Result<TaskOutput, TaskError> {
+    let props = Props::new(&call.props);
+    let uri = uri(&props, "uri")?;
+    let must = props.flag("errorOnMissing", false)?;
+    let deleted = call.ports.artifacts.delete(&uri).await?;
+    if !deleted && must {
+        return Err(TaskError::failed(format!(
+            "there is no artifact {uri}, and `errorOnMissing` is `true`"
+        )));
+    }
+    Ok(outputs([
+        ("uri", json!(uri.to_string())),
+        ("deleted", json!(deleted)),
+    ]))
+}
+
+/// `core.storage.LocalFiles` wants the directory of a running process, which a built-in task has not.
+pub(in crate::tasks) fn local_files() -> TaskError {
+    TaskError::invalid(
+        "`LocalFiles` is replaced: write its `inputs` as `inputFiles` of the surrounding `WorkingDirectory` \
+         or of the task that reads them, and its `outputs` as `outputFiles` of the task that writes them",
+    )
+}
+
+/// `core.storage.Concat`: joins `files`, each followed by `separator`, and gives `uri`.
+pub(in crate::tasks) async fn concat(call: &TaskCall<'_>) -> Result<TaskOutput, TaskError> {
+    let props = Props::new(&call.props);
+    let Some(files) = props.texts("files")? else {
+        return Err(props.wrong("files", "is required and has no value"));
+    };
+    if files.len() > CONCAT_FILES_MAX {
+        let what = format!(
+            "names {}; at most {CONCAT_FILES_MAX} are possible",
+            files.len()
+        );
+        return Err(props.wrong("files", &what));
+    }
+    let after = props.text("separator")?.unwrap_or_default();
+    let extension = extension(&props, ".tmp")?;
+    let scratch = Scratch::new()?;
+    let joined = scratch.path().join("joined");
+    File::create(&joined).map_err(io("writing the file"))?;
+    for file in files {
+        // A directory for each: what is downloaded into it goes before the next one comes.
+        let each = Scratch::new()?;
+        let part = each.local(call, &file).await?;
+        let (to, after) = (joined.clone(), after.clone());
+        blocking(move |stop| append(&to, &part, after.as_bytes(), &stop)).await?;
+    }
+    let uri = keep(call, &joined, &format!("joined{extension}")).await?;
+    Ok(outputs([("uri", json!(uri))]))
+}
+
+fn append(to: &Path, part: &Path, after: &[u8], stop: &Stop) -> Result<(), TaskError> {
+    let mut to = File::options()
+        .append(true)
+        .open(to)
+        .map_err(io("writing the file"))?;
+    let mut from = File::open(part).map_err(io("opening the file"))?;
+    let step = 64 * 1024 * 1024;
+    loop {
+        stop.check()?;
+        let mut some = (&mut from).take(step);
+        if std::io::copy(&mut some, &mut to).map_err(io("joining the files"))? == 0 {
+            break;
+        }
+    }
+    to.write_all(after).map_err(io("writing the file"))
+}
+
+/// How a file is cut.
+#[derive(Debug, Clone, Copy)]
+enum Cut {
+    Rows(u64),
+    Bytes(u64),
+    Partitions(u64),
+}
+
+/// `core.storage.Split`: cuts `from` between records, and gives `uris`. The parts joined in order are the
+/// file; a record larger than `bytes` is a part of its own.
+pub(in crate::tasks) async fn split(call: &TaskCall<'_>) -> Result<TaskOutput, TaskError> {
+    let props = Props::new(&call.props);
+    let from = props.required_text("from")?;
+    let separator = separator(&props)?;
+    let cuts = [
+        props.count("rows")?.map(Cut::Rows),
+        props.size("bytes")?.map(Cut::Bytes),
+        props.count("partitions")?.map(Cut::Partitions),
+    ];
+    let mut cuts = cuts.into_iter().flatten();
+    let (Some(cut), None) = (cuts.next(), cuts.next()) else {
+        return Err(TaskError::invalid(
+            "exactly one of `rows`, `bytes` and `partitions` must say how the file is cut",
+        ));
+    };
+    if let Cut::Partitions(parts) = cut
+        && parts > SPLIT_PARTS_MAX
+    {
+        let what = format!("is {parts}; at most {SPLIT_PARTS_MAX} are possible");
+        return Err(props.wrong("partitions", &what));
+    }
+    let scratch = Scratch::new()?;
+    let file = scratch.local(call, &from).await?;
+    let parts_in = Scratch::new()?;
+    let directory = parts_in.path().to_path_buf();
+    let parts =
+        blocking(move |stop| cut_file(&file, &separator, cut, &directory, SPLIT_PARTS_MAX, &stop))
+            .await?;
+    let extension = Path::new(&from)
+        .extension()
+        .and_then(|extension| extension.to_str())
+        .filter(|extension| good_extension(extension))
+        .map(|extension| format!(".{extension}"))
+        .unwrap_or_default();
+    let mut uris = Vec::with_capacity(parts.len());
+    for (index, part) in parts.iter().enumerate() {
+        uris.push(keep(call, part, &format!("part-{index:05}{extension}")).await?);
+    }
+    Ok(outputs([("uris", json!(uris))]))
+}
+
+fn cut_file(
+    file: &Path,
+    separator: &[u8],
+    cut: Cut,
+    directory: &Path,
+    limit: u64,
+    stop: &Stop,
+) -> Result<Vec<PathBuf>, TaskError> {
+    let mut sizes = Sizes::new(file, separator, cut, stop)?;
+    let mut records = Records::open(file, separator)?;
+    let mut parts = Vec::new();
+    let mut writer: Option<BufWriter<File>> = None;
+    while let Some(record) = records.next()? {
+        stop.check()?;
+        let begins = sizes.begins_part(record.len());
+        let mut open = match writer.take() {
+            Some(open) if !begins => open,
+            before => {
+                finish(before)?;
+                if u64::try_from(parts.len()).unwrap_or(u64::MAX) >= limit {
+                    return Err(TaskError::invalid(format!(
+                        "the file would have more than {limit} parts; make them larger"
+                    )));
+                }
+                let path = directory.join(parts.len().to_string());
+                let file = File::create(&path).map_err(io("writing a part"))?;
+                parts.push(path);
+                BufWriter::new(file)
+            }
+        };
+        open.write_all(record).map_err(io("writing a part"))?;
+        writer = Some(open);
+    }
+    finish(writer)?;
+    Ok(parts)
+}
+
+fn finish(writer: Option<BufWriter<File>>) -> Result<(), TaskError> {
+    match writer {
+        Some(mut writer) => writer.flush().map_err(io("writing a part")),
+        None => Ok(()),
+    }
+}
+
+/// Decides where a part begins.
+struct Sizes {
+    /// Of the present part.
+    rows: u64,
+    bytes: u64,
+    cut: Cut,
+    /// With `partitions`, that many first parts have one row more than the others.
+    larger: u64,
+}
+
+impl Sizes {
+    fn new(file: &Path, separator: &[u8], cut: Cut, stop: &Stop) -> Result<Self, TaskError> {
+        let (mut cut, mut larger) = (cut, 0);
+        if let Cut::Partitions(parts) = cut {
+            let mut records = Records::open(file, separator)?;
+            while records.next()?.is_some() {
+                stop.check()?;
+            }
+            let rows = records.number();
+            larger = rows % parts;
+            cut = Cut::Partitions(rows / parts);
+        }
+        Ok(Self {
+            rows: 0,
+            bytes: 0,
+            cut,
+            larger,
+        })
+    }
+
+    fn begins_part(&mut self, record: usize) -> bool {
+        let record = u64::try_from(record).unwrap_or(u64::MAX);
+        let full = match self.cut {
+            Cut::Rows(rows) => self.rows >= rows,
+            Cut::Bytes(bytes) => self.bytes.saturating_add(record) > bytes,
+            Cut::Partitions(rows) => self.rows >= rows + u64::from(self.larger > 0),
+        };
+        if full && self.rows > 0 {
+            self.larger = self.larger.saturating_sub(1);
+            (self.rows, self.bytes) = (0, 0);
+        }
+        self.rows += 1;
+        self.bytes += record;
+        self.rows == 1
+    }
+}
+
+/// `core.storage.Reverse`: the records of `from`, the last first, each followed by `separator`. Gives `uri`.
+pub(in crate::tasks) async fn reverse(call: &TaskCall<'_>) -> Result<TaskOutput, TaskError> {
+    let props = Props::new(&call.props);
+    let from = props.required_text("from")?;
+    let separator = separator(&props)?;
+    let scratch = Scratch::new()?;
+    let file = scratch.local(call, &from).await?;
+    let work = Scratch::new()?;
+    let directory = work.path().to_path_buf();
+    let reversed =
+        blocking(move |stop| reverse_file(&file, &separator, &directory, BLOCK_BYTES, &stop))
+            .await?;
+    let uri = keep(call, &reversed, "reversed").await?;
+    Ok(outputs([("uri", json!(uri))]))
+}
+
+/// Turns blocks of records round in memory, then copies the blocks, the last first.
+fn reverse_file(
+    file: &Path,
+    separator: &[u8],
+    directory: &Path,
+    block_bytes: usize,
+    stop: &Stop,
+) -> Result<PathBuf, TaskError> {
+    let mut records = Records::open(file, separator)?;
+    let mut blocks = File::create_new(directory.join("blocks")).map_err(io("writing the file"))?;
+    let mut lengths = Vec::new();
+    let mut block: Vec<Vec<u8>> = Vec::new();
+    let mut size = 0;
+    loop {
+        stop.check()?;
+        let record = records.next()?.map(<[u8]>::to_vec);
+        let ends = record.is_none();
+        if let Some(mut record) = record {
+            if !record.ends_with(separator) {
+                record.extend_from_slice(separator);
+            }
+            size += record.len();
+            block.push(record);
+        }
+        if size >= block_bytes || ends {
+            for record in block.drain(..).rev() {
+                blocks.write_all(&record).map_err(io("writing the file"))?;
+            }
+            lengths.push(u64::try_from(size).unwrap_or(u64::MAX));
+            size = 0;
+        }
+        if ends {
+            break;
+        }
+    }
+    let mut blocks = File::open(directory.join("blocks")).map_err(io("reading the file"))?;
+    let path = directory.join("reversed");
+    let mut out = File::create_new(&path).map_err(io("writing the file"))?;
+    let mut end: u64 = lengths.iter().sum();
+    for length in lengths.into_iter().rev() {
+        stop.check()?;
+        end -= length;
+        blocks
+            .seek(SeekFrom::Start(end))
+            .map_err(io("reading the file"))?;
+        std::io::copy(&mut (&mut blocks).take(length), &mut out).map_err(io("writing the file"))?;
+    }
+    Ok(path)
+}
+
+fn uri(props: &Props<'_>, name: &str) -> Result<ArtifactUri, TaskError> {
+    let text = props.required_text(name)?;
+    Ok(text.trim().parse()?)
+}
+
+/// `extension` with its dot.
+fn extension(props: &Props<'_>, default: &str) -> Result<String, TaskError> {
+    let text = props
+        .text("extension")?
+        .unwrap_or_else(|| default.to_owned());
+    let bare = text.strip_prefix('.').unwrap_or(&text);
+    if text.is_empty() {
+        return Ok(text);
+    }
+    if good_extension(bare) {
+        return Ok(format!(".{bare}"));
+    }
+    let what = format!(
+        "must have 1 to {EXTENSION_BYTES_MAX} letters, digits, `.`, `_` and `-`, not {}",
+        shown(&Value::from(text))
+    );
+    Err(props.wrong("extension", &what))
+}
+
+fn good_extension(text: &str) -> bool {
+    (1..=EXTENSION_BYTES_MAX).contains(&text.len())
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+    use super::*;
+
+    fn parts(text: &str, cut: Cut, limit: u64) -> Result<Vec<String>, TaskError> {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("file");
+        std::fs::write(&file, text).unwrap();
+        let stop = Stop::default();
+        let parts = cut_file(&file, b"\n", cut, directory.path(), limit, &stop)?;
+        Ok(parts
+            .iter()
+            .map(|part| std::fs::read_to_string(part).unwrap())
+            .collect())
+    }
+
+    #[test]
+    fn a_file_is_cut_between_records() {
+        let text = "a\nbb\nccc\ndddd\ne";
+        assert_eq!(
+            parts(text, Cut::Rows(2), 9).unwrap(),
+            ["a\nbb\n", "ccc\ndddd\n", "e"]
+        );
+        assert_eq!(
+            parts(text, Cut::Bytes(6), 9).unwrap(),
+            ["a\nbb\n", "ccc\n", "dddd\ne"]
+        );
+        assert_eq!(parts(text, Cut::Bytes(1), 9).unwrap().len(), 5);
+        assert_eq!(
+            parts(text, Cut::Partitions(3), 9).unwrap(),
+            ["a\nbb\n", "ccc\ndddd\n", "e"]
+        );
+        assert_eq!(
+            parts(text, Cut::Partitions(2), 9).unwrap(),
+            ["a\nbb\nccc\n", "dddd\ne"]
+        );
+        assert_eq!(parts(text, Cut::Partitions(7), 9).unwrap().len(), 5);
+        assert_eq!(parts("", Cut::Rows(2), 9).unwrap(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn parts_have_a_limit() {
+        assert_eq!(parts("a\nb\n", Cut::Rows(1), 2).unwrap().len(), 2);
+        let error = parts("a\nb\nc\n", Cut::Rows(1), 2).unwrap_err();
+        assert!(error.message.contains("more than 2 parts"), "{error}");
+    }
+
+    #[test]
+    fn blocks_are_turned_round_at_any_size() {
+        let text = "a\nbb\nccc\ndddd";
+        for block in 1..20 {
+            let directory = tempfile::tempdir().unwrap();
+            let file = directory.path().join("file");
+            std::fs::write(&file, text).unwrap();
+            let stop = Stop::default();
+            let path = reverse_file(&file, b"\n", directory.path(), block, &stop).unwrap();
+            let reversed = std::fs::read_to_string(path).unwrap();
+            assert_eq!(reversed, "dddd\nccc\nbb\na\n", "{block}");
+        }
+    }
+}

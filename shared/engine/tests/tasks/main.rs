@@ -1,0 +1,14 @@
+//! Built-in tasks as the engine calls them, over ports in memory.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod count;
+mod dispatch;
+mod execution;
+mod http;
+mod items;
+mod kv;
+mod log;
+mod server;
+mod storage;
+mod world;

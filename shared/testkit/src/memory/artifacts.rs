@@ -1,0 +1,91 @@
+//! Artifacts in memory.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use operon_engine::ports::{ArtifactError, ArtifactStore, ArtifactUri};
+
+/// Artifacts in memory. A local path is a copy in the caller's scratch directory, as with S3.
+#[derive(Debug, Default)]
+pub struct MemoryArtifacts(Mutex<BTreeMap<ArtifactUri, Bytes>>);
+
+impl MemoryArtifacts {
+    /// All keys, sorted.
+    #[must_use]
+    pub fn keys(&self) -> Vec<String> {
+        self.with(|files| files.keys().map(|uri| uri.key().to_owned()).collect())
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut BTreeMap<ArtifactUri, Bytes>) -> T) -> T {
+        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn find(&self, uri: &ArtifactUri) -> Result<Bytes, ArtifactError> {
+        self.with(|files| files.get(uri).cloned())
+            .ok_or_else(|| ArtifactError::Missing(uri.clone()))
+    }
+}
+
+fn size_of(bytes: &Bytes) -> u64 {
+    u64::try_from(bytes.len()).unwrap_or(u64::MAX)
+}
+
+fn failed(error: &std::io::Error) -> ArtifactError {
+    ArtifactError::Failed(error.to_string())
+}
+
+#[async_trait]
+impl ArtifactStore for MemoryArtifacts {
+    async fn put(&self, uri: &ArtifactUri, bytes: Bytes) -> Result<(), ArtifactError> {
+        self.with(|files| files.insert(uri.clone(), bytes));
+        Ok(())
+    }
+
+    async fn put_file(&self, uri: &ArtifactUri, file: &Path) -> Result<(), ArtifactError> {
+        let bytes = std::fs::read(file).map_err(|error| failed(&error))?;
+        self.put(uri, bytes.into()).await
+    }
+
+    async fn get(&self, uri: &ArtifactUri, limit: u64) -> Result<Bytes, ArtifactError> {
+        let bytes = self.find(uri)?;
+        let size = size_of(&bytes);
+        if size > limit {
+            let uri = uri.clone();
+            return Err(ArtifactError::TooLarge { uri, size, limit });
+        }
+        Ok(bytes)
+    }
+
+    async fn get_range(
+        &self,
+        uri: &ArtifactUri,
+        range: Range<u64>,
+    ) -> Result<Bytes, ArtifactError> {
+        let bytes = self.find(uri)?;
+        let within = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
+        let (begin, end) = (within(range.start), within(range.end));
+        Ok(bytes.slice(begin..end.max(begin)))
+    }
+
+    async fn size(&self, uri: &ArtifactUri) -> Result<u64, ArtifactError> {
+        self.find(uri).map(|bytes| size_of(&bytes))
+    }
+
+    async fn local_path(
+        &self,
+        uri: &ArtifactUri,
+        scratch: &Path,
+    ) -> Result<PathBuf, ArtifactError> {
+        let path = scratch.join(uri.key().replace('/', "_"));
+        std::fs::write(&path, self.find(uri)?).map_err(|error| failed(&error))?;
+        Ok(path)
+    }
+
+    async fn delete(&self, uri: &ArtifactUri) -> Result<bool, ArtifactError> {
+        Ok(self.with(|files| files.remove(uri)).is_some())
+    }
+}

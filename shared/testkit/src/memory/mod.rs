@@ -1,0 +1,56 @@
+//! The ports in memory: fast, exact, and gone with the test.
+//!
+//! Everything is behind one lock per port, so each method is atomic, as the contracts of the ports ask.
+
+mod artifacts;
+mod small;
+mod store;
+
+use std::sync::Arc;
+
+use operon_engine::Ports;
+
+pub use artifacts::MemoryArtifacts;
+pub use small::{MemoryLogs, MemorySecrets, TestClock};
+pub use store::MemoryStore;
+
+/// All ports in memory, with their own types so that a test can look into them.
+pub struct MemoryPorts {
+    /// State.
+    pub store: Arc<MemoryStore>,
+    /// Files.
+    pub artifacts: Arc<MemoryArtifacts>,
+    /// Secrets.
+    pub secrets: Arc<MemorySecrets>,
+    /// The time; stands still until it is set.
+    pub clock: Arc<TestClock>,
+    /// Logs.
+    pub logs: Arc<MemoryLogs>,
+}
+
+impl Default for MemoryPorts {
+    fn default() -> Self {
+        let clock = Arc::<TestClock>::default();
+        Self {
+            store: Arc::new(MemoryStore::new(Arc::clone(&clock))),
+            artifacts: Arc::default(),
+            secrets: Arc::default(),
+            clock,
+            logs: Arc::default(),
+        }
+    }
+}
+
+impl MemoryPorts {
+    /// As the engine takes them.
+    #[must_use]
+    pub fn ports(&self) -> Ports {
+        Ports {
+            store: Arc::clone(&self.store) as Arc<_>,
+            artifacts: Arc::clone(&self.artifacts) as Arc<_>,
+            secrets: Arc::clone(&self.secrets) as Arc<_>,
+            clock: Arc::clone(&self.clock) as Arc<_>,
+            logs: Arc::clone(&self.logs) as Arc<_>,
+        }
+    }
+}

@@ -1,0 +1,385 @@
+//! State in memory.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use operon_core::plan::ShardId;
+use operon_engine::ports::{
+    AttemptRow, Clock as _, ExecutionFilter, ExecutionId, ExecutionRow, KvEntry, SaveOutcome,
+    ShardKey, ShardRow, ShardWrite, StateStore, StoreError, TaskRunKey, Write,
+};
+use serde_json::{Map, Value};
+
+use super::TestClock;
+
+/// State in memory. Each method is one transaction.
+#[derive(Debug, Default)]
+pub struct MemoryStore {
+    tables: Mutex<Tables>,
+    clock: Arc<TestClock>,
+}
+
+/// An execution's place in a lock's queue: smaller priorities (negated) first, then the order of arrival.
+type Place = (i64, u64);
+
+#[derive(Debug, Default)]
+struct Tables {
+    executions: BTreeMap<ExecutionId, ExecutionRow>,
+    plans: BTreeMap<String, Vec<u8>>,
+    /// Hashes of the plans of a flow; the index is the revision, less one.
+    revisions: BTreeMap<(String, String), Vec<String>>,
+    shards: BTreeMap<ShardKey, (ShardRow, Option<u64>)>,
+    attempts: BTreeMap<(ExecutionId, TaskRunKey, u8), AttemptRow>,
+    locks: BTreeMap<String, ShardRow>,
+    queues: BTreeMap<String, BTreeMap<Place, ExecutionId>>,
+    arrivals: u64,
+    kv: BTreeMap<(String, String), KvEntry>,
+    cache: BTreeMap<String, (Map<String, Value>, Option<u64>)>,
+}
+
+impl MemoryStore {
+    /// An empty store; `clock` says which pairs have expired when one is set.
+    #[must_use]
+    pub fn new(clock: Arc<TestClock>) -> Self {
+        Self {
+            tables: Mutex::default(),
+            clock,
+        }
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut Tables) -> T) -> T {
+        work(&mut self.tables.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// The condition that every write of a shard or lock has.
+fn save(there: Option<&ShardRow>, expected: u64, bytes: &[u8]) -> Result<ShardRow, SaveOutcome> {
+    if there.map_or(0, |row| row.version) != expected {
+        return Err(SaveOutcome::Conflict(there.cloned()));
+    }
+    Ok(ShardRow {
+        version: expected + 1,
+        bytes: bytes.to_vec(),
+    })
+}
+
+impl Tables {
+    fn save_shard(&mut self, write: ShardWrite) -> SaveOutcome {
+        let there = self.shards.get(&write.key).map(|(row, _)| row);
+        match save(there, write.expected, &write.bytes) {
+            Ok(row) => {
+                let version = row.version;
+                self.shards.insert(write.key, (row, write.due_ms));
+                SaveOutcome::Saved(version)
+            }
+            Err(conflict) => conflict,
+        }
+    }
+
+    fn due_shards(&self) -> impl Iterator<Item = (u64, &ShardKey)> {
+        let due = |(key, (_, due)): (_, &(ShardRow, Option<u64>))| Some(((*due)?, key));
+        self.shards.iter().filter_map(due)
+    }
+}
+
+fn limited(limit: u32) -> usize {
+    usize::try_from(limit).unwrap_or(usize::MAX)
+}
+
+fn lives(expires_ms: Option<u64>, now_ms: u64) -> bool {
+    expires_ms.is_none_or(|expires| expires > now_ms)
+}
+
+fn matches(row: &ExecutionRow, filter: &ExecutionFilter) -> bool {
+    let is = |wanted: &Option<String>, there: &str| wanted.as_deref().is_none_or(|w| w == there);
+    let label = |key: &String| row.labels.get(key).or_else(|| row.meta.labels.get(key));
+    let before = filter
+        .before
+        .as_ref()
+        .is_none_or(|(ms, id)| (row.meta.created_ms, &row.meta.id) < (*ms, id));
+    is(&filter.namespace, &row.meta.namespace)
+        && is(&filter.flow, &row.meta.flow)
+        && (filter.states.is_empty() || filter.states.contains(&row.state))
+        && filter
+            .labels
+            .iter()
+            .all(|(key, value)| label(key) == Some(value))
+        && before
+}
+
+#[async_trait]
+impl StateStore for MemoryStore {
+    async fn create(&self, row: &ExecutionRow, plan: &[u8]) -> Result<bool, StoreError> {
+        Ok(self.with(|tables| {
+            if tables.executions.contains_key(&row.meta.id) {
+                return false;
+            }
+            let hash = row.meta.plan_hash.clone();
+            tables.plans.entry(hash).or_insert_with(|| plan.to_vec());
+            tables.executions.insert(row.meta.id.clone(), row.clone());
+            true
+        }))
+    }
+
+    async fn plan(&self, hash: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.with(|tables| tables.plans.get(hash).cloned()))
+    }
+
+    async fn revision(&self, namespace: &str, flow: &str, hash: &str) -> Result<u32, StoreError> {
+        Ok(self.with(|tables| {
+            let key = (namespace.to_owned(), flow.to_owned());
+            let hashes = tables.revisions.entry(key).or_default();
+            let found = hashes.iter().position(|known| known == hash);
+            let index = found.unwrap_or_else(|| {
+                hashes.push(hash.to_owned());
+                hashes.len() - 1
+            });
+            u32::try_from(index + 1).unwrap_or(u32::MAX)
+        }))
+    }
+
+    async fn execution(&self, id: &ExecutionId) -> Result<Option<ExecutionRow>, StoreError> {
+        Ok(self.with(|tables| tables.executions.get(id).cloned()))
+    }
+
+    async fn executions(&self, filter: &ExecutionFilter) -> Result<Vec<ExecutionRow>, StoreError> {
+        Ok(self.with(|tables| {
+            let found = tables
+                .executions
+                .values()
+                .filter(|row| matches(row, filter));
+            let mut rows: Vec<_> = found.cloned().collect();
+            rows.sort_by(|a, b| {
+                (b.meta.created_ms, &b.meta.id).cmp(&(a.meta.created_ms, &a.meta.id))
+            });
+            rows.truncate(limited(filter.limit));
+            rows
+        }))
+    }
+
+    async fn shard(&self, key: &ShardKey) -> Result<Option<ShardRow>, StoreError> {
+        Ok(self.with(|tables| tables.shards.get(key).map(|(row, _)| row.clone())))
+    }
+
+    async fn shards(&self, id: &ExecutionId) -> Result<Vec<(ShardId, ShardRow)>, StoreError> {
+        Ok(self.with(|tables| {
+            let own = tables.shards.iter().filter(|(key, _)| key.execution == *id);
+            own.map(|(key, (row, _))| (key.shard.clone(), row.clone()))
+                .collect()
+        }))
+    }
+
+    async fn write(&self, write: Write) -> Result<Vec<SaveOutcome>, StoreError> {
+        Ok(self.with(|tables| {
+            let shards = write.shards.into_iter();
+            let outcomes = shards.map(|shard| tables.save_shard(shard)).collect();
+            for row in write.attempts {
+                let key = (row.execution.clone(), row.task_run.clone(), row.attempt);
+                tables.attempts.insert(key, row);
+            }
+            for row in write.executions {
+                tables.executions.insert(row.meta.id.clone(), row);
+            }
+            outcomes
+        }))
+    }
+
+    async fn due(&self, now_ms: u64, limit: u32) -> Result<Vec<ShardKey>, StoreError> {
+        Ok(self.with(|tables| {
+            let due: BTreeSet<_> = tables
+                .due_shards()
+                .filter(|(due, _)| *due <= now_ms)
+                .collect();
+            let keys = due.into_iter().map(|(_, key)| key.clone());
+            keys.take(limited(limit)).collect()
+        }))
+    }
+
+    async fn next_due(&self) -> Result<Option<u64>, StoreError> {
+        Ok(self.with(|tables| tables.due_shards().map(|(due, _)| due).min()))
+    }
+
+    async fn attempts(
+        &self,
+        id: &ExecutionId,
+        run: &TaskRunKey,
+    ) -> Result<Vec<AttemptRow>, StoreError> {
+        Ok(self.with(|tables| {
+            let range = (id.clone(), run.clone(), 0)..=(id.clone(), run.clone(), u8::MAX);
+            tables
+                .attempts
+                .range(range)
+                .map(|(_, row)| row.clone())
+                .collect()
+        }))
+    }
+
+    async fn attempts_of_task(
+        &self,
+        id: &ExecutionId,
+        task: &str,
+        limit: u32,
+    ) -> Result<Vec<AttemptRow>, StoreError> {
+        Ok(self.with(|tables| {
+            let own = tables.attempts.values();
+            let own = own.filter(|row| row.execution == *id && row.task == task);
+            let mut rows: Vec<_> = own.cloned().collect();
+            rows.sort_by(|a, b| {
+                (&a.name, &a.task_run, a.attempt).cmp(&(&b.name, &b.task_run, b.attempt))
+            });
+            rows.truncate(limited(limit));
+            rows
+        }))
+    }
+
+    async fn attempts_page(
+        &self,
+        id: &ExecutionId,
+        after: Option<(TaskRunKey, u8)>,
+        limit: u32,
+    ) -> Result<Vec<AttemptRow>, StoreError> {
+        Ok(self.with(|tables| {
+            let own = tables.attempts.values().filter(|row| row.execution == *id);
+            let later = |row: &&AttemptRow| {
+                after
+                    .as_ref()
+                    .is_none_or(|(run, attempt)| (&row.task_run, &row.attempt) > (run, attempt))
+            };
+            own.filter(later).take(limited(limit)).cloned().collect()
+        }))
+    }
+
+    async fn lock(&self, key: &str) -> Result<Option<ShardRow>, StoreError> {
+        Ok(self.with(|tables| tables.locks.get(key).cloned()))
+    }
+
+    async fn save_lock(
+        &self,
+        key: &str,
+        expected: u64,
+        bytes: &[u8],
+        _due_ms: Option<u64>,
+    ) -> Result<SaveOutcome, StoreError> {
+        Ok(self.with(
+            |tables| match save(tables.locks.get(key), expected, bytes) {
+                Ok(row) => {
+                    let version = row.version;
+                    tables.locks.insert(key.to_owned(), row);
+                    SaveOutcome::Saved(version)
+                }
+                Err(conflict) => conflict,
+            },
+        ))
+    }
+
+    async fn queued(&self, key: &str, limit: u32) -> Result<Vec<ExecutionId>, StoreError> {
+        Ok(self.with(|tables| {
+            let queue = tables
+                .queues
+                .get(key)
+                .into_iter()
+                .flat_map(BTreeMap::values);
+            queue.take(limited(limit)).cloned().collect()
+        }))
+    }
+
+    async fn set_queued(
+        &self,
+        key: &str,
+        id: &ExecutionId,
+        priority: i32,
+        queued: bool,
+    ) -> Result<(), StoreError> {
+        self.with(|tables| {
+            let queue = tables.queues.entry(key.to_owned()).or_default();
+            let is_in = queue.values().any(|there| there == id);
+            if queued && !is_in {
+                tables.arrivals += 1;
+                queue.insert((-i64::from(priority), tables.arrivals), id.clone());
+            } else if !queued {
+                queue.retain(|_, there| there != id);
+            }
+        });
+        Ok(())
+    }
+
+    async fn kv(
+        &self,
+        namespace: &str,
+        key: &str,
+        now_ms: u64,
+    ) -> Result<Option<KvEntry>, StoreError> {
+        let place = (namespace.to_owned(), key.to_owned());
+        Ok(self.with(|tables| {
+            let entry = tables.kv.get(&place);
+            entry
+                .filter(|entry| lives(entry.expires_ms, now_ms))
+                .cloned()
+        }))
+    }
+
+    async fn kv_list(
+        &self,
+        namespace: &str,
+        prefix: &str,
+        now_ms: u64,
+    ) -> Result<Vec<KvEntry>, StoreError> {
+        Ok(self.with(|tables| {
+            let all = tables.kv.iter();
+            all.filter(|((space, key), _)| space == namespace && key.starts_with(prefix))
+                .filter(|(_, entry)| lives(entry.expires_ms, now_ms))
+                .map(|(_, entry)| entry.clone())
+                .collect()
+        }))
+    }
+
+    async fn kv_set(
+        &self,
+        namespace: &str,
+        entry: &KvEntry,
+        overwrite: bool,
+    ) -> Result<bool, StoreError> {
+        let place = (namespace.to_owned(), entry.key.clone());
+        let now_ms = self.clock.now_ms();
+        Ok(self.with(|tables| {
+            let there = tables.kv.get(&place);
+            if !overwrite && there.is_some_and(|there| lives(there.expires_ms, now_ms)) {
+                return false;
+            }
+            tables.kv.insert(place, entry.clone());
+            true
+        }))
+    }
+
+    async fn kv_delete(&self, namespace: &str, key: &str) -> Result<bool, StoreError> {
+        let place = (namespace.to_owned(), key.to_owned());
+        Ok(self.with(|tables| tables.kv.remove(&place)).is_some())
+    }
+
+    async fn cached(
+        &self,
+        key: &str,
+        now_ms: u64,
+    ) -> Result<Option<Map<String, Value>>, StoreError> {
+        Ok(self.with(|tables| {
+            let found = tables.cache.get(key);
+            let found = found.filter(|(_, expires_ms)| lives(*expires_ms, now_ms));
+            found.map(|(outputs, _)| outputs.clone())
+        }))
+    }
+
+    async fn put_cached(
+        &self,
+        key: &str,
+        outputs: &Map<String, Value>,
+        expires_ms: Option<u64>,
+    ) -> Result<(), StoreError> {
+        self.with(|tables| {
+            tables
+                .cache
+                .insert(key.to_owned(), (outputs.clone(), expires_ms))
+        });
+        Ok(())
+    }
+}
