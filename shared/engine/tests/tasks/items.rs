@@ -122,7 +122,7 @@ async fn what_is_wrong_is_named_with_its_line() {
         &world,
         "DeduplicateItems",
         &from,
-        json!({"expr": "{{ none }}"}),
+        json!({"expr": "{{ absent }}"}),
     )
     .await
     .unwrap_err();

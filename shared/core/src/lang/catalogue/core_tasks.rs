@@ -196,6 +196,13 @@ pub(super) const TYPES: &[TypeInfo] = &[
             )
             .example("[FAILED]"),
             prop(
+                "labels",
+                PropType::Map(&PropType::String),
+                "Only executions with all of these labels.",
+            )
+            .dynamic()
+            .example("{organism: mpox}"),
+            prop(
                 "startDate",
                 PropType::String,
                 "Only those begun after (ISO-8601).",

@@ -31,6 +31,12 @@ const HTTP_OPTIONS: &[PropInfo] = &[
     .example("[404]"),
     prop("followRedirects", PropType::Bool, "Follow redirects.").default("true"),
     prop(
+        "allowLinkLocal",
+        PropType::Bool,
+        "Allow link-local addresses, where clouds serve credentials.",
+    )
+    .default("false"),
+    prop(
         "timeout",
         PropType::Object(&[
             prop("connectTimeout", PropType::Duration, "To connect."),
