@@ -129,7 +129,6 @@ fn explained(error: OpenError) -> anyhow::Error {
         OpenError::Store(_)
         | OpenError::Artifacts(_)
         | OpenError::Orphans(_)
-        | OpenError::Http(_)
         | OpenError::Logs(_) => error.into(),
     }
 }

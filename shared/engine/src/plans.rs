@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::kept::Kept;
 use crate::ports::{StateStore, StoreError};
+use crate::tasks;
 use crate::templates::{RenderError, Tree};
 
 /// Plans kept in memory by one engine; the least recently added goes first.
@@ -83,6 +84,30 @@ impl LoadedPlan {
     }
 }
 
+/// Properties of a task; those that it renders itself stay as they are.
+fn task_props(task_type: &str, props: &Value) -> Result<Tree, RenderError> {
+    let unrendered = tasks::unrendered(task_type);
+    let Some(map) = props.as_object().filter(|_| !unrendered.is_empty()) else {
+        return Tree::parse(props);
+    };
+    let mut rendered = map.clone();
+    let mut entries = Vec::new();
+    for name in unrendered {
+        if let Some(value) = rendered.shift_remove(*name) {
+            entries.push(((*name).to_owned(), Tree::Constant(value)));
+        }
+    }
+    match Tree::parse(&Value::Object(rendered))? {
+        Tree::Map(others) => entries.extend(others),
+        Tree::Constant(Value::Object(others)) => {
+            let others = others.into_iter();
+            entries.extend(others.map(|(name, value)| (name, Tree::Constant(value))));
+        }
+        Tree::Constant(_) | Tree::Template(_) | Tree::List(_) => {}
+    }
+    Ok(Tree::Map(entries))
+}
+
 impl NodeTemplates {
     fn parse(node: &Node) -> Result<Self, RenderError> {
         let text = |text: &str| Tree::parse(&Value::String(text.to_owned()));
@@ -95,7 +120,7 @@ impl NodeTemplates {
         let (value, props, timeout) = match &node.kind {
             NodeKind::Task(task) => (
                 None,
-                Tree::parse(&Value::Object(task.props.clone()))?,
+                task_props(&task.task_type, &Value::Object(task.props.clone()))?,
                 dynamic(&task.timeout_ms)?,
             ),
             NodeKind::Group { props, .. } => {
@@ -201,5 +226,34 @@ impl Plans {
         let plan = Arc::new(plan);
         self.kept.put(plan.hash.clone(), Arc::clone(&plan));
         plan
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+    use super::*;
+
+    #[test]
+    fn what_a_task_renders_itself_stays_as_it_is() {
+        let condition = json!("{{ length > 10 }}");
+        for from in ["{{ inputs.file }}", "operon:///in"] {
+            let props = json!({"filterCondition": condition, "from": from});
+            let tree = task_props("io.kestra.plugin.core.storage.FilterItems", &props).unwrap();
+            let Tree::Map(entries) = tree else {
+                panic!("properties are a map");
+            };
+            assert_eq!(entries.len(), 2);
+            assert!(matches!(&entries[0], (name, Tree::Constant(value))
+                if name == "filterCondition" && *value == condition));
+        }
+        let tree = task_props(
+            "io.kestra.plugin.core.log.Log",
+            &json!({"message": condition}),
+        );
+        let mut templates = 0;
+        tree.unwrap().templates(&mut |_| templates += 1);
+        assert_eq!(templates, 1);
     }
 }

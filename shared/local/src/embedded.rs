@@ -20,6 +20,7 @@ use operon_engine::ports::{
     StoreError, TaskRunner,
 };
 use operon_engine::shards::Shards;
+use operon_engine::tasks::HttpClients;
 use tokio::sync::mpsc;
 use tracing::{debug, warn};
 
@@ -66,7 +67,7 @@ pub struct Parts {
     /// Hears what happens.
     pub observer: Box<dyn Observer>,
     /// For built-in HTTP tasks.
-    pub http: reqwest::Client,
+    pub http: HttpClients,
 }
 
 /// Why the engine stopped.

@@ -11,6 +11,7 @@ use operon_engine::ports::{
     ArtifactError, AttemptId, AttemptResult, AttemptSpec, RunnerError, SecretError, StoreError,
     TaskRunner,
 };
+use operon_engine::tasks::HttpClients;
 
 use crate::artifacts::DirectoryArtifacts;
 use crate::clock::SystemClock;
@@ -56,9 +57,6 @@ pub enum OpenError {
     /// Attempts of an earlier engine.
     #[error("attempts of an earlier engine could not be ended: {0}")]
     Orphans(#[from] RunnerError),
-    /// The HTTP client for built-in tasks.
-    #[error("the HTTP client cannot be made: {0}")]
-    Http(#[from] reqwest::Error),
     /// The log files.
     #[error("logs cannot be written: {0}")]
     Logs(#[from] std::io::Error),
@@ -115,14 +113,13 @@ impl Laptop {
             dispatcher: Dispatcher::new(options.limits),
             runner: Arc::new(runner),
         };
-        let http = reqwest::Client::builder().build()?;
         let parts = Parts {
             ports,
             store: store.clone(),
             runner: Arc::new(dispatched),
             flows,
             observer,
-            http,
+            http: HttpClients::default(),
         };
         Ok(Self {
             engine: Engine::new(parts),

@@ -1,4 +1,4 @@
-//! FilterItems, DeduplicateItems.
+//! Tasks that look at every item of a file.
 
 use operon_core::exec::Reason;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! Set, Get, GetKeys, Delete.
+//! Key-value pairs.
 
 use operon_core::exec::Reason;
 use operon_engine::ports::{KvEntry, StateStore as _};

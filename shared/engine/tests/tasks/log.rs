@@ -1,4 +1,4 @@
-//! Log, Return, Echo, OutputValues.
+//! Tasks that show or return what they are given.
 
 use serde_json::json;
 

@@ -74,7 +74,7 @@ async fn serve(
     let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
     log.lock().unwrap().push(Asked { head, body });
     if path == "/silent" {
-        tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+        tokio::time::sleep(std::time::Duration::from_mins(1)).await;
     }
     // The client may go away in the middle of a large answer.
     let _ = stream.write_all(&answer(&path)).await;

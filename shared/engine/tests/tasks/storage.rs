@@ -1,4 +1,4 @@
-//! Write, Concat, Split, Reverse, Size, Delete, LocalFiles.
+//! Tasks on whole files.
 
 use operon_core::exec::Reason;
 use operon_engine::tasks::storage::{

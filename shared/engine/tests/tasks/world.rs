@@ -66,10 +66,6 @@ impl World {
             masker: &self.masker,
             lines: AtomicU64::new(u64::try_from(lines).unwrap()),
         };
-        // The engine runs tasks on several threads.
-        fn sent<T: Send>(future: T) -> T {
-            future
-        }
         sent(tasks::run(call)).await
     }
 
@@ -103,6 +99,11 @@ impl World {
         };
         self.memory.store.create(&row, b"").await.unwrap();
     }
+}
+
+/// The worker runs tasks on several threads.
+fn sent<T: Send>(future: T) -> T {
+    future
 }
 
 pub(crate) fn meta(id: &str, namespace: &str, flow: &str, created_ms: u64) -> ExecutionMeta {

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use operon_core::exec::{Event, Outcome, Reason, State, Truth};
@@ -233,7 +234,7 @@ impl Inner {
                 http: &inner.parts.http,
                 artifact_prefix: output_prefix(&task_id),
                 masker: &masker,
-                lines: std::cell::Cell::new(0),
+                lines: AtomicU64::new(0),
             };
             run_call(task_call, call.timeout).await
         });

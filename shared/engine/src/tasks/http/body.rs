@@ -108,8 +108,13 @@ async fn multipart(
                 };
                 file(call, uri, file_name).await?
             }
-            other => {
-                let text = any_text(other);
+            Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::String(_)
+            | Value::Array(_)
+            | Value::Object(_) => {
+                let text = any_text(value);
                 left = left.checked_sub(text.len()).ok_or_else(|| {
                     wrong(&format!(
                         "makes the form larger than {REQUEST_BODY_BYTES_MAX} bytes; send a file"

@@ -1,7 +1,7 @@
 //! Clients by what tasks ask of a connection.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use reqwest::redirect::Policy;
@@ -85,9 +85,9 @@ pub(super) fn check(url: &Url, allow_link_local: bool) -> Result<(), String> {
 }
 
 /// HTTP clients, made when they are first needed and shared by all tasks.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct HttpClients {
-    kept: Mutex<HashMap<Manner, Client>>,
+    kept: Arc<Mutex<HashMap<Manner, Client>>>,
 }
 
 impl HttpClients {

@@ -1,7 +1,7 @@
 //! Which addresses a request may go to.
 //!
 //! Link-local addresses are where clouds serve credentials to whoever asks (169.254.169.254,
-//! 169.254.170.2, fd00:ec2::254). A flow whose address is an input must not be a way to them.
+//! 169.254.170.2, `fd00:ec2::254`). A flow whose address is an input must not be a way to them.
 //!
 //! Invariant: unless the task allows it, no connection is opened to such an address: literal ones are
 //! refused in the request and in every redirect, names when they are resolved for the connection itself.

@@ -5,6 +5,7 @@
 mod body;
 mod client;
 mod guard;
+mod name;
 
 use std::error::Error;
 use std::io::Write;
@@ -12,7 +13,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use operon_core::exec::Reason;
-use reqwest::header::{CONTENT_DISPOSITION, CONTENT_TYPE, HeaderMap};
+use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use reqwest::{Method, Response, Url};
 use serde_json::{Map, Value, json};
 
@@ -23,8 +24,10 @@ use crate::ports::LogLevel;
 
 pub use body::REQUEST_BODY_BYTES_MAX;
 pub use client::{HttpClients, REDIRECTS_MAX};
+pub use name::FILE_NAME_BYTES_MAX;
 
 use client::Manner;
+use name::{disposition, file_name};
 
 /// Bytes of an answer that `Request` gives as `body`; larger answers need `Download`.
 pub const RESPONSE_BODY_BYTES_MAX: u64 = 10 * 1024 * 1024;
@@ -32,8 +35,6 @@ pub const RESPONSE_BODY_BYTES_MAX: u64 = 10 * 1024 * 1024;
 pub const FAILED_BODY_BYTES_MAX: u64 = 64 * 1024;
 /// Bytes of a download: what still fits on the disk of a function or a laptop.
 pub const DOWNLOAD_BYTES_MAX: u64 = 20 * 1024 * 1024 * 1024;
-/// Bytes of the name of a downloaded file.
-pub const FILE_NAME_BYTES_MAX: usize = 128;
 /// Characters of an address in the log.
 const ADDRESS_CHARS: usize = 500;
 
@@ -218,7 +219,7 @@ async fn send(call: &TaskCall<'_>) -> Result<Answer, TaskError> {
     let request = request.build().map_err(|error| {
         TaskError::invalid(format!("the request is not valid: {}", causes(&error)))
     })?;
-    let begun = Instant::now();
+    let sent_at = Instant::now();
     let sent = call.http.get(manner)?.execute(request).await;
     let response = sent.map_err(|error| {
         TaskError::new(
@@ -227,7 +228,7 @@ async fn send(call: &TaskCall<'_>) -> Result<Answer, TaskError> {
         )
     })?;
     let status = response.status();
-    let ms = begun.elapsed().as_millis();
+    let ms = sent_at.elapsed().as_millis();
     call.log(
         LogLevel::Info,
         &format!("{method} {address}: {status} after {ms} ms"),
@@ -238,20 +239,20 @@ async fn send(call: &TaskCall<'_>) -> Result<Answer, TaskError> {
     }
     // What the server says about the failure is worth more than the status, and a large one little more.
     let mut outputs = answer.outputs();
-    let mut begin = Vec::new();
+    let mut said = Vec::new();
     while let Ok(Some(chunk)) = answer.chunk().await {
-        begin.extend_from_slice(&chunk);
-        if u64::try_from(begin.len()).unwrap_or(u64::MAX) > FAILED_BODY_BYTES_MAX {
-            begin.truncate(usize::try_from(FAILED_BODY_BYTES_MAX).unwrap_or(usize::MAX));
+        said.extend_from_slice(&chunk);
+        if u64::try_from(said.len()).unwrap_or(u64::MAX) > FAILED_BODY_BYTES_MAX {
+            said.truncate(usize::try_from(FAILED_BODY_BYTES_MAX).unwrap_or(usize::MAX));
             break;
         }
     }
     outputs.insert("uri".to_owned(), json!(answer.address));
-    outputs.insert("body".to_owned(), json!(String::from_utf8_lossy(&begin)));
+    outputs.insert("body".to_owned(), json!(String::from_utf8_lossy(&said)));
     let message = format!(
         "{method} {} answered {status}{}",
         answer.address,
-        quoted(&begin)
+        quoted(&said)
     );
     Err(TaskError {
         outputs,
@@ -344,62 +345,6 @@ fn quoted(body: &[u8]) -> String {
     }
 }
 
-/// The file name that the server suggests.
-fn disposition(headers: &HeaderMap) -> Option<String> {
-    let text = headers.get(CONTENT_DISPOSITION)?.to_str().ok()?;
-    let parts = || {
-        text.split(';')
-            .skip(1)
-            .filter_map(|part| part.split_once('='))
-    };
-    let named = |wanted: &str| {
-        parts()
-            .find(|(name, _)| name.trim().eq_ignore_ascii_case(wanted))
-            .map(|(_, value)| value.trim())
-    };
-    if let Some(value) = named("filename*")
-        && let Some((_, encoded)) = value.rsplit_once('\'')
-    {
-        let decoded = percent_decode(encoded);
-        return file_name(&decoded);
-    }
-    file_name(named("filename")?.trim_matches('"'))
-}
-
-fn percent_decode(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        let code = (*first == b'%').then(|| after.get(..2)).flatten();
-        let code = code.and_then(|code| std::str::from_utf8(code).ok());
-        if let Some(byte) = code.and_then(|code| u8::from_str_radix(code, 16).ok()) {
-            bytes.push(byte);
-            rest = after.get(2..).unwrap_or_default();
-        } else {
-            bytes.push(*first);
-            rest = after;
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
-/// A name that is safe as the last segment of a key: the last part of a path, odd characters as `_`.
-fn file_name(text: &str) -> Option<String> {
-    let last = text.rsplit(['/', '\\']).next().unwrap_or_default().trim();
-    let name: String = last
-        .chars()
-        .map(|c| {
-            if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') {
-                c
-            } else {
-                '_'
-            }
-        })
-        .take(FILE_NAME_BYTES_MAX)
-        .collect();
-    (!name.trim_matches('.').is_empty()).then_some(name)
-}
-
 fn reason(error: &reqwest::Error) -> Reason {
     if error.is_timeout() {
         Reason::Timeout
@@ -431,33 +376,6 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
 
     use super::*;
-
-    fn suggested(text: &str) -> Option<String> {
-        let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_DISPOSITION, text.parse().unwrap());
-        disposition(&headers)
-    }
-
-    #[test]
-    fn a_suggested_name_is_one_safe_segment() {
-        let name = |text: &str| Some(text.to_owned());
-        assert_eq!(
-            suggested("attachment; filename=\"a b.tsv\""),
-            name("a_b.tsv")
-        );
-        assert_eq!(
-            suggested("attachment; filename=../../etc/passwd"),
-            name("passwd")
-        );
-        assert_eq!(
-            suggested("attachment; filename*=UTF-8''a%2fb.fa; filename=x"),
-            name("b.fa")
-        );
-        assert_eq!(suggested("attachment; filename=\"..\""), None);
-        assert_eq!(suggested("attachment"), None);
-        let long = file_name(&"n".repeat(FILE_NAME_BYTES_MAX + 1)).unwrap();
-        assert_eq!(long.len(), FILE_NAME_BYTES_MAX);
-    }
 
     #[test]
     fn an_address_for_people_has_no_credentials() {

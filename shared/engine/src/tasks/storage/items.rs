@@ -127,7 +127,7 @@ fn last_of_each(
         let line = line.to_vec();
         let number = records.number();
         let key = items
-            .render(&line, number, |template, context| template.render(context))?
+            .render(&line, number, Template::render)?
             .map_err(|error| items.failed(number, &error.to_string()))?;
         let digest = Sha256::digest(any_text(&key.value));
         let mut short = [0; 16];

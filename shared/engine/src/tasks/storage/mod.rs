@@ -6,13 +6,16 @@
 mod files;
 mod items;
 mod records;
+mod split;
 mod whole;
 
 pub(super) use items::{deduplicate, filter};
-pub(super) use whole::{concat, delete, local_files, reverse, size, split, write};
+pub(super) use split::split;
+pub(super) use whole::{concat, delete, local_files, reverse, size, write};
 
 pub use items::DEDUPLICATE_KEYS_MAX;
 pub use records::{RECORD_BYTES_MAX, SEPARATOR_BYTES_MAX};
-pub use whole::{CONCAT_FILES_MAX, EXTENSION_BYTES_MAX, SPLIT_PARTS_MAX, WRITE_BYTES_MAX};
+pub use split::SPLIT_PARTS_MAX;
+pub use whole::{CONCAT_FILES_MAX, EXTENSION_BYTES_MAX, WRITE_BYTES_MAX};
 
 pub(super) use files::{Scratch, keep};
