@@ -237,8 +237,10 @@ mod tests {
         value: Value,
         read: impl Fn(&Props<'_>) -> Result<T, TaskError>,
     ) -> Result<T, String> {
-        let map = value.as_object().unwrap();
-        read(&Props::new(map)).map_err(|error| error.message)
+        let Value::Object(map) = value else {
+            panic!("properties are a map");
+        };
+        read(&Props::new(&map)).map_err(|error| error.message)
     }
 
     #[test]
