@@ -18,6 +18,7 @@ pub mod lookups;
 pub mod planner;
 pub mod plans;
 pub mod ports;
+pub mod replay;
 pub mod rows;
 pub mod script;
 pub mod shards;

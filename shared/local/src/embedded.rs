@@ -29,6 +29,8 @@ use crate::store::SqliteStore;
 mod attempt;
 mod effects;
 mod flows;
+#[cfg(test)]
+mod replay_tests;
 mod subflow;
 #[cfg(test)]
 mod tests;

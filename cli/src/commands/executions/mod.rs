@@ -2,6 +2,7 @@
 
 mod list;
 mod logs;
+mod replay;
 mod show;
 mod steer;
 
@@ -19,6 +20,6 @@ pub(crate) fn executions(command: &Executions, console: &Rc<Console>) -> anyhow:
         Executions::Kill(args) => steer::kill(args, console),
         Executions::Resume(args) => steer::resume(args, console),
         Executions::Restart(args) => steer::restart(args, console),
-        Executions::Replay(_) => Ok(Exit::Usage),
+        Executions::Replay(args) => replay::replay(args, console),
     }
 }

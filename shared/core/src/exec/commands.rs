@@ -39,7 +39,9 @@ impl Scope {
         }
         self.everything |= before.kill != after.kill
             || before.kill_after != after.kill_after
-            || before.round != after.round;
+            || before.round != after.round
+            // A shard that opens may hold facts that others miss: those of a replayed execution.
+            || before.open != after.open;
         self.root |= before.phase != after.phase;
     }
 

@@ -1,0 +1,79 @@
+//! `operon executions replay`.
+
+use std::rc::Rc;
+
+use operon_engine::ports::ExecutionId;
+use operon_engine::replay::{Replay, ReplayError, ReplayRequest};
+use operon_local::flows::DirectoryFlows;
+
+use crate::args::{Output, ReplayArgs};
+use crate::commands::run::finish;
+use crate::engine::{self, Shown};
+use crate::exit::{Exit, Usage};
+use crate::output::Console;
+use crate::report;
+use crate::state::State;
+use crate::{ids, load};
+
+pub(crate) fn replay(args: &ReplayArgs, console: &Rc<Console>) -> anyhow::Result<Exit> {
+    let plan = match &args.file {
+        Some(file) => {
+            let loaded = load::flow(file, console)?;
+            let directory = loaded.directory.display().to_string();
+            Some((loaded.plan, Some(directory)))
+        }
+        None => None,
+    };
+    // Says what is wrong before anything is made.
+    State::open(&args.engine.state.dir)?;
+    let id = ids::new_execution();
+    let request = ReplayRequest {
+        id: id.clone(),
+        of: args.id.clone(),
+        from: args.from.clone(),
+        plan,
+    };
+    let shown = Shown::new(report::of_args(&args.engine, console));
+    engine::block_on(async {
+        let laptop = engine::open(&args.engine, Box::new(DirectoryFlows), &shown).await?;
+        let replay = laptop.engine.evaluator().replay(request).await;
+        let replay = replay.map_err(|error| refused(error, &args.id))?;
+        say(args, console, &replay);
+        let created = &replay.created;
+        laptop.engine.start(&created.row, &created.plan).await?;
+        let ids = std::slice::from_ref(&id);
+        let end = engine::work(&laptop.engine, &shown, ids).await?;
+        finish(&laptop, &args.engine, console, &shown, ids, end).await
+    })
+}
+
+fn say(args: &ReplayArgs, console: &Console, replay: &Replay) {
+    for warning in &replay.created.warnings {
+        console.warning(warning);
+    }
+    if !args.engine.quiet && args.engine.output == Output::Human {
+        let plural = if replay.reused == 1 { "" } else { "s" };
+        console.note(&format!(
+            "Replaying {} from task `{}`; {} task run{plural} reused.",
+            args.id, args.from, replay.reused
+        ));
+    }
+}
+
+/// Why there is no replay: what the user gave, or the machine.
+fn refused(error: ReplayError, id: &ExecutionId) -> anyhow::Error {
+    let help = match &error {
+        ReplayError::Store(_) | ReplayError::Plan(_) | ReplayError::Shard(_) => {
+            return error.into();
+        }
+        ReplayError::Missing(_) => "`operon executions list` shows those there are".to_owned(),
+        ReplayError::UnknownTask { .. } => format!("`operon executions show {id}` names its tasks"),
+        ReplayError::Unfinished { .. } => {
+            "wait for its end, kill it, or take it up with `operon resume`".to_owned()
+        }
+        ReplayError::InLoop { .. } | ReplayError::Handler(_) | ReplayError::OtherFlow(_) => {
+            return Usage::new(error.to_string()).into();
+        }
+    };
+    Usage::new(error.to_string()).help(help).into()
+}
