@@ -141,8 +141,7 @@ async fn runner(attempts: u32, directory: &Path, claims: Arc<dyn Claims>) -> Dur
 #[tokio::main]
 async fn main() {
     let attempts = std::env::args()
-        .filter_map(|text| text.parse().ok())
-        .next()
+        .find_map(|text| text.parse().ok())
         .unwrap_or(1000);
     let directory = tempfile::tempdir().unwrap();
     for round in 0..3 {

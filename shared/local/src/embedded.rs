@@ -4,7 +4,7 @@
 //! state again, and attempts that a crash orphaned are found, ended and reported.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -110,7 +110,7 @@ pub(crate) struct Inner {
 /// Due times of shards, both ways.
 #[derive(Debug, Default)]
 struct Timers {
-    by_time: BTreeMap<(u64, ShardKey), ()>,
+    by_time: BTreeSet<(u64, ShardKey)>,
     by_shard: HashMap<ShardKey, u64>,
 }
 
@@ -121,17 +121,17 @@ impl Timers {
         }
         if let Some(due) = due {
             self.by_shard.insert(key.clone(), due);
-            self.by_time.insert((due, key.clone()), ());
+            self.by_time.insert((due, key.clone()));
         }
     }
 
     fn take_due(&mut self, now: u64) -> Vec<ShardKey> {
         let mut out = Vec::new();
-        while let Some((key, ())) = self.by_time.first_key_value() {
+        while let Some(key) = self.by_time.first() {
             if key.0 > now {
                 break;
             }
-            if let Some(((_, key), ())) = self.by_time.pop_first() {
+            if let Some((_, key)) = self.by_time.pop_first() {
                 self.by_shard.remove(&key);
                 out.push(key);
             }
@@ -140,7 +140,7 @@ impl Timers {
     }
 
     fn next(&self) -> Option<u64> {
-        self.by_time.first_key_value().map(|((due, _), ())| *due)
+        self.by_time.first().map(|(due, _)| *due)
     }
 }
 

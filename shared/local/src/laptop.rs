@@ -113,16 +113,16 @@ impl Laptop {
             dispatcher: Dispatcher::new(options.limits),
             runner: Arc::new(runner),
         };
-        let parts = Parts {
+        let engine = Engine::new(Parts {
             ports,
             store: store.clone(),
             runner: Arc::new(dispatched),
             flows,
             observer,
             http: HttpClients::default(),
-        };
+        });
         Ok(Self {
-            engine: Engine::new(parts),
+            engine,
             store,
             logs,
             _lock: lock,

@@ -86,7 +86,9 @@ impl Inner {
                 }
             }
         };
-        messages.into_iter().for_each(|message| self.send(message));
+        for message in messages {
+            self.send(message);
+        }
     }
 
     async fn release(self: Rc<Self>, id: ExecutionId, quarantine: Option<Time>) {

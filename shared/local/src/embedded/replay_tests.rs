@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use operon_core::lang::model::Flow;
@@ -92,15 +93,18 @@ fn replay(flow: &Flow, from: &str, other: Option<&Flow>) -> Outcome {
             .expect("the replay hangs")
             .unwrap();
         let row = laptop.store.execution(&id).await.unwrap().unwrap();
+        let rows = laptop.store.attempts_page(&id, None, 10_000).await.unwrap();
         let executed = seen.0.borrow();
         let executed = executed
             .iter()
-            .filter(|row| row.attempt > 0 && row.state == "SUCCESS");
+            .filter(|row| row.attempt > 0 && row.state == "SUCCESS")
+            .map(|row| row.name.clone())
+            .collect();
         Outcome {
             replay,
             row,
-            executed: executed.map(|row| row.name.clone()).collect(),
-            rows: laptop.store.attempts_page(&id, None, 10_000).await.unwrap(),
+            executed,
+            rows,
         }
     })
 }

@@ -21,12 +21,8 @@ pub(super) const DEPTH_MAX: usize = 20;
 
 /// The execution of a subflow has one name per attempt: launching it twice starts it once.
 fn child_id(id: &AttemptId) -> Option<ExecutionId> {
-    let digest = Sha256::digest(id.to_string().as_bytes());
-    let text: String = digest
-        .iter()
-        .take(11)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let mut text = hex::encode(Sha256::digest(id.to_string().as_bytes()));
+    text.truncate(22);
     text.parse().ok()
 }
 
@@ -55,18 +51,16 @@ impl Inner {
         let mut outputs = Map::new();
         outputs.insert("executionId".to_owned(), json!(child));
         let row = if wait {
-            match tokio::time::timeout(call.timeout, self.wait_for(&child)).await {
-                Ok(row) => Some(row?),
-                Err(_) => {
-                    self.kill_execution(&child);
-                    let now = self.parts.ports.clock.now_ms();
-                    let message = format!(
-                        "execution {child} took longer than {} ms",
-                        call.timeout.as_millis()
-                    );
-                    return Some(failed(started, now, Reason::Timeout, message));
-                }
-            }
+            let Ok(row) = tokio::time::timeout(call.timeout, self.wait_for(&child)).await else {
+                self.kill_execution(&child);
+                let now = self.parts.ports.clock.now_ms();
+                let message = format!(
+                    "execution {child} took longer than {} ms",
+                    call.timeout.as_millis()
+                );
+                return Some(failed(started, now, Reason::Timeout, message));
+            };
+            Some(row?)
         } else {
             None
         };

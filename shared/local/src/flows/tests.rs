@@ -23,7 +23,11 @@ fn every_plugin_of_the_repository_is_in_the_binary() {
     let mut names: Vec<String> = fs::read_dir(directory)
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .filter(|name| name.ends_with(".yaml"))
+        .filter(|name| {
+            Path::new(name)
+                .extension()
+                .is_some_and(|extension| extension == "yaml")
+        })
         .collect();
     names.sort();
     let built_in: Vec<&str> = BUILT_IN.iter().map(|(name, _)| *name).collect();
