@@ -1,67 +1,79 @@
-//! Explores every configuration and prints what was found.
+//! Explores the configurations and prints what was found.
 //!
 //! `cargo run --profile fast -p operon-testkit --example explore -- --all` (`make explore`) runs the large
-//! ones too; without `--all`, those that the tests run. A word picks the configurations whose name has it.
+//! ones too; without `--all`, those that the tests run, and the mutants. A further word picks the
+//! configurations whose name has it. The exit code is 1 if anything is not as it should be.
 #![allow(clippy::print_stdout, reason = "the table is the purpose")]
 
-use operon_testkit::explore::{self, Faults, WORLDS_MAX};
+use std::process::ExitCode;
 
-fn main() {
-    let setups = [
-        explore::chain(),
-        explore::diamond(),
-        explore::retried(),
-        explore::once(),
-        explore::nap(),
-        explore::clean_up(),
-        explore::guarded(),
-        explore::flow_retry(),
-        explore::lock(),
-        explore::two_parts(),
-    ];
-    let word = std::env::args().nth(1).unwrap_or_default();
-    let f: Vec<u8> = std::env::args()
-        .nth(2)
-        .unwrap_or_default()
-        .split(',')
-        .filter_map(|s| s.parse().ok())
-        .collect();
-    let f = |i: usize| f.get(i).copied().unwrap_or(0);
-    let faults = Faults {
-        crash: f(0),
-        duplicate: f(1),
-        lost: f(2),
-        failure: f(3),
-        infrastructure: f(4),
-        timeout: f(5),
-        kill: f(6),
-        restart: f(7),
-    };
-    for setup in setups {
-        if !setup.name.contains(&word) {
-            continue;
-        }
-        let report = explore::explore(
-            &setup,
-            faults,
-            None,
-            std::env::var("MAX")
-                .ok()
-                .and_then(|m| m.parse().ok())
-                .unwrap_or(WORLDS_MAX),
-        );
-        println!(
-            "{} [{}] states={} edges={} ends={} {:?} complete={}",
-            report.name,
-            report.faults,
-            report.states,
-            report.edges,
-            report.ends,
-            report.elapsed,
-            report.complete
-        );
+use operon_testkit::explore::{self, Report, WORLDS_MAX};
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let all = arguments.iter().any(|argument| argument == "--all");
+    let word = arguments
+        .iter()
+        .find(|argument| !argument.starts_with("--"));
+    let picked = |name: &str| word.is_none_or(|word| name.contains(word.as_str()));
+    let mut cases = explore::small();
+    if all {
+        cases.extend(explore::large());
+    }
+    println!(
+        "{:<36} {:<40} {:>10} {:>11} {:>8}  result",
+        "configuration", "faults", "worlds", "edges", "seconds"
+    );
+    let mut well = true;
+    for case in cases.into_iter().filter(|case| picked(case.setup.name)) {
+        let report = explore::explore(&case.setup, case.faults, None, WORLDS_MAX);
+        let name = if case.setup.sweeper {
+            case.setup.name.to_owned()
+        } else {
+            format!("{}, no sweeper", case.setup.name)
+        };
+        row(&name, &report);
         for violation in &report.violations {
             println!("{violation}");
         }
+        well &= report.holds();
     }
+    for mutant in explore::mutants()
+        .into_iter()
+        .filter(|mutant| picked(mutant.name))
+    {
+        let case = &mutant.case;
+        let report = explore::explore(&case.setup, case.faults, mutant.mutant, WORLDS_MAX);
+        row(mutant.name, &report);
+        for violation in &report.violations {
+            println!("{violation}");
+        }
+        let broken = report.broken();
+        well &= mutant
+            .breaks
+            .map_or(broken.is_empty(), |expected| broken.contains(&expected));
+    }
+    if well {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+fn row(name: &str, report: &Report) {
+    let result = if report.holds() {
+        "holds".to_owned()
+    } else if report.violations.is_empty() {
+        "NOT COMPLETE: limit of worlds reached, nothing broken so far".to_owned()
+    } else {
+        let broken: Vec<String> = report.broken().iter().map(ToString::to_string).collect();
+        broken.join("; ")
+    };
+    println!(
+        "{name:<36} {:<40} {:>10} {:>11} {:>8.1}  {result}",
+        report.faults.to_string(),
+        report.states,
+        report.edges,
+        report.elapsed.as_secs_f32()
+    );
 }

@@ -68,10 +68,10 @@ impl Scope {
             | Event::Exit { .. }
             | Event::Restart { .. }
             | Event::Notify { .. }
-            | Event::Ahead { .. } => self.everything = true,
-            // Nothing is due any more once the execution is over: if the tick that ended it comes again, its
-            // crash may have been before the end was told.
-            Event::Tick => self.root |= view.is_root() && view.is_complete(),
+            | Event::Ahead { .. }
+            // A tick that changes nothing may be one that comes again after a crash between its write and
+            // its commands: a launch after a retry's wait, or the end itself, after which nothing is due.
+            | Event::Tick => self.everything = true,
             Event::Asked { .. } => {}
         }
     }

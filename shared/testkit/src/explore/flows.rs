@@ -6,7 +6,7 @@ use operon_core::lang::model::{
     TaskKind,
 };
 use operon_core::plan::builder::FlowBuilder;
-use operon_core::plan::{Plan, ShardId, ShardPlan, compile};
+use operon_core::plan::{Plan, SHARD_SLOTS, ShardId, ShardPlan, compile};
 
 use super::Setup;
 
@@ -159,10 +159,12 @@ pub fn two_parts() -> Setup {
 pub fn barrier() -> Setup {
     let plan = compiled(
         flow()
-            .looped("each", 2, |body| body.task("item"))
+            .looped("each", 2, |body| {
+                (0..FILLERS).fold(body.task("item"), filler)
+            })
             .task_after("after", &["each"]),
     );
-    let mut setup = Setup::new("barrier", wide(plan));
+    let mut setup = Setup::new("barrier", plan);
     let slot = loop_slot(&setup.plan);
     setup.shards = vec![
         ShardId::ROOT,
@@ -170,12 +172,20 @@ pub fn barrier() -> Setup {
         ShardId::ROOT.of_loop(slot, 1),
     ];
     setup.verdicts.insert("each".to_owned(), Verdict::Count(2));
+    for number in 0..FILLERS {
+        setup
+            .gates
+            .insert(format!("filler-{number}"), Verdict::Gate(false));
+    }
     setup
 }
 
-/// Fills the loop's body with nodes that are never taken, until one iteration fills a shard.
-fn wide(plan: Plan) -> Plan {
-    plan
+/// Tasks that are never taken, enough for one iteration to fill a shard.
+const FILLERS: usize = SHARD_SLOTS / 2;
+
+/// A task whose condition is false.
+fn filler(body: FlowBuilder, number: usize) -> FlowBuilder {
+    body.task(&format!("filler-{number}")).when("{{ false }}")
 }
 
 fn loop_slot(plan: &Plan) -> u16 {

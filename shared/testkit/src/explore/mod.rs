@@ -9,6 +9,7 @@
 //!
 //! What is bounded, what time is here, and why that is enough: `docs/decisions/0004-model-checking.md`.
 
+mod cases;
 mod check;
 mod flows;
 mod intern;
@@ -24,6 +25,7 @@ use std::collections::BTreeMap;
 use operon_core::exec::Verdict;
 use operon_core::plan::{Plan, ShardId};
 
+pub use cases::{Case, MutantCase, large, mutants, small};
 pub use check::Invariant;
 pub use flows::{
     barrier, chain, clean_up, diamond, flow_retry, guarded, lock, nap, once, retried, two_parts,
@@ -46,7 +48,7 @@ pub struct Setup {
     pub gates: BTreeMap<String, Verdict>,
     /// What the value of a node gives, by its id.
     pub verdicts: BTreeMap<String, Verdict>,
-    /// Whether ticks come.
+    /// Whether the runtime and other shards are asked again. Other timers always fire.
     pub sweeper: bool,
     /// Whether the runtime reports that an attempt began.
     pub started: bool,
@@ -68,7 +70,7 @@ impl Setup {
         }
     }
 
-    /// Without ticks: whatever is lost stays lost.
+    /// Nobody is asked again: whatever is lost stays lost.
     #[must_use]
     pub fn without_sweeper(mut self) -> Self {
         self.sweeper = false;

@@ -160,9 +160,7 @@ fn receive(model: &mut Model<'_>, world: &World, which: usize, out: &mut Vec<Nex
             });
         }
     }
-    if model.setup.sweeper {
-        sweep(model, world, &mut inputs);
-    }
+    sweep(model, world, &mut inputs);
     for input in inputs {
         receive_one(model, world, which, input, out);
     }
@@ -173,6 +171,9 @@ fn sweep(model: &mut Model<'_>, world: &World, inputs: &mut Vec<Input>) {
     for cell in 0..model.cell_count() {
         let stored = world.cells[usize::from(cell)];
         for due in model.dues[usize::from(stored)].clone() {
+            if due == Due::Probe && !model.setup.sweeper {
+                continue;
+            }
             inputs.push(Input::Tick {
                 cell,
                 due: Some(due),
@@ -180,7 +181,7 @@ fn sweep(model: &mut Model<'_>, world: &World, inputs: &mut Vec<Input>) {
             });
         }
     }
-    if model.mutated(Mutant::NeverAsk) {
+    if model.mutated(Mutant::NeverAsk) || !model.setup.sweeper {
         return;
     }
     for token in 0..u16::try_from(model.attempts.len()).unwrap_or(u16::MAX) {

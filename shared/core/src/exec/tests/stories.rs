@@ -35,6 +35,16 @@ fn the_end_is_told_again_when_the_tick_that_ended_it_comes_again() {
 }
 
 #[test]
+fn a_launch_is_said_again_when_the_tick_that_began_it_comes_again() {
+    Scenario::new(&flow().task("a").retry(2, 1_000).build())
+        .on("start", "launch a#1")
+        .on("a#1 failed", "")
+        .after(1_000)
+        .on("tick", "launch a#2")
+        .on("tick", "launch a#2");
+}
+
+#[test]
 fn a_failed_task_is_retried_then_its_dependents_are_skipped() {
     Scenario::new(
         &flow()
@@ -141,7 +151,7 @@ fn a_tick_asks_the_runtime_only_when_the_probe_is_due() {
     Scenario::new(&flow().task("a").build())
         .on("start", "launch a#1")
         .after(PROBE_INTERVAL_MS - 10)
-        .on("tick", "")
+        .on("tick", "launch a#1")
         .after(10)
         .on("tick", "launch a#1, probe a#1")
         .on("a#1 alive", "")
