@@ -28,7 +28,6 @@ const COLUMNS_DEFAULT: u16 = 100;
 pub(crate) struct Console {
     out: RefCell<BufWriter<Stdout>>,
     out_terminal: bool,
-    err_terminal: bool,
     out_colour: bool,
     err_colour: bool,
     /// Nobody reads any more.
@@ -50,7 +49,6 @@ impl Console {
         Self {
             out: RefCell::new(BufWriter::with_capacity(64 * 1024, std::io::stdout())),
             out_terminal: out_terminal && !dumb,
-            err_terminal: err_terminal && !dumb,
             out_colour: colour(out_terminal),
             err_colour: colour(err_terminal),
             closed: Cell::new(false),
@@ -112,11 +110,6 @@ impl Console {
     /// Whether standard output is a terminal that can move its cursor.
     pub(crate) fn is_terminal(&self) -> bool {
         self.out_terminal
-    }
-
-    /// Whether standard error is a terminal.
-    pub(crate) fn err_is_terminal(&self) -> bool {
-        self.err_terminal
     }
 
     /// Whether standard output is coloured.

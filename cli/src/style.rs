@@ -118,6 +118,17 @@ pub(crate) fn one_line(text: &str, characters: usize) -> String {
     out
 }
 
+/// The same without trimming the beginning, for lines made of columns.
+pub(crate) fn one_line_keeping(text: &str, characters: usize) -> String {
+    let text = text.trim_end();
+    if text.chars().count() <= characters {
+        return text.to_owned();
+    }
+    let mut out: String = text.chars().take(characters.saturating_sub(1)).collect();
+    out.push('…');
+    out
+}
+
 /// Text of a task for the terminal: line breaks stay, escape sequences cannot do anything.
 pub(crate) fn harmless(text: &str) -> String {
     text.chars()

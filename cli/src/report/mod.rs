@@ -4,12 +4,15 @@
 
 mod end;
 mod json;
+mod live;
 mod ndjson;
 mod plain;
+mod tree;
 
 use std::rc::Rc;
 
 use operon_engine::ports::{AttemptRow, ExecutionRow};
+use operon_local::logs::LogReader;
 
 use crate::args::{EngineArgs, Output};
 use crate::output::Console;
@@ -35,6 +38,10 @@ pub(crate) trait Report {
 pub(crate) fn of_args(args: &EngineArgs, console: &Rc<Console>) -> Box<dyn Report> {
     match args.output {
         Output::Ndjson => Box::new(ndjson::Ndjson::new(Rc::clone(console))),
+        Output::Human if !args.quiet && console.is_terminal() => {
+            let logs = LogReader::new(&args.state.dir.join("logs"));
+            Box::new(live::Live::new(Rc::clone(console), logs))
+        }
         Output::Human if !args.quiet => Box::new(plain::Plain::new(Rc::clone(console))),
         Output::Human | Output::Json => Box::new(Silent(Rc::clone(console))),
     }

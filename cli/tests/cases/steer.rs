@@ -1,0 +1,173 @@
+//! Executions that are killed, left, resumed, restarted and replayed.
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::process::Child;
+
+use super::lab::{Lab, finish};
+
+fn signal(child: &Child, signal: Signal) {
+    kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), signal).unwrap();
+}
+
+/// States of the task runs of an execution by name.
+fn states(lab: &Lab, id: &str) -> Vec<(String, String)> {
+    let shown = lab.operon(&["executions", "show", id, "-o", "json"]).json();
+    let runs = shown["taskRuns"].as_array().unwrap();
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    runs.iter().map(|run| (text(&run["id"]), text(&run["state"]))).collect()
+}
+
+fn pairs<'a>(states: &'a [(String, String)]) -> Vec<(&'a str, &'a str)> {
+    states.iter().map(|(id, state)| (id.as_str(), state.as_str())).collect()
+}
+
+#[test]
+fn another_process_kills_what_runs() {
+    let lab = Lab::new();
+    lab.waits();
+    let running = lab.start(&["run", "waits.yaml"]);
+    let id = lab.wait_for_log("waiting");
+    let killed = lab.operon(&["executions", "kill", &id]);
+    assert_eq!(killed.code, Some(0), "{killed}");
+    let run = finish(running);
+    assert_eq!(run.code, Some(3), "{run}");
+    assert_eq!(
+        pairs(&states(&lab, &id)),
+        [("first", "SUCCESS"), ("wait", "KILLED"), ("last", "CANCELLED")]
+    );
+    let again = lab.operon(&["executions", "kill", &id]);
+    assert_eq!(again.code, Some(2), "{again}");
+    assert!(again.err.contains("it ended KILLED"), "{again}");
+}
+
+#[test]
+fn ctrl_c_kills_and_says_so() {
+    let lab = Lab::new();
+    lab.waits();
+    let running = lab.start(&["run", "waits.yaml"]);
+    let id = lab.wait_for_log("waiting");
+    signal(&running, Signal::SIGINT);
+    let run = finish(running);
+    assert_eq!(run.code, Some(3), "{run}");
+    assert!(run.err.contains("press Ctrl-C again"), "{run}");
+    assert_eq!(states(&lab, &id)[1].1, "KILLED");
+}
+
+#[test]
+fn a_killed_engine_is_resumed() {
+    let lab = Lab::new();
+    lab.waits();
+    let running = lab.start(&["run", "waits.yaml"]);
+    let id = lab.wait_for_log("waiting");
+    signal(&running, Signal::SIGKILL);
+    assert_eq!(finish(running).code, None);
+    let followed = lab.operon(&["executions", "logs", &id, "-f"]);
+    assert_eq!(followed.code, Some(130), "{followed}");
+    assert!(followed.err.contains("operon resume"), "{followed}");
+    lab.go();
+    let resumed = lab.operon(&["resume"]);
+    assert_eq!(resumed.code, Some(0), "{resumed}");
+    let states = states(&lab, &id);
+    assert!(states.iter().all(|(_, state)| state == "SUCCESS"), "{states:?}");
+    let nothing = lab.operon(&["resume"]);
+    assert_eq!(nothing.code, Some(0), "{nothing}");
+    assert!(nothing.err.contains("Nothing is unfinished"), "{nothing}");
+}
+
+#[test]
+fn what_a_killed_engine_left_can_be_killed_without_it() {
+    let lab = Lab::new();
+    lab.waits();
+    let running = lab.start(&["run", "waits.yaml"]);
+    let id = lab.wait_for_log("waiting");
+    signal(&running, Signal::SIGKILL);
+    finish(running);
+    let killed = lab.operon(&["executions", "kill", &id]);
+    assert_eq!(killed.code, Some(0), "{killed}");
+    assert!(killed.out.contains("KILLED"), "{killed}");
+}
+
+#[test]
+fn what_failed_is_restarted() {
+    let lab = Lab::new();
+    lab.waits();
+    // Without the file the task would wait for a minute.
+    lab.flow(
+        "flips",
+        &format!(
+            "tasks:\n  - id: first\n    type: shell\n    script: echo one\n  - id: flaky\n    type: shell\n    \
+             script: test -e {}/go\n  - id: last\n    type: log\n    message: over\n",
+            lab.path().display()
+        ),
+    );
+    assert_eq!(lab.operon(&["run", "flips.yaml"]).code, Some(1));
+    let id = lab.newest();
+    lab.go();
+    let done = lab.operon(&["executions", "restart", &id, "-o", "json"]);
+    assert_eq!(done.code, Some(0), "{done}");
+    let runs = done.json()["taskRuns"].clone();
+    let attempts: Vec<_> = runs.as_array().unwrap().iter().map(|run| run["attempts"].clone()).collect();
+    assert_eq!(attempts, [1, 2, 1]);
+    let again = lab.operon(&["executions", "restart", &id]);
+    assert_eq!(again.code, Some(2), "{again}");
+}
+
+#[test]
+fn a_replay_reuses_what_came_before() {
+    let lab = Lab::new();
+    lab.waits();
+    lab.go();
+    assert_eq!(lab.operon(&["run", "waits.yaml", "-q"]).code, Some(0));
+    let id = lab.newest();
+    let done = lab.operon(&["executions", "replay", &id, "--from", "last"]);
+    assert_eq!(done.code, Some(0), "{done}");
+    assert!(done.err.contains("2 task runs reused"), "{done}");
+    assert!(!done.out.contains("first RUNNING"), "{done}");
+    let shown = lab.operon(&["executions", "show", &lab.newest(), "-o", "json"]).json();
+    assert_eq!(shown["taskRuns"][0]["reason"], "reused");
+    assert_eq!(
+        shown["taskRuns"][0]["message"],
+        format!("reused from execution {id}")
+    );
+    let unknown = lab.operon(&["executions", "replay", &id, "--from", "nothing"]);
+    assert_eq!(unknown.code, Some(2), "{unknown}");
+}
+
+#[test]
+fn a_pause_is_resumed_from_elsewhere() {
+    let lab = Lab::new();
+    lab.flow(
+        "pauses",
+        "tasks:\n  - id: before\n    type: shell\n    script: echo waiting\n  - id: ask\n    type: pause\n  - id: last\n    \
+         type: log\n    message: over\n",
+    );
+    let running = lab.start(&["run", "pauses.yaml"]);
+    let id = lab.wait_for_log("waiting");
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while lab.operon(&["executions", "resume", &id]).code != Some(0) {
+        assert!(std::time::Instant::now() < until, "it never paused");
+    }
+    let run = finish(running);
+    assert_eq!(run.code, Some(0), "{run}");
+}
+
+#[test]
+fn a_followed_log_ends_with_its_execution() {
+    let lab = Lab::new();
+    lab.waits();
+    let running = lab.start(&["run", "waits.yaml", "-q"]);
+    let id = lab.wait_for_log("waiting");
+    let following = lab.start(&["executions", "logs", &id, "-f"]);
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    lab.go();
+    assert_eq!(finish(running).code, Some(0));
+    let followed = finish(following);
+    assert_eq!(followed.code, Some(0), "{followed}");
+    let tasks: Vec<&str> = followed
+        .out
+        .lines()
+        .filter_map(|line| line.split_whitespace().nth(1))
+        .collect();
+    assert_eq!(tasks, ["first", "wait", "last"]);
+}
