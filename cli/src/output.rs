@@ -23,6 +23,8 @@ pub(crate) enum ColourChoice {
 
 /// Columns assumed where there is no terminal to ask.
 const COLUMNS_DEFAULT: u16 = 100;
+/// The same for rows.
+const ROWS_DEFAULT: u16 = 24;
 
 /// The terminal, or what stands in its place.
 pub(crate) struct Console {
@@ -124,6 +126,10 @@ impl Console {
 
     /// Columns and rows of the terminal.
     pub(crate) fn size(&self) -> (u16, u16) {
-        crossterm::terminal::size().unwrap_or((COLUMNS_DEFAULT, 24))
+        match crossterm::terminal::size() {
+            Ok((columns, rows)) if columns > 0 && rows > 0 => (columns, rows),
+            // Some pretend to be terminals without a size.
+            Ok(_) | Err(_) => (COLUMNS_DEFAULT, ROWS_DEFAULT),
+        }
     }
 }

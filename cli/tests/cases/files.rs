@@ -8,7 +8,10 @@ const TWO: &str = "tasks:\n  - id: a\n    type: log\n    message: one\n  - id: b
 fn validate_names_every_mistake_with_its_line() {
     let lab = Lab::new();
     lab.flow("good", TWO);
-    lab.flow("bad", "tasks:\n  - id: a\n    type: nonsense\n  - id: a\n    type: shell\n    script: x\n");
+    lab.flow(
+        "bad",
+        "tasks:\n  - id: a\n    type: nonsense\n  - id: a\n    type: shell\n    script: x\n",
+    );
     let done = lab.operon(&["validate", "."]);
     assert_eq!(done.code, Some(2), "{done}");
     insta::assert_snapshot!("validate_human", done.stable());
@@ -23,11 +26,17 @@ fn validate_names_every_mistake_with_its_line() {
 #[test]
 fn a_plugin_is_validated_as_a_plugin() {
     let lab = Lab::new();
-    lab.write("plugins/lab.say.yaml", "type: lab.say\ntask:\n  type: log\n  message: hi\n");
+    lab.write(
+        "plugins/lab.say.yaml",
+        "type: lab.say\ntask:\n  type: log\n  message: hi\n",
+    );
     lab.flow("uses", "tasks:\n  - id: a\n    type: lab.say\n");
     let done = lab.operon(&["validate", "uses.yaml", "plugins/lab.say.yaml"]);
     assert_eq!(done.code, Some(0), "{done}");
-    lab.write("plugins/lab.say.yaml", "type: lab.say\ntask:\n  type: nonsense\n");
+    lab.write(
+        "plugins/lab.say.yaml",
+        "type: lab.say\ntask:\n  type: nonsense\n",
+    );
     let done = lab.operon(&["validate", "plugins/lab.say.yaml"]);
     assert_eq!(done.code, Some(2), "{done}");
     assert!(done.err.contains("nonsense"), "{done}");
@@ -38,12 +47,19 @@ fn flows_are_drawn_explained_and_laid_out() {
     let lab = Lab::new();
     lab.flow("two", TWO);
     insta::assert_snapshot!("graph_text", lab.operon(&["graph", "two.yaml"]).stable());
-    assert!(lab.operon(&["graph", "two.yaml", "--format", "svg"]).out.starts_with("<svg"));
+    assert!(
+        lab.operon(&["graph", "two.yaml", "--format", "svg"])
+            .out
+            .starts_with("<svg")
+    );
     let mermaid = lab.operon(&["graph", "two.yaml", "--format", "mermaid"]);
     assert!(mermaid.out.contains("flowchart"), "{mermaid}");
     let plan = lab.operon(&["explain-plan", "two.yaml", "-o", "json"]);
     assert_eq!(plan.json()["flow"], "two");
-    lab.write("wild.yaml", "id:   wild\nnamespace: lab\ntasks:\n- id: a\n  type: log\n  message: one\n");
+    lab.write(
+        "wild.yaml",
+        "id:   wild\nnamespace: lab\ntasks:\n- id: a\n  type: log\n  message: one\n",
+    );
     assert_eq!(lab.operon(&["fmt", "--check", "wild.yaml"]).code, Some(1));
     assert_eq!(lab.operon(&["fmt", "wild.yaml"]).code, Some(0));
     assert_eq!(lab.operon(&["fmt", "--check", "wild.yaml"]).code, Some(0));
@@ -53,7 +69,10 @@ fn flows_are_drawn_explained_and_laid_out() {
 fn the_binary_describes_itself() {
     let lab = Lab::new();
     let version = lab.operon(&["--version"]);
-    assert_eq!(version.out, format!("operon {}\n", env!("CARGO_PKG_VERSION")));
+    assert_eq!(
+        version.out,
+        format!("operon {}\n", env!("CARGO_PKG_VERSION"))
+    );
     let help = lab.operon(&["--help"]);
     assert!(help.out.contains("130"), "{help}");
     assert_eq!(lab.operon(&["schema"]).json()["type"], "object");

@@ -40,7 +40,8 @@ impl std::fmt::Display for Done {
         write!(
             f,
             "exit code {}\n--- stdout\n{}--- stderr\n{}",
-            self.code.map_or_else(|| "none".to_owned(), |code| code.to_string()),
+            self.code
+                .map_or_else(|| "none".to_owned(), |code| code.to_string()),
             self.out,
             self.err
         )
@@ -54,10 +55,16 @@ pub(super) fn stable(text: &str) -> String {
         (r"(?m)^\d\d:\d\d:\d\d", "[clock]"),
         (r"\b1[0-9a-hjkmnp-tv-z]{15}\b", "[execution]"),
         (r"\b\d+(\.\d)?m?s\b", "[duration]"),
-        (r"/(private/)?(tmp|var)/[^\s:`'\x22]*\.tmp[A-Za-z0-9]+", "[lab]"),
+        (
+            r"/(private/)?(tmp|var)/[^\s:`'\x22]*\.tmp[A-Za-z0-9]+",
+            "[lab]",
+        ),
     ];
     rules.iter().fold(text.to_owned(), |text, (pattern, with)| {
-        Regex::new(pattern).unwrap().replace_all(&text, *with).into_owned()
+        Regex::new(pattern)
+            .unwrap()
+            .replace_all(&text, *with)
+            .into_owned()
     })
 }
 

@@ -57,7 +57,10 @@ fn a_flow_that_succeeds() {
         stable(&serde_json::to_string_pretty(&done.json()).unwrap())
     );
     let done = lab.operon(&["run", "hello.yaml", "--quiet"]);
-    assert_eq!((done.code, done.out.as_str(), done.err.as_str()), (Some(0), "", ""));
+    assert_eq!(
+        (done.code, done.out.as_str(), done.err.as_str()),
+        (Some(0), "", "")
+    );
 }
 
 #[test]
@@ -93,19 +96,28 @@ fn a_flow_that_fails_says_where_and_why() {
     let done = lab.operon(&["run", "fails.yaml", "-o", "json"]);
     assert_eq!(done.code, Some(1), "{done}");
     let run = &done.json()["taskRuns"][0];
-    assert_eq!((&run["state"], &run["exitCode"]), (&"FAILED".into(), &4.into()));
+    assert_eq!(
+        (&run["state"], &run["exitCode"]),
+        (&"FAILED".into(), &4.into())
+    );
 }
 
 #[test]
 fn what_the_user_got_wrong_is_exit_code_2() {
     let lab = Lab::new();
     lab.flow("hello", HELLO);
-    lab.flow("bad", "tasks:\n  - id: a\n    type: nonsense\n  - id: b\n    type: shell\n    scrip: echo\n");
+    lab.flow(
+        "bad",
+        "tasks:\n  - id: a\n    type: nonsense\n  - id: b\n    type: shell\n    scrip: echo\n",
+    );
     for (name, args) in [
         ("invalid_flow", &["run", "bad.yaml"][..]),
         ("missing_file", &["run", "nothing.yaml"]),
         ("unknown_input", &["run", "hello.yaml", "-i", "nam=x"]),
-        ("missing_input_file", &["run", "hello.yaml", "-f", "name=nothing.txt"]),
+        (
+            "missing_input_file",
+            &["run", "hello.yaml", "-f", "name=nothing.txt"],
+        ),
         ("usage", &["run"]),
         ("no_executions", &["executions", "list"]),
     ] {
@@ -151,7 +163,9 @@ fn a_subflow_is_found_beside_its_caller() {
     let done = lab.operon(&["run", "outer.yaml", "-o", "json"]);
     assert_eq!(done.code, Some(0), "{done}");
     assert_eq!(done.json()["outputs"]["got"], "y inner");
-    let listed = lab.operon(&["executions", "list", "-o", "json", "--flow", "hello"]).json();
+    let listed = lab
+        .operon(&["executions", "list", "-o", "json", "--flow", "hello"])
+        .json();
     assert_eq!(listed["executions"].as_array().unwrap().len(), 1);
 }
 

@@ -29,7 +29,11 @@ fn holding(directory: &Path, text: &str, found: &mut Vec<String>) {
         let path = entry.unwrap().path();
         if path.is_dir() {
             holding(&path, text, found);
-        } else if fs::read(&path).unwrap().windows(text.len()).any(|part| part == text.as_bytes()) {
+        } else if fs::read(&path)
+            .unwrap()
+            .windows(text.len())
+            .any(|part| part == text.as_bytes())
+        {
             found.push(path.display().to_string());
         }
     }
@@ -47,12 +51,19 @@ fn a_secret_is_nowhere() {
         assert!(!done.to_string().contains(SECRET), "{done}");
     }
     let id = lab.newest();
-    for args in [&["executions", "logs", &id][..], &["executions", "show", &id, "-o", "json"]] {
+    for args in [
+        &["executions", "logs", &id][..],
+        &["executions", "show", &id, "-o", "json"],
+    ] {
         let done = lab.operon(args);
         assert_eq!(done.code, Some(0), "{done}");
         assert!(!done.to_string().contains(SECRET), "{done}");
     }
-    assert!(lab.operon(&["executions", "logs", &id]).out.contains("the token is"));
+    assert!(
+        lab.operon(&["executions", "logs", &id])
+            .out
+            .contains("the token is")
+    );
     let mut found = Vec::new();
     holding(&lab.path().join(".operon"), SECRET, &mut found);
     assert!(found.is_empty(), "{found:?}");

@@ -15,11 +15,16 @@ fn states(lab: &Lab, id: &str) -> Vec<(String, String)> {
     let shown = lab.operon(&["executions", "show", id, "-o", "json"]).json();
     let runs = shown["taskRuns"].as_array().unwrap();
     let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
-    runs.iter().map(|run| (text(&run["id"]), text(&run["state"]))).collect()
+    runs.iter()
+        .map(|run| (text(&run["id"]), text(&run["state"])))
+        .collect()
 }
 
 fn pairs<'a>(states: &'a [(String, String)]) -> Vec<(&'a str, &'a str)> {
-    states.iter().map(|(id, state)| (id.as_str(), state.as_str())).collect()
+    states
+        .iter()
+        .map(|(id, state)| (id.as_str(), state.as_str()))
+        .collect()
 }
 
 #[test]
@@ -34,7 +39,11 @@ fn another_process_kills_what_runs() {
     assert_eq!(run.code, Some(3), "{run}");
     assert_eq!(
         pairs(&states(&lab, &id)),
-        [("first", "SUCCESS"), ("wait", "KILLED"), ("last", "CANCELLED")]
+        [
+            ("first", "SUCCESS"),
+            ("wait", "KILLED"),
+            ("last", "CANCELLED")
+        ]
     );
     let again = lab.operon(&["executions", "kill", &id]);
     assert_eq!(again.code, Some(2), "{again}");
@@ -69,7 +78,10 @@ fn a_killed_engine_is_resumed() {
     let resumed = lab.operon(&["resume"]);
     assert_eq!(resumed.code, Some(0), "{resumed}");
     let states = states(&lab, &id);
-    assert!(states.iter().all(|(_, state)| state == "SUCCESS"), "{states:?}");
+    assert!(
+        states.iter().all(|(_, state)| state == "SUCCESS"),
+        "{states:?}"
+    );
     let nothing = lab.operon(&["resume"]);
     assert_eq!(nothing.code, Some(0), "{nothing}");
     assert!(nothing.err.contains("Nothing is unfinished"), "{nothing}");
@@ -107,7 +119,12 @@ fn what_failed_is_restarted() {
     let done = lab.operon(&["executions", "restart", &id, "-o", "json"]);
     assert_eq!(done.code, Some(0), "{done}");
     let runs = done.json()["taskRuns"].clone();
-    let attempts: Vec<_> = runs.as_array().unwrap().iter().map(|run| run["attempts"].clone()).collect();
+    let attempts: Vec<_> = runs
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|run| run["attempts"].clone())
+        .collect();
     assert_eq!(attempts, [1, 2, 1]);
     let again = lab.operon(&["executions", "restart", &id]);
     assert_eq!(again.code, Some(2), "{again}");
@@ -124,7 +141,9 @@ fn a_replay_reuses_what_came_before() {
     assert_eq!(done.code, Some(0), "{done}");
     assert!(done.err.contains("2 task runs reused"), "{done}");
     assert!(!done.out.contains("first RUNNING"), "{done}");
-    let shown = lab.operon(&["executions", "show", &lab.newest(), "-o", "json"]).json();
+    let shown = lab
+        .operon(&["executions", "show", &lab.newest(), "-o", "json"])
+        .json();
     assert_eq!(shown["taskRuns"][0]["reason"], "reused");
     assert_eq!(
         shown["taskRuns"][0]["message"],
