@@ -29,17 +29,15 @@ pub(crate) fn flow(path: &Path, console: &Console) -> anyhow::Result<Loaded> {
     let directory = directory_of(path);
     let plugins = plugins(&directory, console)?;
     let (checked, flow) = check(&path.display().to_string(), source, &plugins);
-    match flow {
-        Some((_, plan)) => Ok(Loaded {
-            plan,
-            directory,
-            checked,
-        }),
-        None => {
-            checked.show(console);
-            Err(invalid(&checked).into())
-        }
-    }
+    let Some((_, plan)) = flow else {
+        checked.show(console);
+        return Err(invalid(&checked).into());
+    };
+    Ok(Loaded {
+        plan,
+        directory,
+        checked,
+    })
 }
 
 /// The plugins for flows in a directory. Those that are wrong are shown and left out.

@@ -125,6 +125,7 @@ impl Console {
     }
 
     /// Columns and rows of the terminal.
+    #[expect(clippy::unused_self, reason = "whoever draws asks the console")]
     pub(crate) fn size(&self) -> (u16, u16) {
         match crossterm::terminal::size() {
             Ok((columns, rows)) if columns > 0 && rows > 0 => (columns, rows),

@@ -50,7 +50,7 @@ pub(crate) struct EngineArgs {
     /// What executes tasks.
     #[arg(long, value_enum, default_value_t, value_name = "RUNNER")]
     pub(crate) runner: RunnerName,
-    /// File with secrets, `NAME=value` per line or JSON; also read from OPERON_SECRET_NAME variables.
+    /// File with secrets, `NAME=value` per line or JSON; `OPERON_SECRET_NAME` variables count too.
     #[arg(long, value_name = "FILE")]
     pub(crate) secrets: Option<PathBuf>,
     /// How progress and result are shown.

@@ -116,8 +116,9 @@ fn disk(state: &Path) -> Finding {
         Ok(space) => {
             let free = space.blocks_available() * space.fragment_size() / (1 << 20);
             let text = format!(
-                "{:.1} GiB free at {}",
-                free as f64 / 1024.0,
+                "{}.{} GiB free at {}",
+                free / 1024,
+                free % 1024 * 10 / 1024,
                 place.display()
             );
             if free < DISK_MIB_MIN {

@@ -130,10 +130,9 @@ fn counts(counts: &BTreeMap<String, u32>) -> String {
 }
 
 fn shown(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    }
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned)
 }
 
 /// Why a task run failed, its last lines, and the command that shows the rest.

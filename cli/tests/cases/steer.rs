@@ -20,7 +20,7 @@ fn states(lab: &Lab, id: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-fn pairs<'a>(states: &'a [(String, String)]) -> Vec<(&'a str, &'a str)> {
+fn pairs(states: &[(String, String)]) -> Vec<(&str, &str)> {
     states
         .iter()
         .map(|(id, state)| (id.as_str(), state.as_str()))

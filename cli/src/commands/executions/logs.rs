@@ -49,7 +49,7 @@ pub(crate) fn logs(args: &LogsArgs, console: &Console) -> anyhow::Result<Exit> {
         }
         match args.tail {
             Some(count) => tail(&state.logs, &sources, count, &printer)?,
-            None => merged(&state.logs, sources, &printer)?,
+            None => merged(&state.logs, &sources, &printer)?,
         }
         Ok(Exit::Success)
     })
@@ -133,7 +133,7 @@ impl Cursor {
 }
 
 /// Prints all lines in the order of time. A log is opened when its attempt's time has come.
-fn merged(reader: &LogReader, sources: Vec<Source>, printer: &Printer<'_>) -> anyhow::Result<()> {
+fn merged(reader: &LogReader, sources: &[Source], printer: &Printer<'_>) -> anyhow::Result<()> {
     let mut heap: BinaryHeap<Reverse<Next>> = BinaryHeap::new();
     let mut open: BTreeMap<usize, Cursor> = BTreeMap::new();
     let mut coming = 0;
@@ -151,7 +151,7 @@ fn merged(reader: &LogReader, sources: Vec<Source>, printer: &Printer<'_>) -> an
                 ended: false,
             };
             open.insert(coming, cursor);
-            enter(reader, &sources, coming, &mut open, &mut heap)?;
+            enter(reader, sources, coming, &mut open, &mut heap)?;
             coming += 1;
         }
         let Some(Reverse(next)) = heap.pop() else {
@@ -166,7 +166,7 @@ fn merged(reader: &LogReader, sources: Vec<Source>, printer: &Printer<'_>) -> an
         if printer.console.closed() {
             return Ok(());
         }
-        enter(reader, &sources, next.source, &mut open, &mut heap)?;
+        enter(reader, sources, next.source, &mut open, &mut heap)?;
     }
 }
 
