@@ -10,18 +10,34 @@ use crate::ports::{ExecutionRow, StoreError, Write};
 use crate::templates::Tree;
 
 impl Evaluator {
-    /// Renders the flow's outputs and stores them with the execution's row. An output that cannot be
-    /// rendered is left out and named in the row's reason when the execution succeeded.
+    /// Stores the flow's outputs with the execution's row, unless the turn that ended it has done so.
     pub async fn finish(&self, active: &Active) -> Result<ExecutionRow, StoreError> {
         let mut row = active.row();
-        let declared = &active.plan.plan.outputs;
-        if declared.is_empty() {
+        if active.plan.plan.outputs.is_empty() || !row.outputs.is_empty() {
             return Ok(row);
         }
+        self.put_outputs(active, &mut row, &Overlay::default())
+            .await?;
+        let write = Write {
+            executions: vec![row.clone()],
+            ..Write::default()
+        };
+        self.ports.store.write(write).await?;
+        Ok(row)
+    }
+
+    /// Renders the flow's outputs into the row of an execution that has ended. An output that cannot be
+    /// rendered is left out and named in the row's reason when the execution succeeded.
+    pub(crate) async fn put_outputs(
+        &self,
+        active: &Active,
+        row: &mut ExecutionRow,
+        overlay: &Overlay,
+    ) -> Result<(), StoreError> {
         let succeeded = matches!(row.state.as_str(), "SUCCESS" | "WARNING");
         let mut outputs = Map::new();
-        for output in declared {
-            match self.flow_output(active, &output.value).await {
+        for output in &active.plan.plan.outputs {
+            match self.flow_output(active, &output.value, overlay).await {
                 Ok(RenderedValue { mut value, secrets }) => {
                     if !secrets.is_empty() {
                         mask_value(&operon_core::expr::Masker::new(&secrets), &mut value);
@@ -37,18 +53,14 @@ impl Evaluator {
             }
         }
         row.outputs = outputs;
-        let write = Write {
-            executions: vec![row.clone()],
-            ..Write::default()
-        };
-        self.ports.store.write(write).await?;
-        Ok(row)
+        Ok(())
     }
 
     async fn flow_output(
         &self,
         active: &Active,
         value: &Value,
+        overlay: &Overlay,
     ) -> Result<RenderedValue, EvaluateError> {
         let tree = Tree::parse(value)?;
         let site = Site {
@@ -58,7 +70,6 @@ impl Evaluator {
             slot: 0,
             attempt: 0,
         };
-        self.render(site, &tree, &Map::new(), &Overlay::default())
-            .await
+        self.render(site, &tree, &Map::new(), overlay).await
     }
 }

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use operon_core::exec::{self, Command, Event, Reason, Shard, State, Time};
+use operon_core::exec::{self, Command, Event, Reason, RootPhase, Shard, State, Time};
 use operon_core::plan::{Layout, NodeKind, ShardId};
 use tracing::warn;
 
@@ -175,7 +175,7 @@ impl Planner {
             for (key, messages) in pending {
                 turns.extend(self.prepare(key, messages, &mut overlay).await?);
             }
-            pending = self.commit(turns, &mut effects).await?;
+            pending = self.commit(turns, &mut overlay, &mut effects).await?;
             if pending.is_empty() {
                 return Ok(effects);
             }
@@ -295,9 +295,11 @@ impl Planner {
     async fn commit(
         &self,
         turns: Vec<Turn>,
+        overlay: &mut Overlay,
         effects: &mut Vec<Effect>,
     ) -> Result<Vec<(ShardKey, Vec<Message>)>, TurnError> {
         let now_ms = self.evaluator.ports.clock.now_ms();
+        Self::show_ends(&turns, overlay);
         let mut write = Write::default();
         let mut written = Vec::new();
         let mut outs = Vec::with_capacity(turns.len());
@@ -321,6 +323,13 @@ impl Planner {
             let mut row = turn.active.row();
             let execution = turn.key.shard == ShardId::ROOT
                 && rows::update_execution(&mut row, &layout, &turn.next, now_ms);
+            if execution && row.ended_ms.is_some() {
+                // In the same write: what is over is due no more, so nobody would take up a lost `Finish`.
+                let active = &turn.active;
+                self.evaluator
+                    .put_outputs(active, &mut row, overlay)
+                    .await?;
+            }
             let row = execution.then_some(row);
             write.executions.extend(row.iter().cloned());
             outs.push((turn, due_ms, rows, row));
@@ -377,6 +386,25 @@ impl Planner {
             );
         }
         Ok(again)
+    }
+
+    /// Lets the outputs of executions that end in this turn see all its shards.
+    fn show_ends(turns: &[Turn], overlay: &mut Overlay) {
+        let ends = |turn: &&Turn| {
+            let over = matches!(turn.next.phase, RootPhase::Ended | RootPhase::Over);
+            over && turn.key.shard == ShardId::ROOT && !turn.active.plan.plan.outputs.is_empty()
+        };
+        let ending: Vec<&ExecutionId> = turns
+            .iter()
+            .filter(ends)
+            .map(|turn| &turn.key.execution)
+            .collect();
+        for turn in turns {
+            if ending.contains(&&turn.key.execution) {
+                let shard = Arc::new(turn.next.clone());
+                overlay.shards.insert(turn.key.clone(), shard);
+            }
+        }
     }
 
     /// The detail items that a turn makes: attempts reported, and changes without an attempt.

@@ -9,15 +9,15 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use operon_core::exec::{self, Event};
-use operon_core::plan::{Layout, ShardId};
+use operon_core::exec::Event;
+use operon_core::plan::ShardId;
 use operon_engine::Ports;
 use operon_engine::evaluate::Evaluator;
-use operon_engine::planner::{Effect, Message, Planner, TurnError};
+use operon_engine::planner::{Message, Planner, TurnError};
 use operon_engine::plans::Plans;
 use operon_engine::ports::{
-    AttemptId, AttemptRow, ExecutionFilter, ExecutionId, ExecutionRow, ShardKey, StateStore as _,
-    StoreError, TaskRunner,
+    AttemptId, AttemptRow, ExecutionId, ExecutionRow, ShardKey, StateStore as _, StoreError,
+    TaskRunner,
 };
 use operon_engine::shards::Shards;
 use operon_engine::tasks::HttpClients;
@@ -29,6 +29,9 @@ use crate::store::SqliteStore;
 mod attempt;
 mod effects;
 mod flows;
+mod recovery;
+#[cfg(test)]
+mod recovery_tests;
 #[cfg(test)]
 mod replay_tests;
 mod subflow;
@@ -45,8 +48,6 @@ const INBOX_INTERVAL: Duration = Duration::from_millis(200);
 const STORE_PAUSE: Duration = Duration::from_millis(200);
 /// Turns that may fail one after the other before the engine gives up. Nothing is lost then.
 const STORE_TRIES: u32 = 50;
-/// Shards recovered at once.
-const RECOVERY_PAGE: u32 = 1000;
 
 /// Hears what happens, in order, after it is durable.
 pub trait Observer {
@@ -177,103 +178,6 @@ impl Engine {
     #[must_use]
     pub fn evaluator(&self) -> &Evaluator {
         &self.inner.evaluator
-    }
-
-    /// Takes up everything that an earlier engine left unfinished; the executions concerned.
-    pub async fn recover(&self) -> Result<Vec<ExecutionId>, EngineError> {
-        let inner = &self.inner;
-        let store = &inner.parts.store;
-        let filter = ExecutionFilter {
-            states: vec!["CREATED".to_owned()],
-            limit: RECOVERY_PAGE,
-            ..ExecutionFilter::default()
-        };
-        let mut found: HashSet<ExecutionId> = HashSet::new();
-        for row in store.executions(&filter).await? {
-            // Created, and perhaps never told to start: starting twice is starting once.
-            found.insert(row.meta.id.clone());
-            inner.send(Message::new(root(&row.meta.id), Event::Start));
-        }
-        for key in store.due(u64::MAX, u32::MAX).await? {
-            found.insert(key.execution.clone());
-            self.recover_shard(&key).await?;
-        }
-        inner.running.borrow_mut().extend(found.iter().cloned());
-        Ok(found.into_iter().collect())
-    }
-
-    /// [`Self::recover`] for one execution and those it started; nothing else goes on.
-    pub async fn recover_tree(&self, top: &ExecutionId) -> Result<Vec<ExecutionId>, EngineError> {
-        let inner = &self.inner;
-        let store = &inner.parts.store;
-        let mut members: HashMap<ExecutionId, bool> = HashMap::new();
-        members.insert(top.clone(), true);
-        for key in store.due(u64::MAX, u32::MAX).await? {
-            let member = match members.get(&key.execution) {
-                Some(member) => *member,
-                None => self.descends(&key.execution, top).await?,
-            };
-            members.insert(key.execution.clone(), member);
-            if member {
-                self.recover_shard(&key).await?;
-            }
-        }
-        let row = store.execution(top).await?;
-        if row.is_some_and(|row| row.state == "CREATED") {
-            inner.send(Message::new(root(top), Event::Start));
-        }
-        let found: Vec<ExecutionId> = members
-            .into_iter()
-            .filter_map(|(id, member)| member.then_some(id))
-            .collect();
-        let mut unfinished = Vec::new();
-        for id in found {
-            let row = store.execution(&id).await?;
-            if row.is_some_and(|row| row.ended_ms.is_none()) {
-                unfinished.push(id);
-            }
-        }
-        inner
-            .running
-            .borrow_mut()
-            .extend(unfinished.iter().cloned());
-        Ok(unfinished)
-    }
-
-    /// Whether an execution was started by another one, directly or not.
-    async fn descends(&self, id: &ExecutionId, top: &ExecutionId) -> Result<bool, EngineError> {
-        let mut id = id.clone();
-        for _ in 0..=subflow::DEPTH_MAX {
-            let row = self.inner.parts.store.execution(&id).await?;
-            match row.and_then(|row| row.meta.parent) {
-                Some((parent, ..)) if parent == *top => return Ok(true),
-                Some((parent, ..)) => id = parent,
-                None => return Ok(false),
-            }
-        }
-        Ok(false)
-    }
-
-    async fn recover_shard(&self, key: &ShardKey) -> Result<(), EngineError> {
-        let inner = &self.inner;
-        let Some(active) = inner.planner.active(&key.execution).await? else {
-            return Ok(());
-        };
-        let stored = inner.evaluator.shards.get(&*inner.parts.store, key).await?;
-        let Some(shard) = stored.shard else {
-            return Ok(());
-        };
-        let plan = &active.plan.plan;
-        if let Some(layout) = Layout::of(plan, &key.shard) {
-            inner
-                .timers
-                .borrow_mut()
-                .set(key, shard.due(&layout).map(|time| time.0));
-        }
-        for command in exec::commands_of(plan, &key.shard, &shard, true) {
-            inner.perform(Effect::Command(key.clone(), command));
-        }
-        Ok(())
     }
 
     /// Stores an execution and starts it; false when it existed already.

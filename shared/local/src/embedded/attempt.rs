@@ -127,8 +127,11 @@ impl Inner {
                 self.show(row);
                 match self.parts.runner.run(*spec).await {
                     Ok(result) => result,
-                    // Its result is reported by whoever launched it, or found by a probe.
-                    Err(RunnerError::AlreadyLaunched | RunnerError::Stopped) => return None,
+                    Err(RunnerError::AlreadyLaunched) => {
+                        self.launched_before(&id).await;
+                        return None;
+                    }
+                    Err(RunnerError::Stopped) => return None,
                     Err(error @ (RunnerError::Unavailable(_) | RunnerError::Failed(_))) => {
                         let now = self.parts.ports.clock.now_ms();
                         failed(created, now, Reason::Launch, error.to_string())
@@ -218,6 +221,7 @@ impl Inner {
         call: Call,
     ) -> Option<AttemptResult> {
         if !idempotent(site) && !self.claim(id).await {
+            self.launched_before(id).await;
             return None;
         }
         let started = self.parts.ports.clock.now_ms();
@@ -291,6 +295,13 @@ impl Inner {
         if let Some(state) = output.exit {
             self.send(Message::new(root(&active.meta.id), Event::Exit { state }));
         }
+    }
+
+    /// The attempt was launched before. If that was by an engine of the past nobody reports it, and whoever
+    /// asked for it meanwhile took it for alive, because it was on its way here: so it is asked for again.
+    async fn launched_before(self: &Rc<Self>, id: &AttemptId) {
+        self.attempts.borrow_mut().remove(id);
+        Rc::clone(self).probe(id.clone()).await;
     }
 
     /// Takes the claim of an attempt that must not be launched twice.

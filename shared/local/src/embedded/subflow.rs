@@ -204,7 +204,7 @@ impl Inner {
 
     /// The row of an execution once it is over.
     async fn wait_for(&self, id: &ExecutionId) -> Option<ExecutionRow> {
-        let (sender, receiver) = tokio::sync::oneshot::channel();
+        let (sender, mut receiver) = tokio::sync::oneshot::channel();
         self.waiters
             .borrow_mut()
             .entry(id.clone())
@@ -214,7 +214,8 @@ impl Inner {
         if self.running.borrow().contains(id) {
             return receiver.await.ok();
         }
-        Some(row)
+        // It may have ended while its row was read.
+        Some(receiver.try_recv().unwrap_or(row))
     }
 
     pub(super) fn kill_execution(&self, id: &ExecutionId) {
