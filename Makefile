@@ -74,6 +74,8 @@ clean: need-rust ## Removes what was built, the tools and the state of `make dem
 need-rust:
 	@command -v cargo >/dev/null || { \
 		echo "make: cargo not found; install Rust with rustup (https://rustup.rs)" >&2; exit 1; }
+	@$(IN) cargo --version >/dev/null || { \
+		echo "make: the Rust of rust-toolchain.toml is missing; run \`rustup toolchain install\`" >&2; exit 1; }
 	@command -v "$${CC:-cc}" >/dev/null || { \
 		echo "make: no C compiler ($${CC:-cc}), which Rust links with and SQLite is built by;" >&2; \
 		echo "  apt install build-essential, dnf install gcc, or xcode-select --install" >&2; exit 1; }

@@ -34,7 +34,7 @@ if "id: layers" in flow:
 if "ndjson" in arguments:
     items = pathlib.Path(arguments[-1].partition("=@")[2]).read_text().splitlines()
     for position, item in enumerate(items[: -1 if fault == "item" else None]):
-        time.sleep(0.002 if position < 100 else 0.004)
+        time.sleep(0.002 if position < 100 else 0.02)
         print(json.dumps({"state": "SUCCESS", "task": "noop"}), flush=True)
 """
 
@@ -61,10 +61,10 @@ class TestAgainstStandIn(unittest.TestCase):
         with mock.patch.multiple(workloads, **small):
             return workloads.fan_out(self.binary, self.root, runs=2)
 
-    def test_fan_out_finds_that_late_items_take_twice_as_long(self) -> None:
+    def test_fan_out_finds_that_late_items_take_longer(self) -> None:
         result = self.fan_out()
-        # Twice, with room for a busy machine.
-        self.assertAlmostEqual(self.figures(result)["late / early"], 2.0, delta=0.7)
+        # Ten times, with room for a machine that does other work.
+        self.assertGreater(self.figures(result)["late / early"], 2.0)
         self.assertEqual(result.figures[-1].verdict, "missed")
         self.assertEqual(
             {name: len(runs) for name, runs in result.samples.items()}, {"whole": 2, "streamed": 2}

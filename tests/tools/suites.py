@@ -70,17 +70,21 @@ class Result:
 def count(lines: Iterable[str]) -> Counts:
     """Adds up what the test programs report about themselves."""
     total = Counts()
+    nextest: Counts | None = None
     ran = 0
     for line in lines:
         text = _COLOUR.sub("", line).strip()
-        if match := _NEXTEST.search(text) or _CARGO.match(text):
+        if match := _NEXTEST.search(text):
+            nextest = _rust(match[1])
+        elif match := _CARGO.match(text):
             total += _rust(match[1])
         elif match := _UNITTEST_RAN.match(text):
             ran = int(match[1])
         elif ran and (match := _UNITTEST_END.match(text)):
             total += _python(ran, match[1] or "")
             ran = 0
-    return total
+    # What nextest shows of a failed test has a result of its own: its summary alone counts.
+    return nextest or total
 
 
 def _rust(facts: str) -> Counts:

@@ -23,6 +23,13 @@ class TestCount(unittest.TestCase):
     def test_nextest_that_was_stopped(self) -> None:
         self.assertEqual(count(["Summary [ 0.1s] 3/9 tests run: 2 passed, 1 failed, 0 skipped"]), Counts(2, 1, 0))
 
+    def test_nextest_shows_the_result_of_a_failed_test(self) -> None:
+        lines = [
+            "    test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 9 filtered out; finished in 0.1s",
+            "     Summary [   0.2s] 3 tests run: 2 passed, 1 failed, 0 skipped",
+        ]
+        self.assertEqual(count(lines), Counts(2, 1, 0))
+
     def test_cargo_has_a_line_per_binary(self) -> None:
         lines = [
             "test a::b ... ok",

@@ -64,6 +64,39 @@ fn ctrl_c_kills_and_says_so() {
 }
 
 #[test]
+fn the_second_ctrl_c_leaves_and_what_is_left_can_be_resumed() {
+    let lab = Lab::new();
+    lab.flow(
+        "stubborn",
+        "tasks:\n  - id: wait\n    type: shell\n    script: |\n      trap '' TERM\n      echo waiting\n      \
+         for i in $(seq 600); do sleep 0.1; done\n",
+    );
+    let running = lab.start(&["run", "stubborn.yaml"]);
+    let id = lab.wait_for_log("waiting");
+    signal(&running, Signal::SIGINT);
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    let killing = |lab: &Lab| {
+        let shown = lab
+            .operon(&["executions", "show", &id, "-o", "json"])
+            .json();
+        shown["state"] == "KILLING"
+    };
+    while !killing(&lab) {
+        assert!(std::time::Instant::now() < until, "it is never killed");
+    }
+    signal(&running, Signal::SIGINT);
+    let run = finish(running);
+    assert_eq!(run.code, Some(130), "{run}");
+    assert!(
+        run.err
+            .contains("Left unfinished; `operon resume` takes it up."),
+        "{run}"
+    );
+    let resumed = lab.operon(&["resume", "-q"]);
+    assert_eq!(resumed.code, Some(3), "{resumed}");
+}
+
+#[test]
 fn a_killed_engine_is_resumed() {
     let lab = Lab::new();
     lab.waits();
