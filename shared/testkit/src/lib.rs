@@ -1,4 +1,6 @@
-//! Builders, scenarios, the state explorer and ports in memory for Operon's tests. A dev-dependency only.
+//! Builders, scenarios, the state explorer, the simulator and ports in memory for Operon's tests. A
+//! dev-dependency only.
 
 pub mod explore;
 pub mod memory;
+pub mod simulate;

@@ -1,0 +1,64 @@
+//! Simulates seeds: `--seed N [--trace]` one of them, `--seeds N` or `--seconds N` many, from `--from N` on.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use operon_testkit::simulate::{Config, Simulation};
+
+/// The value after `name` on the command line.
+fn number(name: &str) -> Option<u64> {
+    let mut args = std::env::args().skip_while(|arg| arg != name);
+    args.nth(1)?.parse().ok()
+}
+
+fn config(trace: bool) -> Config {
+    Config {
+        restarts: 2,
+        trace,
+        ..Config::default()
+    }
+}
+
+fn main() -> ExitCode {
+    let trace = std::env::args().any(|arg| arg == "--trace");
+    let (from, count) = match number("--seed") {
+        Some(seed) => (seed, 1),
+        None => (
+            number("--from").unwrap_or(0),
+            number("--seeds").unwrap_or(u64::MAX / 2),
+        ),
+    };
+    let end = number("--seconds").map(|seconds| Instant::now() + Duration::from_secs(seconds));
+    let (mut failures, mut simulated, mut task_runs) = (0, 0_u64, 0);
+    for seed in from..from.saturating_add(count) {
+        if end.is_some_and(|end| Instant::now() >= end) {
+            break;
+        }
+        let simulation = Simulation::new(seed, config(trace));
+        if trace {
+            eprintln!("{:#?}", simulation.flow());
+        }
+        match simulation.run() {
+            Ok(report) => {
+                task_runs += report.task_runs;
+                if count == 1 {
+                    println!("{report:#?}");
+                }
+            }
+            Err(failure) => {
+                failures += 1;
+                for line in &failure.trace {
+                    println!("{line}");
+                }
+                println!("{failure}\n");
+            }
+        }
+        simulated += 1;
+        if failures >= 10 {
+            break;
+        }
+    }
+    println!("{simulated} seeds, {task_runs} task runs, {failures} failures");
+    ExitCode::from(u8::from(failures > 0))
+}
