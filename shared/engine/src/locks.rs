@@ -72,18 +72,27 @@ impl Evaluator {
             .store
             .set_queued(&name, &meta.id, meta.priority, true)
             .await?;
-        let messages = self.admit(&name, concurrency.limit).await?;
+        let mut messages = self.admit(&name, concurrency.limit).await?;
         let admitted = messages
             .iter()
             .any(|message| message.key.execution == meta.id);
-        let state = match concurrency.behavior {
-            ConcurrencyBehavior::Queue => return Ok(messages),
-            ConcurrencyBehavior::Cancel => State::Cancelled,
-            ConcurrencyBehavior::Fail => State::Failed,
-        };
-        if admitted || self.owns(&name, &meta.id).await? {
+        if !admitted && self.owns(&name, &meta.id).await? {
+            // Granted before, and the message was lost: whoever is ahead in the queue cannot be served, so
+            // the queue would never come to it.
+            self.ports
+                .store
+                .set_queued(&name, &meta.id, meta.priority, false)
+                .await?;
+            messages.push(Message::new(root(&meta.id), Event::Admitted));
             return Ok(messages);
         }
+        let state = match concurrency.behavior {
+            ConcurrencyBehavior::Cancel if !admitted => State::Cancelled,
+            ConcurrencyBehavior::Fail if !admitted => State::Failed,
+            ConcurrencyBehavior::Queue
+            | ConcurrencyBehavior::Cancel
+            | ConcurrencyBehavior::Fail => return Ok(messages),
+        };
         self.ports
             .store
             .set_queued(&name, &meta.id, meta.priority, false)
@@ -111,6 +120,15 @@ impl Evaluator {
         let Some(concurrency) = &active.plan.plan.concurrency else {
             return Ok(Vec::new());
         };
+        let stored = self
+            .shards
+            .get(&*self.ports.store, &root(&active.meta.id))
+            .await?;
+        let over = |phase| matches!(phase, RootPhase::Ended | RootPhase::Over);
+        if stored.shard.is_some_and(|shard| !over(shard.phase)) {
+            // A late command of the round before: the execution was restarted and needs its slot.
+            return Ok(Vec::new());
+        }
         let name = self.lock_name(active, concurrency).await?;
         self.ports
             .store

@@ -1,5 +1,9 @@
 //! Simulates seeds: `--seed N [--trace]` one of them, `--seeds N` or `--seconds N` many, from `--from N` on.
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a program for the terminal"
+)]
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};

@@ -205,12 +205,19 @@ impl View<'_> {
             } else {
                 State::Cancelled
             };
-            for slot in self.slots() {
-                self.end(slot, State::Cancelled, Reason::ConcurrencyLimit);
-            }
-            self.end(0, state, Reason::ConcurrencyLimit);
-            self.shard.phase = RootPhase::Over;
+            self.never_begins(state, Reason::ConcurrencyLimit);
         }
+    }
+
+    /// Ends a round that was only queued. What an earlier round finished stays as it is.
+    fn never_begins(&mut self, state: State, reason: Reason) {
+        for slot in self.slots() {
+            let end = if slot == 0 { state } else { State::Cancelled };
+            if !self.slot(slot).state.is_terminal() {
+                self.end(slot, end, reason);
+            }
+        }
+        self.shard.phase = RootPhase::Over;
     }
 
     fn on_probed(&mut self, slot: u16, attempt: u8, truth: Truth) {
@@ -389,11 +396,7 @@ impl View<'_> {
         }
         match self.shard.phase {
             RootPhase::New | RootPhase::Queued => {
-                for slot in self.slots() {
-                    self.end(slot, State::Cancelled, Reason::Kill);
-                }
-                self.end(0, State::Killed, Reason::Kill);
-                self.shard.phase = RootPhase::Over;
+                self.never_begins(State::Killed, Reason::Kill);
             }
             RootPhase::Retrying => {
                 self.shard.phase = RootPhase::Running;
@@ -417,7 +420,10 @@ impl View<'_> {
     pub(super) fn flow_retry(&self) -> Option<u64> {
         let policy = self.plan.retry.as_ref()?;
         let tries = self.shard.round.checked_add(1)?;
+        // Nobody but a person may launch again what is not idempotent (invariant 3), and the flow does not
+        // know which of its tasks were launched.
         let allowed = policy.behavior == FlowRetryBehavior::RetryFailedTask
+            && self.plan.is_repeatable()
             && policy.retry.max_attempts.is_none_or(|max| tries < max);
         let delay = self.retry_delay(&policy.retry.interval, tries, 0);
         let in_time = policy.retry.max_duration_ms.is_none_or(|max| {

@@ -91,9 +91,8 @@ impl View<'_> {
             changed |= self.cancel_unstarted();
         } else {
             let unfinished = self.unfinished();
-            let unstarted = u32::from(self.shard.items - self.shard.started);
-            // Iterations not begun are all unfinished, except those that a former round finished.
-            let mut active = unfinished.saturating_sub(unstarted.min(unfinished));
+            // Counted, not inferred: of those not begun a former round may have finished some.
+            let mut active = self.unfinished_in(0..self.shard.started);
             while self.shard.started < self.shard.items && self.shard.ahead + active < window {
                 active += u32::from(self.iteration(self.shard.started).is_none());
                 self.shard.started += 1;
@@ -139,9 +138,11 @@ impl View<'_> {
 
     /// Iterations of this chunk that are not over.
     pub(super) fn unfinished(&self) -> u32 {
-        let open = (0..self.shard.items)
-            .filter(|&item| self.iteration(item).is_none())
-            .count();
+        self.unfinished_in(0..self.shard.items)
+    }
+
+    fn unfinished_in(&self, items: std::ops::Range<u16>) -> u32 {
+        let open = items.filter(|&item| self.iteration(item).is_none()).count();
         u32::try_from(open).unwrap_or(u32::MAX)
     }
 

@@ -86,6 +86,15 @@ impl Scope {
             self.slots.push(slot);
             self.root |= slot == 0;
             let node = view.node(slot);
+            if slot == 0 && view.is_root() && view.slot(slot).state.is_terminal() {
+                // The end of the flow begins what comes after it.
+                let after = view.slots().find(|&other| {
+                    let node = view.node(other);
+                    node.parent.is_none() && node.after
+                });
+                let after = after.map(|after| view.node_index(after));
+                self.add_below(view, after.as_slice(), slot);
+            }
             let Some(parent) = node.parent else { continue };
             let over = view.slot(slot).state.is_terminal();
             let parent_node = view.layout.nodes.get(usize::from(parent));

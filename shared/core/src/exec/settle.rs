@@ -296,7 +296,8 @@ impl View<'_> {
     pub(super) fn iteration(&self, item: u16) -> Option<(State, bool)> {
         let nodes = u16::try_from(self.layout.nodes.len()).unwrap_or(u16::MAX);
         let mut children = Children::default();
-        let mut began = false;
+        // A body whose tasks are all disabled has nothing that could be cancelled.
+        let mut began = nodes == 0;
         for (index, node) in (0_u16..).zip(self.layout.nodes) {
             if node.parent.is_none() {
                 let root = self.slot(item * nodes + index);

@@ -270,6 +270,13 @@ impl Plan {
         Some(numbers)
     }
 
+    /// Whether every task may be launched again without a person.
+    #[must_use]
+    pub fn is_repeatable(&self) -> bool {
+        let mut nodes = self.scopes.iter().flat_map(|scope| &scope.nodes);
+        nodes.all(|node| !matches!(&node.kind, NodeKind::Task(task) if !task.idempotent))
+    }
+
     /// Milliseconds for which the longest quarantine of any task holds the execution's lock.
     #[must_use]
     pub fn longest_quarantine_ms(&self) -> u64 {

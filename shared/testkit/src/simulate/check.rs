@@ -1,8 +1,9 @@
 //! What must hold at every write and at the end; the names are those of the invariants of the design.
 
 use std::collections::BTreeSet;
+use std::rc::Rc;
 
-use operon_core::exec::{PROBE_INTERVAL_MS, Reason, RootPhase, Shard, State, Time};
+use operon_core::exec::{PROBE_INTERVAL_MS, Reason, RootPhase, Shard, Slot, State, Time};
 use operon_core::plan::{Layout, NodeKind, Place, ShardId};
 use rand::Rng;
 
@@ -155,9 +156,9 @@ impl Simulation {
         }
         let execution = key.execution;
         let was = before.map_or(RootPhase::New, |shard| shard.phase);
-        if next.phase == RootPhase::Ended && was != RootPhase::Ended
-            || next.phase == RootPhase::Over && was < RootPhase::Ended
-        {
+        // A restart that keeps the flow as it was does not prolong what it left in quarantine.
+        let flow = |shard: &Shard| shard.slots.first().is_some_and(|s| s.state.is_terminal());
+        if flow(next) && !before.is_some_and(flow) {
             self.ended.insert(execution, self.world.now);
         }
         if next.phase == RootPhase::Over && was != RootPhase::Over {
@@ -170,20 +171,15 @@ impl Simulation {
         }
     }
 
-    /// A loop never has more open chunks than its window reaches.
+    /// A loop never has more iterations under way than its window, nor more open chunks.
     fn check_window(&mut self, key: &Key, next: &Shard) {
-        let Some(layout) = Layout::of(&self.world.plan, &key.shard) else {
+        let plan = Rc::clone(&self.world.plan);
+        let (Some(layout), Some((owner, slot, chunk))) =
+            (Layout::of(&plan, &key.shard), key.shard.owner())
+        else {
             return;
         };
-        let (
-            Place::Chunk {
-                items_per_shard,
-                window,
-                ..
-            },
-            Some((owner, slot, chunk)),
-        ) = (layout.place, key.shard.owner())
-        else {
+        let Place::Chunk { window, .. } = layout.place else {
             return;
         };
         let name = (
@@ -193,17 +189,25 @@ impl Simulation {
             },
             slot,
         );
+        let size = layout.nodes.len().max(1);
+        let iterations = next.slots.chunks(size).take(usize::from(next.started));
+        let is_open = |iteration: &&[Slot]| {
+            let mut roots = layout.nodes.iter().zip(iteration.iter());
+            roots.any(|(node, slot)| node.parent.is_none() && !slot.state.is_terminal())
+        };
+        let active = iterations.filter(is_open).count();
         let open = next.open && next.slots.iter().any(|slot| !slot.state.is_terminal());
         let chunks = self.open_chunks.entry(name).or_default();
         if open {
-            chunks.insert(chunk);
+            chunks.insert(chunk, active);
         } else {
             chunks.remove(&chunk);
         }
-        let most = usize::try_from(window.div_ceil(items_per_shard)).unwrap_or(usize::MAX);
-        let count = chunks.len();
-        if count > most.saturating_add(1) {
-            let what = format!("{count} chunks of {} are open at once", key.shard);
+        let (count, active): (usize, usize) = (chunks.len(), chunks.values().sum());
+        let window = usize::try_from(window).unwrap_or(usize::MAX);
+        // Every open chunk but the last has an iteration that is not over, and these fit the window.
+        if active > window || count > window.saturating_add(1) {
+            let what = format!("{active} iterations in {count} chunks at {}", key.shard);
             self.world.violated(WINDOW, what);
         }
     }
@@ -214,8 +218,7 @@ impl Simulation {
             return;
         };
         if state.is_terminal() {
-            let known = self.finishes.entry((execution, root.round)).or_insert(state);
-            let _ = known;
+            self.finishes.insert((execution, root.round), state);
         } else {
             let what = format!("execution {execution} finishes as {state:?}");
             self.world.violated(TERMINAL, what);
@@ -344,16 +347,20 @@ impl Simulation {
 
     /// A failed flow with tries left is tried again.
     fn check_retries(&mut self, execution: usize, root: &Shard) {
-        let Some(policy) = &self.world.plan.retry else {
+        let repeatable = self.world.plan.is_repeatable();
+        let Some(policy) = self.world.plan.retry.as_ref().filter(|_| repeatable) else {
             return;
         };
         let flow = root.slots.first().copied().unwrap_or_default();
-        let natural = !self.killed.contains(&(execution, root.round))
-            && flow.reason() == Reason::ChildFailed;
+        let natural =
+            !self.killed.contains(&(execution, root.round)) && flow.reason() == Reason::ChildFailed;
         let tries = root.round + 1;
         let left = policy.retry.max_attempts.is_some_and(|max| tries < max);
         if flow.state == State::Failed && natural && left {
-            let what = format!("execution {execution} failed in round {} for good", root.round);
+            let what = format!(
+                "execution {execution} failed in round {} for good",
+                root.round
+            );
             self.world.violated("a failed flow is retried", what);
         }
     }
@@ -365,12 +372,7 @@ fn holds(phase: RootPhase) -> bool {
 }
 
 /// Whether a task run is what the reference says.
-fn agrees(
-    name: &str,
-    expected: super::oracle::Expected,
-    is: operon_core::exec::Slot,
-    killed: bool,
-) -> bool {
+fn agrees(name: &str, expected: super::oracle::Expected, is: Slot, killed: bool) -> bool {
     let never = matches!(is.state, State::Omitted | State::Cancelled | State::Waiting);
     if killed {
         // What a kill leaves of a group or of the flow is whatever its parts were by then.

@@ -226,7 +226,7 @@ pub struct Simulation {
     /// When each execution's flow ended last.
     ended: BTreeMap<usize, u64>,
     launches: BTreeMap<(usize, String), usize>,
-    open_chunks: BTreeMap<(Key, u16), BTreeSet<u32>>,
+    open_chunks: BTreeMap<(Key, u16), BTreeMap<u32, usize>>,
     finishes: BTreeMap<(usize, u8), State>,
 }
 
@@ -238,10 +238,12 @@ impl Simulation {
     #[must_use]
     pub fn new(seed: u64, config: Config) -> Self {
         let mut rng = SmallRng::seed_from_u64(seed);
-        let mut faults = config.faults.unwrap_or_else(|| match rng.random_range(0..4) {
-            0 => Faults::CRASHES,
-            _ => Faults::STORM,
-        });
+        let mut faults = config
+            .faults
+            .unwrap_or_else(|| match rng.random_range(0..4) {
+                0 => Faults::CRASHES,
+                _ => Faults::STORM,
+            });
         let shape = config.shape.unwrap_or_else(|| shape(&mut rng));
         let (flow, plan) = match &config.flow {
             Some(flow) => (flow.clone(), compile(flow)),

@@ -84,14 +84,17 @@ impl<'a> Oracle<'a> {
             before,
             out: Vec::new(),
         };
+        let earlier = before.get(".flow").copied().unwrap_or_default();
+        // Restarting what succeeded runs only what comes after it again.
+        let kept = earlier.state.lets_pass();
         let at = At {
-            mode: Mode::Again,
+            mode: if kept { Mode::Kept } else { Mode::Again },
             live: Live::Runs,
             path: &[],
         };
         let body = oracle.list(&flow.tasks, GroupOrder::Sequential, at);
         let state = oracle.finish(body, &flow.errors, &flow.finally, at);
-        oracle.record(".flow", at, state);
+        oracle.record(".flow", at, if kept { earlier.state } else { state });
         let after = At {
             mode: Mode::Afresh,
             ..at
@@ -232,10 +235,9 @@ impl<'a> Oracle<'a> {
             match self.script.gate(self.execution, key, self.round) {
                 Verdict::Gate(true) => {}
                 Verdict::Gate(false) => end = Some(State::Skipped),
-                Verdict::Error
-                | Verdict::Branch(_)
-                | Verdict::Count(_)
-                | Verdict::Wait(_) => end = Some(allowed(task, State::Failed)),
+                Verdict::Error | Verdict::Branch(_) | Verdict::Count(_) | Verdict::Wait(_) => {
+                    end = Some(allowed(task, State::Failed))
+                }
             }
         }
         let at_recorded = self.out.len();
@@ -347,9 +349,10 @@ impl<'a> Oracle<'a> {
                 continue;
             }
             let tries = attempt - earlier - forgiven;
-            let most = task.retry.as_ref().map_or(1, |retry| {
-                retry.max_attempts.unwrap_or(u8::MAX)
-            });
+            let most = task
+                .retry
+                .as_ref()
+                .map_or(1, |retry| retry.max_attempts.unwrap_or(u8::MAX));
             if tries >= most || !reason.is_retriable() {
                 break (State::Failed, reason);
             }

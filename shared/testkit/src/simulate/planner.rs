@@ -142,7 +142,9 @@ impl Simulation {
             let name = self.world.name(key, slot);
             let script = &self.world.script;
             let node = layout.node_of(slot).map(usize::from);
-            let kind = node.and_then(|node| layout.nodes.get(node)).map(|n| &n.kind);
+            let kind = node
+                .and_then(|node| layout.nodes.get(node))
+                .map(|n| &n.kind);
             let verdict = match kind {
                 _ if gate => {
                     let name = name.strip_prefix(".guard.").unwrap_or(&name);
@@ -182,7 +184,11 @@ impl Simulation {
                 continue;
             }
             self.world.report.writes += 1;
-            let version = self.world.shards.get(&turn.key).map_or(0, |row| row.version);
+            let version = self
+                .world
+                .shards
+                .get(&turn.key)
+                .map_or(0, |row| row.version);
             let conditional = self.config.mutation != Some(Mutation::UnconditionalWrite);
             if conditional && version != turn.version {
                 self.world.report.conflicts += 1;
@@ -321,7 +327,10 @@ fn describe(turn: &Turn) -> String {
     }
     line.push_str(" =>");
     for (index, slot) in turn.next.slots.iter().enumerate() {
-        let was = turn.before.as_ref().and_then(|shard| shard.slots.get(index));
+        let was = turn
+            .before
+            .as_ref()
+            .and_then(|shard| shard.slots.get(index));
         if was != Some(slot) && (was.is_some() || slot.state != State::Waiting) {
             line.push_str(&format!(" {index}:{:?}({})", slot.state, slot.attempt));
         }

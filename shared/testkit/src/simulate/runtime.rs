@@ -30,11 +30,15 @@ impl Simulation {
             }
             Work::Acquire(execution) => {
                 self.world.receive(id);
-                self.acquire(execution);
+                if !self.acquire(execution) {
+                    return;
+                }
             }
             Work::Release(execution, until) => {
                 self.world.receive(id);
-                self.release(execution, until);
+                if !self.release(execution, until) {
+                    return;
+                }
             }
         }
         if !self.world.crashes() {
@@ -192,33 +196,39 @@ impl Simulation {
         self.world.send_event(&attempt.key, event);
     }
 
-    /// Queues an execution for the lock and admits whoever is next.
-    fn acquire(&mut self, execution: usize) {
+    /// Queues an execution for the lock and admits whoever is next; false when the handler died.
+    fn acquire(&mut self, execution: usize) -> bool {
         let Some(concurrency) = self.world.plan.concurrency.clone() else {
-            return;
+            return true;
         };
         let queued = self
             .world
             .root_shard(execution)
             .is_some_and(|root| root.phase == RootPhase::Queued);
         if !queued {
-            return; // A late message of an execution that has been admitted since.
+            return true; // A late message of an execution that has been admitted since.
         }
         self.world.queued.insert(execution);
-        self.admit();
-        let owns = |world: &World| {
-            let name = owner(execution);
-            world.lock.owners().iter().any(|o| o.execution == name)
-        };
-        if concurrency.behavior != ConcurrencyBehavior::Queue && !owns(&self.world) {
+        if !self.admit() {
+            return false;
+        }
+        let name = owner(execution);
+        let owns = self.world.lock.owners().iter().any(|o| o.execution == name);
+        if owns {
+            // Perhaps granted before, and the message was lost.
+            self.world.queued.remove(&execution);
+            self.world
+                .send_event(&World::root(execution), Event::Admitted);
+        } else if concurrency.behavior != ConcurrencyBehavior::Queue {
             self.world.queued.remove(&execution);
             let state = State::Cancelled;
             let event = Event::Refused { state };
             self.world.send_event(&World::root(execution), event);
         }
+        true
     }
 
-    fn admit(&mut self) {
+    fn admit(&mut self) -> bool {
         let limit = self.world.plan.concurrency.as_ref().map_or(0, |c| c.limit);
         let now = Time(self.world.now);
         self.drop_finished();
@@ -228,12 +238,13 @@ impl Simulation {
             }
             // A crash here leaves it queued and owning; the next admission grants it again.
             if self.world.crashes() {
-                return;
+                return false;
             }
             self.world.queued.remove(&execution);
             self.world
                 .send_event(&World::root(execution), Event::Admitted);
         }
+        true
     }
 
     /// Frees the slots of executions that are over and could not say so.
@@ -249,7 +260,7 @@ impl Simulation {
         }
     }
 
-    fn release(&mut self, execution: usize, until: Option<Time>) {
+    fn release(&mut self, execution: usize, until: Option<Time>) -> bool {
         // A late message of a round before: the execution holds the lock for another reason now.
         let over = self
             .world
@@ -258,8 +269,9 @@ impl Simulation {
         if over || self.config.mutation == Some(Mutation::UnfencedRelease) {
             self.world.queued.remove(&execution);
             self.world.lock.release(&owner(execution), until);
-            self.admit();
+            return self.admit();
         }
+        true
     }
 
     /// The source of the event delivers it until the execution is there.

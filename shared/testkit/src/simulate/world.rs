@@ -292,9 +292,13 @@ impl World {
     /// Whether no message is under way and no shard is due.
     pub(super) fn is_quiet(&self) -> bool {
         self.messages.is_empty()
-            && self
-                .shards
-                .values()
-                .all(|row| if self.faults.sweeper { row.due } else { row.timer }.is_none())
+            && self.shards.values().all(|row| {
+                if self.faults.sweeper {
+                    row.due
+                } else {
+                    row.timer
+                }
+                .is_none()
+            })
     }
 }
