@@ -293,7 +293,8 @@ impl Simulation {
             self.world.report.task_runs += expected.len();
             for (name, expected) in expected {
                 let is = states.get(&name).copied().unwrap_or_default();
-                if !agrees(&name, expected, is, killed) {
+                let kept = killed && before.get(&name) == Some(&is);
+                if !kept && !agrees(&name, expected, is, killed) {
                     let what = format!(
                         "execution {execution}, round {round}, `{name}` is {:?} ({:?}, attempt {}) and \
                          should be {expected:?}",

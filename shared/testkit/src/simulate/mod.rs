@@ -349,6 +349,7 @@ impl Simulation {
             Action::Down(attempt) => self.down(&attempt),
             Action::Timer(key, at) => self.timer(&key, at),
             Action::Sweep => self.sweep(),
+            Action::Admit => _ = self.admit(),
             Action::Intake(execution) => self.intake(execution),
             Action::Kill(execution, exit) => self.kill(execution, exit),
             Action::Resume(key, slot) => self.resume(key, slot),

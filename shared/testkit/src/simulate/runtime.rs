@@ -228,10 +228,14 @@ impl Simulation {
         true
     }
 
-    fn admit(&mut self) -> bool {
+    pub(super) fn admit(&mut self) -> bool {
         let limit = self.world.plan.concurrency.as_ref().map_or(0, |c| c.limit);
         let now = Time(self.world.now);
         self.drop_finished();
+        if let Some(until) = self.world.lock.due() {
+            let wait = until.0.saturating_sub(self.world.now);
+            self.world.after(wait.max(1_000), Action::Admit);
+        }
         for execution in self.world.queued.clone() {
             if !self.world.lock.acquire(&owner(execution), limit, now) {
                 break;

@@ -66,6 +66,8 @@ pub(super) enum Action {
     Sweep,
     /// The source of the execution's event delivers it (again).
     Intake(usize),
+    /// A quarantine of the lock is over.
+    Admit,
     /// A person kills the execution.
     Kill(usize, bool),
     /// A person answers a pause.
@@ -276,7 +278,7 @@ impl World {
         self.agenda
             .iter()
             .all(|Reverse((_, _, action))| match action {
-                Action::Sweep | Action::Deliver(_) | Action::Timer(..) => true,
+                Action::Sweep | Action::Admit | Action::Deliver(_) | Action::Timer(..) => true,
                 Action::End(attempt) => self.containers.get(attempt) != Some(&Container::Alive),
                 Action::Write(_)
                 | Action::Send(..)

@@ -1,0 +1,208 @@
+//! Properties of [`apply`] over random flows and arbitrary events, garbage included.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use operon_core::exec::{
+    Command, Event, Outcome, Reason, Shard, State, Time, Truth, Verdict, apply, commands_of,
+};
+use operon_core::lang::model::GroupOrder;
+use operon_core::plan::builder::FlowBuilder;
+use operon_core::plan::{Layout, Plan, ShardId, compile};
+use proptest::prelude::*;
+
+const NOW: Time = Time(1_000_000);
+
+/// A flow in which everything that an event can be about occurs.
+fn plan() -> Plan {
+    let flow = FlowBuilder::new("test", "properties")
+        .group("left", GroupOrder::Sequential, |left| {
+            left.task("l1").retry(3, 1_000).task("l2").idempotent(false)
+        })
+        .task_after("right", &[])
+        .retry(2, 0)
+        .choice(
+            "choice",
+            "{{ inputs.x }}",
+            |then| then.task("c1"),
+            |otherwise| otherwise.task("c2"),
+        )
+        .after(&["right"])
+        .looped("loop", 3, |body| body.task("b1").task("b2"))
+        .errors(|errors| errors.task("e1"))
+        .finally(|finally| finally.task("f1"))
+        .after_execution(|after| after.task("a1"))
+        .build();
+    compile(&flow).unwrap()
+}
+
+fn outcome() -> impl Strategy<Value = Outcome> {
+    prop_oneof![
+        3 => Just(Outcome::Success),
+        1 => Just(Outcome::Warning),
+        2 => (0..24_u8).prop_map(|reason| Outcome::Failed(Reason::of(reason))),
+    ]
+}
+
+fn truth() -> impl Strategy<Value = Truth> {
+    prop_oneof![
+        Just(Truth::Alive),
+        Just(Truth::Gone),
+        Just(Truth::Absent),
+        outcome().prop_map(Truth::Ended),
+    ]
+}
+
+fn verdict() -> impl Strategy<Value = Verdict> {
+    prop_oneof![
+        any::<bool>().prop_map(Verdict::Gate),
+        any::<Option<bool>>().prop_map(|branch| Verdict::Branch(branch.map(u8::from))),
+        (0..4_u32).prop_map(Verdict::Count),
+        any::<Option<u64>>().prop_map(Verdict::Wait),
+        Just(Verdict::Error),
+    ]
+}
+
+/// Mostly events that mean something, sometimes about what does not exist.
+fn event() -> impl Strategy<Value = Event> {
+    let slot = || prop_oneof![9 => 0..20_u16, 1 => any::<u16>()];
+    let attempt = || prop_oneof![9 => 1..3_u8, 1 => any::<u8>()];
+    prop_oneof![
+        3 => Just(Event::Start),
+        1 => Just(Event::Admitted),
+        1 => (slot(), attempt()).prop_map(|(slot, attempt)| Event::Started { slot, attempt }),
+        9 => (slot(), attempt(), outcome()).prop_map(|(slot, attempt, outcome)| Event::Done {
+            slot,
+            attempt,
+            outcome,
+            age_ms: 0,
+        }),
+        2 => (slot(), attempt()).prop_map(|(slot, attempt)| Event::Stopped { slot, attempt }),
+        2 => (slot(), attempt(), truth()).prop_map(|(slot, attempt, truth)| Event::Probed {
+            slot,
+            attempt,
+            truth,
+        }),
+        5 => (slot(), verdict()).prop_map(|(slot, verdict)| Event::Decided { slot, verdict }),
+        1 => (slot(), any::<bool>()).prop_map(|(slot, go_on)| Event::Resume { slot, go_on }),
+        2 => Just(Event::Tick),
+        1 => Just(Event::Kill { reason: Reason::Kill }),
+        1 => (0..18_usize).prop_map(|state| Event::Exit { state: State::ALL[state] }),
+        1 => (0..3_u8).prop_map(|round| Event::Restart { round }),
+        1 => (any::<u8>(), 0..3_u8, 0..5_u32, 0..3_u32, any::<bool>(), any::<bool>()).prop_map(
+            |(round, generation, total, ahead, stop, kill)| Event::Ahead {
+                round: round % 3,
+                generation,
+                total,
+                ahead,
+                before: operon_core::exec::Counts::default(),
+                stop,
+                kill,
+            },
+        ),
+    ]
+}
+
+fn events() -> impl Strategy<Value = Vec<Event>> {
+    prop::collection::vec(event(), 0..60)
+}
+
+/// Where an event may go: the flow's own shard, or the first chunk of its loop.
+fn places(plan: &Plan) -> [ShardId; 2] {
+    let layout = Layout::of(plan, &ShardId::ROOT).unwrap();
+    let is_loop = |slot: &u16| {
+        let node = layout.node_of(*slot).unwrap();
+        layout.nodes[usize::from(node)].id == "loop"
+    };
+    let slot = (0..128).find(is_loop).unwrap();
+    [ShardId::ROOT, ShardId::ROOT.of_loop(slot, 0)]
+}
+
+fn reach(plan: &Plan, at: &ShardId, events: &[Event]) -> Shard {
+    let fresh = Shard::fresh(&Layout::of(plan, at).unwrap(), NOW);
+    let step = |shard, event: &Event| apply(plan, at, &shard, std::slice::from_ref(event), NOW).0;
+    events.iter().fold(fresh, step)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    #[test]
+    fn applying_twice_is_applying_once(before in events(), event in event(), chunk in 0..2_usize) {
+        let plan = plan();
+        let at = &places(&plan)[chunk];
+        let shard = reach(&plan, at, &before);
+        // An immediate retry makes the next attempt's number current, so the event is a late one then too.
+        let event = std::slice::from_ref(&event);
+        let (once, _) = apply(&plan, at, &shard, event, NOW);
+        let (twice, _) = apply(&plan, at, &once, event, NOW);
+        // A verdict may be for the gate first and then for the value: the second is not the same event.
+        if !matches!(event, [Event::Decided { .. }]) {
+            prop_assert_eq!(once, twice);
+        }
+    }
+
+    #[test]
+    fn what_is_terminal_stays_within_a_round(before in events(), event in event(), chunk in 0..2_usize) {
+        let plan = plan();
+        let at = &places(&plan)[chunk];
+        let shard = reach(&plan, at, &before);
+        let (next, _) = apply(&plan, at, &shard, &[event], NOW);
+        if (shard.round, shard.generation) == (next.round, next.generation) {
+            for (was, is) in shard.slots.iter().zip(&next.slots) {
+                prop_assert!(!was.state.is_terminal() || was == is, "{:?} became {:?}", was, is);
+            }
+        }
+    }
+
+    #[test]
+    fn a_shard_is_read_as_it_was_written(before in events(), chunk in 0..2_usize) {
+        let plan = plan();
+        let shard = reach(&plan, &places(&plan)[chunk], &before);
+        prop_assert_eq!(Shard::decode(&shard.encode()).unwrap(), shard);
+    }
+
+    #[test]
+    fn state_is_the_outbox(before in events(), chunk in 0..2_usize) {
+        let plan = plan();
+        let at = &places(&plan)[chunk];
+        let shard = reach(&plan, at, &before);
+        let commands = commands_of(&plan, at, &shard, false);
+        for (slot, task_run) in (0_u16..).zip(&shard.slots) {
+            let attempt = task_run.attempt;
+            let wanted = match task_run.state {
+                State::Launching => Command::Launch { slot, attempt },
+                State::Killing => Command::Stop { slot, attempt },
+                State::Gate | State::Deciding => Command::Evaluate { slot },
+                _ => continue,
+            };
+            prop_assert!(commands.contains(&wanted), "{:?} is missing", wanted);
+        }
+    }
+
+    /// Reports about iterations that have nothing to do with each other may come in any order.
+    #[test]
+    fn reports_about_different_iterations_commute(
+        one in outcome(),
+        other in outcome(),
+        before in prop::collection::vec(event(), 0..6),
+    ) {
+        let plan = plan();
+        let at = &places(&plan)[1];
+        let open = Event::Ahead {
+            round: 0,
+            generation: 0,
+            total: 3,
+            ahead: 0,
+            before: operon_core::exec::Counts::default(),
+            stop: false,
+            kill: false,
+        };
+        let mut first = vec![open];
+        first.extend(before);
+        let shard = reach(&plan, at, &first);
+        let done = |slot, outcome| Event::Done { slot, attempt: 1, outcome, age_ms: 0 };
+        let (a, b) = (done(0, one), done(2, other));
+        let (ab, _) = apply(&plan, at, &shard, &[a.clone(), b.clone()], NOW);
+        let (ba, _) = apply(&plan, at, &shard, &[b, a], NOW);
+        prop_assert_eq!(ab, ba);
+    }
+}
