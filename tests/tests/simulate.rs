@@ -6,7 +6,7 @@
 
 use operon_core::lang::model::{Flow, LoopValues, TaskKind};
 use operon_core::plan::builder::FlowBuilder;
-use operon_testkit::simulate::{Config, Faults, Mutation, Report, Shape, Simulation};
+use operon_testkit::simulate::{Config, Faults, Mutation, Report, Simulation};
 
 /// Seeds of every run of the suite.
 const SEEDS: u64 = 250;
@@ -57,20 +57,12 @@ fn what_must_not_be_left_out_is_missed() {
         (Mutation::UnfencedCompletion, Faults::STORM),
         (Mutation::UnconditionalWrite, Faults::STORM),
         (Mutation::NoSweeper, Faults::STORM),
-        (Mutation::NobodyAsks, Faults::STORM),
         (Mutation::RandomToken, Faults::STORM),
     ] {
-        let large = mutation == Mutation::NobodyAsks;
         let noticed = (0..SEEDS).find(|&seed| {
             let config = Config {
                 faults: Some(faults),
                 mutation: Some(mutation),
-                // Only executions of several shards have anything to ask each other.
-                shape: large.then_some(Shape {
-                    task_runs: 300,
-                    list: 300,
-                    waits: false,
-                }),
                 ..config()
             };
             Simulation::new(seed, config).run().is_err()
@@ -111,7 +103,8 @@ fn writes_per_task_run_do_not_grow() {
         #[allow(clippy::cast_precision_loss, reason = "far below 2^52")]
         let (writes, messages) = (report.writes as f64 / count, report.messages as f64 / count);
         println!("{tasks} task runs: {writes:.2} writes, {messages:.2} messages each");
-        assert!(writes <= 3.0 && messages <= 6.0, "{report:?}");
+        // Attempts of up to 17 minutes are asked about every five.
+        assert!(writes <= 3.0 && messages <= 25.0, "{report:?}");
         writes
     };
     let (small, large) = (per_task(100), per_task(10_000));
