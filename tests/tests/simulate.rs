@@ -75,7 +75,7 @@ fn what_must_not_be_left_out_is_missed() {
 /// A fan-out of so many tasks.
 fn fan_out(tasks: u32) -> Flow {
     let mut flow = FlowBuilder::new("test", "fan-out")
-        .looped("each", 1, |body| body.task("one"))
+        .looped("each", 1, |body| body.task("one").timeout_ms(10_800_000))
         .build();
     if let TaskKind::Loop { values, .. } = &mut flow.tasks.tasks[0].kind {
         *values = LoopValues::Values(tasks.into());
