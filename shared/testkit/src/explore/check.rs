@@ -52,6 +52,10 @@ impl fmt::Display for Invariant {
 }
 
 /// The invariant that `next` breaks, if any. Only writes and launches can.
+#[allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "only these steps can break an invariant"
+)]
 pub(super) fn broken(model: &Model<'_>, before: &World, next: &Next) -> Option<Invariant> {
     match next.step {
         Step::Write { changed: true, .. } => written(model, before, &next.world),

@@ -170,6 +170,10 @@ fn work(model: &Model<'_>, number: u16) -> String {
     }
 }
 
+#[allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "the others are shown as they are"
+)]
 fn message(model: &Model<'_>, number: u16) -> String {
     let (cell, event) = model.messages.value(number);
     let at = &model.cells[usize::from(*cell)].at;

@@ -266,6 +266,10 @@ fn receive_one(
 
 /// Sends all of `ops` at once, if they are only messages. A message that is sent later, or lost, is one that
 /// waits in its queue, or is sent by another tick; so nothing is missed by not going one by one.
+#[allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "whatever else is among them is not repeated"
+)]
 fn repeat(model: &Model<'_>, world: &mut World, ops: u16) -> bool {
     for op in model.ops.value(ops) {
         match *op {
@@ -358,6 +362,10 @@ fn acknowledge(model: &mut Model<'_>, world: &World, which: usize, out: &mut Vec
     });
 }
 
+#[allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "only these operations leave more to do"
+)]
 fn effect(model: &mut Model<'_>, world: &World, which: usize, out: &mut Vec<Next>) {
     let hand = world.planners[which];
     let ops = hand.rest;

@@ -129,6 +129,7 @@ impl Scenario {
         }
     }
 
+    #[allow(clippy::wildcard_enum_match_arm, reason = "words for all the others")]
     fn words(&self, command: &Command) -> String {
         let name = |slot: &u16| self.plan.scopes[0].nodes[usize::from(*slot)].id.clone();
         match command {
