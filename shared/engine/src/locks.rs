@@ -145,12 +145,28 @@ impl Evaluator {
         Err(StoreError::Busy(format!("lock `{name}` is written by others all the time")).into())
     }
 
+    /// A quarantine may be over: frees its slot and grants it to whoever is next, with the limit of that
+    /// execution's flow.
+    pub async fn admit_next(
+        &self,
+        name: &str,
+        limit_of: impl AsyncFn(&ExecutionId) -> Option<u32>,
+    ) -> Result<Vec<Message>, StoreError> {
+        let next = self.ports.store.queued(name, 1).await?;
+        let limit = match next.first() {
+            Some(id) => limit_of(id).await.unwrap_or(0),
+            None => 0,
+        };
+        self.admit(name, limit).await
+    }
+
     /// Grants free slots in the order of the queue.
     pub async fn admit(&self, name: &str, limit: u32) -> Result<Vec<Message>, StoreError> {
         let now = Time(self.ports.clock.now_ms());
         for _ in 0..CONFLICTS_MAX {
             let (version, mut lock) = self.load_lock(name).await?;
             let before = lock.clone();
+            lock.expire(now);
             self.drop_finished(&mut lock).await?;
             let mut granted = Vec::new();
             for execution in self.ports.store.queued(name, QUEUE_LOOK).await? {

@@ -231,7 +231,10 @@ impl Engine {
                     inner.queue.borrow_mut().extend(message);
                 }
                 () = tokio::time::sleep(Duration::from_millis(wait)) => {}
-                _ = inbox.tick() => inner.read_inbox().await?,
+                _ = inbox.tick() => {
+                    inner.read_inbox().await?;
+                    inner.free_locks().await?;
+                }
             }
         };
         *inner.receiver.borrow_mut() = Some(receiver);
@@ -280,6 +283,22 @@ impl Inner {
                 self.running.borrow_mut().insert(key.execution.clone());
                 let mut message = Message::new(key, event);
                 message.receipt = Some(receipt);
+                self.queue.borrow_mut().push_back(message);
+            }
+        }
+        Ok(())
+    }
+
+    /// Frees the slots whose quarantine is over.
+    async fn free_locks(&self) -> Result<(), EngineError> {
+        let now = self.parts.ports.clock.now_ms();
+        for (name, _) in self.parts.store.due_locks(now, 100).await? {
+            let limit_of = async |id: &ExecutionId| {
+                let active = self.planner.active(id).await.ok().flatten()?;
+                active.plan.plan.concurrency.as_ref().map(|concurrency| concurrency.limit)
+            };
+            for message in self.evaluator.admit_next(&name, limit_of).await? {
+                self.running.borrow_mut().insert(message.key.execution.clone());
                 self.queue.borrow_mut().push_back(message);
             }
         }

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use operon_core::exec::Truth;
 use operon_engine::Ports;
 use operon_engine::ports::{
-    ArtifactError, AttemptId, AttemptResult, AttemptSpec, RunnerError, SecretError, StoreError,
+    ArtifactError, AttemptId, AttemptResult, AttemptSpec, ExecutionId, RunnerError, SecretError, StoreError,
     TaskRunner,
 };
 use operon_engine::tasks::HttpClients;
@@ -161,5 +161,9 @@ impl TaskRunner for Dispatched {
 
     async fn probe(&self, id: &AttemptId) -> Result<Truth, RunnerError> {
         self.runner.probe(id).await
+    }
+
+    async fn forget(&self, id: &ExecutionId) {
+        self.runner.forget(id).await;
     }
 }

@@ -14,6 +14,7 @@ mod needs;
 mod number;
 mod order;
 mod rank;
+mod service_levels;
 mod shards;
 #[cfg(test)]
 mod tests;
@@ -77,6 +78,7 @@ impl CompileError {
 /// Everything found wrong: limits exceeded, groups that do not fit one shard but must, and what the
 /// parser should have refused (an unknown `dependsOn`, a cycle, an id used twice).
 pub fn compile(flow: &Flow) -> Result<Plan, Vec<CompileError>> {
+    let flow = &service_levels::with_assertions(flow);
     limits::check(flow)?;
     let mut scopes = lower::lower(flow)?;
     rank::rank(&mut scopes);

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use operon_core::exec::Truth;
 
-use super::{AttemptId, AttemptResult, AttemptSpec};
+use super::{AttemptId, AttemptResult, AttemptSpec, ExecutionId};
 
 /// Why a runner did not take an attempt.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +35,8 @@ pub trait TaskRunner: Send + Sync {
     async fn stop(&self, id: &AttemptId) -> Result<(), RunnerError>;
     /// What the runtime knows of it.
     async fn probe(&self, id: &AttemptId) -> Result<Truth, RunnerError>;
+    /// The execution is over: what its attempts shared may go.
+    async fn forget(&self, _id: &ExecutionId) {}
 }
 
 /// Why a secret is not there.

@@ -22,6 +22,9 @@ use tracing::warn;
 use super::{Inner, STORE_PAUSE, root};
 use crate::store::Claim;
 
+/// How long an attempt runs before the store is told that it does.
+const SHOWN_AFTER: Duration = Duration::from_millis(100);
+
 impl Inner {
     /// Executes an attempt to its end and reports it, if the state still wants it.
     pub(super) async fn launch(self: Rc<Self>, id: AttemptId) {
@@ -124,7 +127,7 @@ impl Inner {
                     started_ms: Some(created),
                     ..row.clone()
                 };
-                self.show(row);
+                self.show(&id, row);
                 match self.parts.runner.run(*spec).await {
                     Ok(result) => result,
                     Err(RunnerError::AlreadyLaunched) => {
@@ -140,7 +143,7 @@ impl Inner {
             }
             Prepared::BuiltIn(call) => self.built_in(active, site, &id, call).await?,
             Prepared::Subflow(call) => {
-                self.show(AttemptRow {
+                self.show(&id, AttemptRow {
                     state: "RUNNING".to_owned(),
                     started_ms: Some(created),
                     ..row.clone()
@@ -160,15 +163,18 @@ impl Inner {
         Some(message)
     }
 
-    /// Shows that an attempt runs. For people: nothing depends on it.
-    fn show(self: &Rc<Self>, row: AttemptRow) {
+    /// Shows that an attempt runs: at once to the observer, and in the store when it lasts. For people:
+    /// nothing depends on it, and a thousand short attempts need not cost a thousand writes.
+    fn show(self: &Rc<Self>, id: &AttemptId, row: AttemptRow) {
         self.parts.observer.task_run(&row);
-        let inner = Rc::clone(self);
+        let (inner, id) = (Rc::clone(self), id.clone());
         tokio::task::spawn_local(async move {
-            let write = Write {
-                attempts: vec![row],
-                ..Write::default()
-            };
+            tokio::time::sleep(SHOWN_AFTER).await;
+            // An attempt leaves the table before its end is sent, so its last row is written after this.
+            if !inner.attempts.borrow().contains_key(&id) {
+                return;
+            }
+            let write = Write { attempts: vec![row], ..Write::default() };
             if let Err(reason) = inner.parts.store.write(write).await {
                 warn!(%reason, "a running attempt is not shown");
             }

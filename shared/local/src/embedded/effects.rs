@@ -143,6 +143,7 @@ impl Inner {
                 .is_some_and(|shard| shard.phase == operon_core::exec::RootPhase::Over)
         };
         if over {
+            self.parts.runner.forget(&id).await;
             self.over(&row);
         }
     }

@@ -110,6 +110,12 @@ impl TaskRunner for RunnerSet {
             self.process.probe(id).await
         }
     }
+
+    async fn forget(&self, id: &ExecutionId) {
+        if let Err(error) = self.remove_execution(id).await {
+            tracing::warn!(execution_id = %id, %error, "working directories were not removed");
+        }
+    }
 }
 
 #[cfg(test)]
