@@ -295,10 +295,17 @@ impl Inner {
         for (name, _) in self.parts.store.due_locks(now, 100).await? {
             let limit_of = async |id: &ExecutionId| {
                 let active = self.planner.active(id).await.ok().flatten()?;
-                active.plan.plan.concurrency.as_ref().map(|concurrency| concurrency.limit)
+                active
+                    .plan
+                    .plan
+                    .concurrency
+                    .as_ref()
+                    .map(|concurrency| concurrency.limit)
             };
             for message in self.evaluator.admit_next(&name, limit_of).await? {
-                self.running.borrow_mut().insert(message.key.execution.clone());
+                self.running
+                    .borrow_mut()
+                    .insert(message.key.execution.clone());
                 self.queue.borrow_mut().push_back(message);
             }
         }

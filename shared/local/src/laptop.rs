@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use operon_core::exec::Truth;
 use operon_engine::Ports;
 use operon_engine::ports::{
-    ArtifactError, AttemptId, AttemptResult, AttemptSpec, ExecutionId, RunnerError, SecretError, StoreError,
-    TaskRunner,
+    ArtifactError, AttemptId, AttemptResult, AttemptSpec, ExecutionId, RunnerError, SecretError,
+    StoreError, TaskRunner,
 };
 use operon_engine::tasks::HttpClients;
 

@@ -146,6 +146,13 @@ impl Finder {
             .into_iter()
             .filter(|(form, _)| !form.is_empty())
             .unzip();
+        if edges.is_empty() {
+            // Most attempts have no secrets, and an automaton for nothing still costs as much as a process.
+            return Self {
+                automaton: None,
+                edges,
+            };
+        }
         // Building fails only beyond 2^31 states, which the limit on bytes keeps away.
         let automaton = AhoCorasick::builder()
             .match_kind(MatchKind::Standard)

@@ -143,11 +143,14 @@ impl Inner {
             }
             Prepared::BuiltIn(call) => self.built_in(active, site, &id, call).await?,
             Prepared::Subflow(call) => {
-                self.show(&id, AttemptRow {
-                    state: "RUNNING".to_owned(),
-                    started_ms: Some(created),
-                    ..row.clone()
-                });
+                self.show(
+                    &id,
+                    AttemptRow {
+                        state: "RUNNING".to_owned(),
+                        started_ms: Some(created),
+                        ..row.clone()
+                    },
+                );
                 self.subflow(active, &id, call).await?
             }
         };
@@ -174,7 +177,10 @@ impl Inner {
             if !inner.attempts.borrow().contains_key(&id) {
                 return;
             }
-            let write = Write { attempts: vec![row], ..Write::default() };
+            let write = Write {
+                attempts: vec![row],
+                ..Write::default()
+            };
             if let Err(reason) = inner.parts.store.write(write).await {
                 warn!(%reason, "a running attempt is not shown");
             }

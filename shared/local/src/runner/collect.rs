@@ -14,7 +14,7 @@ use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use operon_engine::ports::{ArtifactStore, ArtifactUri};
 use serde_json::{Map, Value};
 
-use super::directory::{WorkDir, inside};
+use super::directory::{WorkDir, inside, is_empty};
 use super::stage::blocking;
 
 /// Output files of one attempt at most.
@@ -63,8 +63,7 @@ impl Collected {
 /// Finds the output files. Touches the disk as little as it can: nothing was asked for, nothing is walked.
 pub(crate) fn find(dir: &WorkDir, patterns: &[String]) -> io::Result<Collected> {
     let mut found = Collected::default();
-    // An empty OUTPUT_DIR, the usual case, is recognized and removed in one call.
-    if fs::remove_dir(dir.output()).is_err() {
+    if !is_empty(&dir.output()).unwrap_or(false) {
         walk(dir, &dir.output(), &mut found, &mut |name, path, found| {
             found.add(name, path);
         })?;
@@ -228,7 +227,7 @@ pub(crate) async fn store(
 
 /// [`find`], on a thread of its own when there is something to look through.
 pub(crate) async fn find_async(dir: &WorkDir, patterns: &[String]) -> io::Result<Collected> {
-    if patterns.is_empty() && fs::remove_dir(dir.output()).is_ok() {
+    if patterns.is_empty() && is_empty(&dir.output()).unwrap_or(false) {
         return Ok(Collected::default());
     }
     let (dir, patterns) = (dir.clone(), patterns.to_vec());

@@ -1,15 +1,20 @@
 //! The working directory of an attempt: made clean, filled, and removed.
 //!
-//! Layout: `<state>/work/<execution>/<name>-<attempt>-<hash>/` is the working directory itself. Beside it,
-//! with the suffix `.operon`, is the control directory: `tmp/`, `output/` and the files a task hands values
-//! back in. A shared directory is made once per execution and stays until the execution is over.
+//! Layout: `<state>/work/<execution>/<name>-<attempt>-<hash>/` is the control directory. In it are `work/`, the
+//! working directory itself, `tmp/`, `output/` and the files a task hands values back in. A shared working
+//! directory is made once per execution, beside these, and stays until the execution is over.
 //!
-//! Invariant: nothing is written or read outside the two directories, whatever names and links say.
+//! Directories that an attempt leaves as it found them are spare: the next attempt takes them over by one
+//! rename. Making and removing eight inodes per attempt costs more than a short task, above all where the
+//! file system keeps away from inodes removed a moment ago, as ext4 does.
+//!
+//! Invariant: nothing is written or read outside these directories, whatever names and links say.
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Component, Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use operon_engine::ports::{AttemptId, AttemptSpec, ExecutionId};
 use sha2::{Digest as _, Sha256};
@@ -84,29 +89,37 @@ impl WorkDir {
             id.attempt,
             short_hash(&id.to_string())
         );
+        let control = parent.join(&own);
         let path = match shared {
-            None => parent.join(&own),
+            None => control.join("work"),
             Some(shared) => parent.join(format!("shared-{}-{}", plain(shared), short_hash(shared))),
         };
         Self {
             path,
-            control: parent.join(format!("{own}.operon")),
+            control,
             shared: shared.is_some(),
         }
     }
 
     /// Makes the directories of an attempt; what a crashed engine left there is removed.
-    pub(crate) fn create(state: &Path, spec: &AttemptSpec) -> io::Result<Self> {
+    pub(crate) fn create(state: &Path, spec: &AttemptSpec, spares: &Spares) -> io::Result<Self> {
         let shared = spec.shared_directory.as_deref();
         let dir = Self::of(state, &spec.id, &spec.name, shared);
-        clean(&dir.control)?;
         if dir.shared {
             match make(&dir.path) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 done => done?,
             }
-        } else {
-            clean(&dir.path)?;
+        }
+        // A spare may have gone with its execution; then another is tried, or new ones are made.
+        while let Some(spare) = spares.take() {
+            if fs::rename(&spare, &dir.control).is_ok() {
+                return Ok(dir);
+            }
+        }
+        clean(&dir.control)?;
+        if !dir.shared {
+            make(&dir.path)?;
         }
         make(&dir.temporary())?;
         make(&dir.output())?;
@@ -159,32 +172,62 @@ impl WorkDir {
         Ok(path)
     }
 
-    /// Removes what belongs to the attempt alone; on a thread of its own when there is much.
-    pub(crate) async fn remove_async(&self) {
-        if self.remove_empty() {
+    /// Leaves the directories to the next attempt if nothing is in them; else removes what belongs to the
+    /// attempt alone, on a thread of its own.
+    pub(crate) async fn remove_async(&self, spares: &Spares) {
+        if !self.shared && self.is_as_made() {
+            spares.give(&self.control);
             return;
         }
-        let dir = self.clone();
-        if let Err(error) = super::stage::blocking(move || dir.remove()).await {
+        let control = self.control.clone();
+        if let Err(error) = super::stage::blocking(move || remove(&control)).await {
             tracing::warn!(directory = %self.path.display(), %error, "a working directory is left behind");
         }
     }
 
-    /// Removes the directories if nothing is in them; false when something is.
-    fn remove_empty(&self) -> bool {
-        // `output` was removed when it was found empty.
-        let _ = fs::remove_dir(self.output());
-        let control = fs::remove_dir(self.temporary()).and_then(|()| fs::remove_dir(&self.control));
-        control.is_ok() && (self.shared || fs::remove_dir(&self.path).is_ok())
+    /// Whether the directories are there, empty, with the permissions they were made with.
+    fn is_as_made(&self) -> bool {
+        let parts = [self.path.clone(), self.temporary(), self.output()];
+        parts
+            .iter()
+            .all(|part| is_empty(part).unwrap_or(false) && is_ours(part))
+            && fs::read_dir(&self.control).is_ok_and(|entries| entries.count() == parts.len())
+    }
+}
+
+/// Directories that wait for the next attempt. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Spares(Arc<Mutex<Vec<PathBuf>>>);
+
+impl Spares {
+    /// Spares at once; more attempts do not run side by side on most machines.
+    const MAX: usize = 64;
+
+    fn take(&self) -> Option<PathBuf> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop()
     }
 
-    fn remove(&self) -> io::Result<()> {
-        remove(&self.control)?;
-        if !self.shared {
-            remove(&self.path)?;
+    fn give(&self, control: &Path) {
+        let mut spares = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if spares.len() < Self::MAX {
+            spares.push(control.to_owned());
+        } else {
+            drop(spares);
+            // Removed with the execution if not now.
+            let _ = fs::remove_dir_all(control);
         }
-        Ok(())
     }
+}
+
+/// Whether a directory has no entries.
+pub(crate) fn is_empty(path: &Path) -> io::Result<bool> {
+    Ok(fs::read_dir(path)?.next().is_none())
+}
+
+/// Whether nobody changed who may do what in a directory.
+fn is_ours(path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    fs::symlink_metadata(path).is_ok_and(|found| found.is_dir() && found.mode() & 0o7777 == 0o755)
 }
 
 /// The parts of a relative path that does not leave its directory.

@@ -22,7 +22,7 @@ use operon_engine::ports::{
 use tokio::sync::watch;
 
 use super::claims::{Claim, Claims, ProcessMark};
-use super::directory::{WorkDir, execution_directory};
+use super::directory::{Spares, WorkDir, execution_directory};
 use super::in_hand::InHand;
 use super::log::AttemptLog;
 use super::mask::Mask;
@@ -47,6 +47,7 @@ struct Shared {
     artifacts: Arc<dyn ArtifactStore>,
     logs: Arc<dyn LogSink>,
     in_hand: Arc<InHand>,
+    spares: Spares,
     memory: system::MemoryWatch,
 }
 
@@ -94,6 +95,7 @@ impl ProcessRunner {
             artifacts,
             logs,
             in_hand: Arc::default(),
+            spares: Spares::default(),
             memory: system::MemoryWatch::new(),
         };
         Self {

@@ -5,6 +5,7 @@
 //! leaves nothing behind and does not fail the others.
 
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use operon_engine::ports::StoreError;
@@ -59,10 +60,14 @@ where
     }
 }
 
+/// Work that nobody waits for: it goes along with the next transaction, and needs none of its own.
+type Lazy = Arc<Mutex<Vec<Box<dyn Piece>>>>;
+
 /// Handle of the thread; dropping it finishes the waiting work and closes the database.
 #[derive(Debug)]
 pub(super) struct Writer {
     queue: Option<mpsc::Sender<Box<dyn Piece>>>,
+    lazy: Lazy,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -77,12 +82,15 @@ impl Writer {
     pub(super) fn start(path: &Path) -> Result<Self, StoreError> {
         let connection = schema::open(path, Role::Writer)?;
         let (queue, work) = mpsc::channel(QUEUE);
+        let lazy = Lazy::default();
+        let of_thread = Arc::clone(&lazy);
         let thread = std::thread::Builder::new()
             .name("state-writer".to_owned())
-            .spawn(move || serve(&connection, work))
+            .spawn(move || serve(&connection, work, &of_thread))
             .map_err(|error| StoreError::Failed(format!("cannot start a thread: {error}")))?;
         Ok(Self {
             queue: Some(queue),
+            lazy,
             thread: Some(thread),
         })
     }
@@ -100,14 +108,22 @@ impl Writer {
         answer.await.map_err(|_| stopped())?
     }
 
-    /// Does `work` after everything before it, without waiting for it: it may be lost with the process.
-    /// A failure is only logged.
-    pub(super) async fn submit<F>(&self, work: F) -> Result<(), StoreError>
+    /// Does `work` with the next transaction, before anything that is asked for later, without waiting for
+    /// it: it may be lost with the process. A failure is only logged.
+    pub(super) fn submit<F>(&self, work: F)
     where
         F: FnMut(&Connection) -> Result<(), StoreError> + Send + 'static,
     {
         let (reply, _) = oneshot::channel();
-        self.enqueue(work, reply).await
+        let piece = Box::new(Waiting {
+            work,
+            result: None,
+            reply,
+        });
+        self.lazy
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(piece);
     }
 
     async fn enqueue<F, T>(
@@ -143,9 +159,15 @@ fn stopped() -> StoreError {
     StoreError::Failed("its writer thread has stopped".to_owned())
 }
 
-fn serve(connection: &Connection, mut work: mpsc::Receiver<Box<dyn Piece>>) {
-    let mut group = Vec::with_capacity(GROUP);
-    while work.blocking_recv_many(&mut group, GROUP) > 0 {
+fn serve(connection: &Connection, mut work: mpsc::Receiver<Box<dyn Piece>>, lazy: &Lazy) {
+    let mut waiting = Vec::with_capacity(GROUP);
+    loop {
+        let more = work.blocking_recv_many(&mut waiting, GROUP) > 0;
+        let mut group = std::mem::take(&mut *lazy.lock().unwrap_or_else(PoisonError::into_inner));
+        group.append(&mut waiting);
+        if group.is_empty() && !more {
+            return;
+        }
         match commit(connection, &mut group) {
             Ok(()) => answer(&mut group, || Ok(())),
             Err(None) => {

@@ -19,7 +19,12 @@ pub(super) fn with_assertions(flow: &Flow) -> Cow<'_, Flow> {
     let mut flow = flow.clone();
     if flow.finally.graph {
         // In a graph they would begin at once: they come after everything that was written.
-        let ids: Vec<String> = flow.finally.tasks.iter().map(|task| task.id.clone()).collect();
+        let ids: Vec<String> = flow
+            .finally
+            .tasks
+            .iter()
+            .map(|task| task.id.clone())
+            .collect();
         let after = |mut task: Task| {
             task.depends_on.clone_from(&ids);
             task
@@ -32,23 +37,40 @@ pub(super) fn with_assertions(flow: &Flow) -> Cow<'_, Flow> {
 }
 
 fn assertion(sla: &Sla) -> Option<Task> {
-    let SlaKind::ExecutionAssertion { assert } = &sla.kind else { return None };
+    let SlaKind::ExecutionAssertion { assert } = &sla.kind else {
+        return None;
+    };
     let id = |part: &str| format!("sla-{}{part}", sla.id);
     let mut breached = Vec::new();
     if !sla.labels.is_empty() {
-        breached.push(run(id("-labels"), "core.execution.Labels", json!({"labels": sla.labels})));
+        breached.push(run(
+            id("-labels"),
+            "core.execution.Labels",
+            json!({"labels": sla.labels}),
+        ));
     }
     match sla.behavior {
         SlaBehavior::Fail => {
             let message = format!("service level `{}` is missed", sla.id);
-            breached.push(run(id("-fail"), "core.execution.Fail", json!({"errorMessage": message})));
+            breached.push(run(
+                id("-fail"),
+                "core.execution.Fail",
+                json!({"errorMessage": message}),
+            ));
         }
         SlaBehavior::Cancel => {
-            breached.push(run(id("-cancel"), "core.execution.Exit", json!({"state": "CANCELLED"})));
+            breached.push(run(
+                id("-cancel"),
+                "core.execution.Exit",
+                json!({"state": "CANCELLED"}),
+            ));
         }
         SlaBehavior::None => {}
     }
-    let list = |tasks| TaskList { tasks, graph: false };
+    let list = |tasks| TaskList {
+        tasks,
+        graph: false,
+    };
     let kind = TaskKind::Choice {
         value: assert.clone(),
         condition: true,
@@ -64,7 +86,11 @@ fn assertion(sla: &Sla) -> Option<Task> {
 }
 
 fn run(id: String, class: &str, props: Value) -> Task {
-    let props = if let Value::Object(props) = props { props } else { Map::new() };
+    let props = if let Value::Object(props) = props {
+        props
+    } else {
+        Map::new()
+    };
     task(id, class, props, TaskKind::Run)
 }
 

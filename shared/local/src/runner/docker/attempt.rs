@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use super::options::{self, Options, PullPolicy};
 use super::{Shared, is_absent};
 use crate::runner::claims::ProcessMark;
-use crate::runner::directory::WorkDir;
+use crate::runner::directory::{Spares, WorkDir};
 use crate::runner::finish::{self, Ending};
 use crate::runner::log::{AttemptLog, Lines, now_ms};
 use crate::runner::process::{signal_name, words};
@@ -47,7 +47,7 @@ pub(super) async fn run(
     stop: watch::Receiver<bool>,
 ) -> AttemptResult {
     let created_ms = now_ms();
-    let dir = match WorkDir::create(&shared.config.state_dir, spec)
+    let dir = match WorkDir::create(&shared.config.state_dir, spec, &Spares::default())
         .and_then(|dir| open(&dir).map(|()| dir))
     {
         Ok(dir) => dir,
@@ -61,7 +61,7 @@ pub(super) async fn run(
         Err(error) => finish::not_started(created_ms, log, &error),
     };
     if !shared.config.keep_directories {
-        dir.remove_async().await;
+        dir.remove_async(&Spares::default()).await;
     }
     result
 }

@@ -51,7 +51,7 @@ pub(super) async fn run(
         log.note(LogLevel::Warn, &text);
     }
     let config = &shared.config;
-    let dir = match WorkDir::create(&config.state_dir, spec) {
+    let dir = match WorkDir::create(&config.state_dir, spec, &shared.spares) {
         Ok(dir) => dir,
         Err(error) => {
             let message = format!("the working directory cannot be made: {error}");
@@ -63,7 +63,7 @@ pub(super) async fn run(
         Err(error) => finish::not_started(created_ms, log, &error),
     };
     if !config.keep_directories {
-        dir.remove_async().await;
+        dir.remove_async(&shared.spares).await;
     }
     result
 }
