@@ -132,9 +132,44 @@ async fn a_command_runs_in_a_clean_directory_with_little_environment() {
     assert_eq!(texts.len(), 3, "files were there: {texts:?}");
     assert_eq!(texts[1], "b c");
     assert_eq!(texts[2], "1 align[1]");
-    assert!(bench.work().is_empty(), "left behind: {:?}", bench.work());
     assert!(bench.logs.has_ended(&spec.id));
     assert_eq!(result.outputs["exitCode"], json!(0));
+}
+
+#[tokio::test]
+async fn a_directory_is_taken_over_only_as_it_was_made() {
+    let bench = bench();
+    for (attempt, script) in [
+        (1, "true"),
+        (2, "ls -A . $TMPDIR $OUTPUT_DIR; touch left"),
+        (3, "ls -A; mkdir -p $TMPDIR/deep"),
+        (4, "ls -A . $TMPDIR; chmod 700 ."),
+        (5, "stat -c %a ."),
+    ] {
+        let spec = shell(attempt, script);
+        let result = bench.run(spec.clone()).await;
+        assert_eq!(result.outcome, Outcome::Success, "{:?}", result.message);
+        let texts = bench.logs.texts(&spec.id);
+        let files = texts
+            .iter()
+            .filter(|line| line.contains("left") || line.contains("deep"));
+        assert_eq!(files.count(), 0, "attempt {attempt} found {texts:?}");
+        if attempt == 5 {
+            assert_eq!(texts, ["755"]);
+        }
+    }
+    assert_eq!(
+        bench.work().len(),
+        1,
+        "only the last one is spare: {:?}",
+        bench.work()
+    );
+    bench
+        .runner
+        .remove_execution(&shell(1, "").id.execution)
+        .await
+        .unwrap();
+    assert!(bench.work().is_empty(), "left behind: {:?}", bench.work());
 }
 
 #[tokio::test]
