@@ -1,13 +1,20 @@
 //! The end of an execution: its outputs.
 
+use std::sync::PoisonError;
+
+use operon_core::lang::model::{FlowRetryBehavior, RetryInterval, SlaKind};
 use operon_core::plan::ShardId;
 use serde_json::{Map, Value};
+use sha2::{Digest as _, Sha256};
 
 use crate::evaluate::{EvaluateError, Evaluator, Overlay, RenderedValue, Site};
 use crate::launch::mask_value;
 use crate::planner::Active;
 use crate::ports::{ExecutionRow, StoreError, Write};
 use crate::templates::Tree;
+
+/// Label that numbers the executions of a flow with `retry.behavior: CREATE_NEW_EXECUTION`, from 2.
+const TRY_LABEL: &str = "system.try";
 
 impl Evaluator {
     /// Stores the flow's outputs with the execution's row, unless the turn that ended it has done so.
@@ -34,6 +41,7 @@ impl Evaluator {
         row: &mut ExecutionRow,
         overlay: &Overlay,
     ) -> Result<(), StoreError> {
+        label_breaches(active, row);
         let succeeded = matches!(row.state.as_str(), "SUCCESS" | "WARNING");
         let mut outputs = Map::new();
         for output in &active.plan.plan.outputs {
@@ -56,6 +64,78 @@ impl Evaluator {
         Ok(())
     }
 
+    /// The execution that follows a failed one whose flow asks for a new one; none when its tries are used
+    /// up. Its id is derived, so that asking twice gives one execution. The failed one becomes `RETRIED`.
+    pub async fn next_execution(
+        &self,
+        active: &Active,
+    ) -> Result<Option<(ExecutionRow, u64)>, StoreError> {
+        let mut failed = active.row();
+        let Some(policy) = &active.plan.plan.retry else {
+            return Ok(None);
+        };
+        if failed.state != "FAILED" || policy.behavior != FlowRetryBehavior::CreateNewExecution {
+            return Ok(None);
+        }
+        let number = |row: &ExecutionRow| {
+            row.meta
+                .labels
+                .get(TRY_LABEL)
+                .and_then(|text| text.parse::<u8>().ok())
+                .unwrap_or(1)
+        };
+        let tries = number(&failed);
+        let elapsed = failed
+            .ended_ms
+            .unwrap_or_default()
+            .saturating_sub(failed.meta.created_ms);
+        let wait = match policy.retry.interval {
+            RetryInterval::Constant { interval_ms }
+            | RetryInterval::Exponential { interval_ms, .. } => interval_ms,
+            RetryInterval::Random {
+                min_interval_ms, ..
+            } => min_interval_ms,
+        };
+        let used_up = policy.retry.max_attempts.is_some_and(|max| tries >= max)
+            || policy
+                .retry
+                .max_duration_ms
+                .is_some_and(|max| elapsed.saturating_add(wait) > max);
+        if used_up {
+            return Ok(None);
+        }
+        let mut meta = failed.meta.clone();
+        let digest = Sha256::digest(format!("{}/try", meta.id));
+        let id = hex::encode(digest.get(..11).unwrap_or_default());
+        meta.id = id.parse().map_err(StoreError::Failed)?;
+        meta.created_ms = self.ports.clock.now_ms();
+        meta.labels
+            .insert(TRY_LABEL.to_owned(), (tries + 1).to_string());
+        "RETRIED".clone_into(&mut failed.state);
+        failed.reason = Some(format!("tried again as execution {}", meta.id));
+        let next = ExecutionRow {
+            state: "CREATED".to_owned(),
+            reason: None,
+            started_ms: None,
+            ended_ms: None,
+            outputs: Map::new(),
+            labels: meta.labels.clone(),
+            meta,
+        };
+        // First the new one: a crash between the two writes repeats this.
+        self.ports
+            .store
+            .create(&next, &active.plan.plan.canonical_json())
+            .await?;
+        let write = Write {
+            executions: vec![failed.clone()],
+            ..Write::default()
+        };
+        self.ports.store.write(write).await?;
+        *active.row.lock().unwrap_or_else(PoisonError::into_inner) = failed;
+        Ok(Some((next, wait)))
+    }
+
     async fn flow_output(
         &self,
         active: &Active,
@@ -71,5 +151,17 @@ impl Evaluator {
             attempt: 0,
         };
         self.render(site, &tree, &Map::new(), overlay).await
+    }
+}
+
+/// Adds the labels of service levels on the duration that were missed.
+fn label_breaches(active: &Active, row: &mut ExecutionRow) {
+    let (Some(started), Some(ended)) = (row.started_ms, row.ended_ms) else { return };
+    for sla in &active.plan.plan.sla {
+        if let SlaKind::MaxDuration { duration_ms } = sla.kind
+            && ended.saturating_sub(started) >= duration_ms
+        {
+            row.labels.extend(sla.labels.clone());
+        }
     }
 }

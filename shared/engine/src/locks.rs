@@ -170,6 +170,14 @@ impl Evaluator {
             self.drop_finished(&mut lock).await?;
             let mut granted = Vec::new();
             for execution in self.ports.store.queued(name, QUEUE_LOOK).await? {
+                if self.has_ended(&execution).await? {
+                    // It was killed while it waited; a slot would only go to waste.
+                    self.ports
+                        .store
+                        .set_queued(name, &execution, 0, false)
+                        .await?;
+                    continue;
+                }
                 if !lock.acquire(execution.as_str(), limit, now) {
                     break;
                 }
@@ -194,6 +202,14 @@ impl Evaluator {
         Err(StoreError::Busy(format!(
             "lock `{name}` is written by others all the time"
         )))
+    }
+
+    /// Whether an execution needs no slot any more.
+    async fn has_ended(&self, id: &ExecutionId) -> Result<bool, StoreError> {
+        let stored = self.shards.get(&*self.ports.store, &root(id)).await?;
+        Ok(stored
+            .shard
+            .is_some_and(|shard| matches!(shard.phase, RootPhase::Ended | RootPhase::Over)))
     }
 
     /// Frees the slots of executions that are over.

@@ -144,8 +144,31 @@ impl Inner {
         };
         if over {
             self.parts.runner.forget(&id).await;
+            let row = self.try_again(&id).await.unwrap_or(row);
             self.over(&row);
         }
+    }
+
+    /// Starts the execution that follows a failed one, if its flow asks for it; the failed one's new row.
+    async fn try_again(self: &Rc<Self>, id: &ExecutionId) -> Option<ExecutionRow> {
+        let active = self.planner.active(id).await.ok().flatten()?;
+        let (next, wait) = match self.evaluator.next_execution(&active).await {
+            Ok(next) => next?,
+            Err(reason) => {
+                warn!(%reason, execution_id = %id, "the next execution cannot be created");
+                return None;
+            }
+        };
+        let next_id = next.meta.id.clone();
+        self.running.borrow_mut().insert(next_id.clone());
+        self.parts.observer.execution(&next);
+        let inner = Rc::clone(self);
+        // A crash meanwhile starts it at once: it is stored as created.
+        tokio::task::spawn_local(async move {
+            tokio::time::sleep(std::time::Duration::from_millis(wait)).await;
+            inner.send(Message::new(root(&next_id), Event::Start));
+        });
+        Some(active.row())
     }
 
     fn over(&self, row: &ExecutionRow) {

@@ -143,10 +143,10 @@ impl Scenario {
                 None => "release".to_owned(),
                 Some(_) => "release later".to_owned(),
             },
-            Command::Finish { state, reason } => match reason {
-                Reason::None => format!("finish {state:?}"),
-                reason => format!("finish {state:?} ({})", reason.words()),
-            },
+            Command::Finish { state, reason } if *reason == Reason::None => {
+                format!("finish {state:?}")
+            }
+            Command::Finish { state, reason } => format!("finish {state:?} ({})", reason.words()),
         }
     }
 }
