@@ -1,5 +1,9 @@
 //! Properties of [`apply`] over random flows and arbitrary events, garbage included.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::wildcard_enum_match_arm
+)]
 
 use operon_core::exec::{
     Command, Event, Outcome, Reason, Shard, State, Time, Truth, Verdict, apply, commands_of,

@@ -156,7 +156,9 @@ impl Evaluator {
 
 /// Adds the labels of service levels on the duration that were missed.
 fn label_breaches(active: &Active, row: &mut ExecutionRow) {
-    let (Some(started), Some(ended)) = (row.started_ms, row.ended_ms) else { return };
+    let (Some(started), Some(ended)) = (row.started_ms, row.ended_ms) else {
+        return;
+    };
     for sla in &active.plan.plan.sla {
         if let SlaKind::MaxDuration { duration_ms } = sla.kind
             && ended.saturating_sub(started) >= duration_ms

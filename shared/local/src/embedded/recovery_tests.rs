@@ -1,5 +1,5 @@
 //! Engines that end in the middle, and their successors.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::format_push_string)]
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

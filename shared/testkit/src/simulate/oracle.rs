@@ -236,7 +236,7 @@ impl<'a> Oracle<'a> {
                 Verdict::Gate(true) => {}
                 Verdict::Gate(false) => end = Some(State::Skipped),
                 Verdict::Error | Verdict::Branch(_) | Verdict::Count(_) | Verdict::Wait(_) => {
-                    end = Some(allowed(task, State::Failed))
+                    end = Some(allowed(task, State::Failed));
                 }
             }
         }
