@@ -213,7 +213,7 @@ impl Evaluator {
         site: Site<'_>,
         secrets: &mut Vec<String>,
     ) -> Result<Value, EvaluateError> {
-        let mut inputs = site.meta.inputs.clone();
+        let mut inputs = Value::Object(site.meta.inputs.clone());
         for input in site
             .plan
             .plan
@@ -221,7 +221,11 @@ impl Evaluator {
             .iter()
             .filter(|i| i.input_type == InputType::Secret)
         {
-            let Some(Value::String(name)) = inputs.get(&input.id).cloned() else {
+            let pointer = format!("/{}", input.id.replace('.', "/"));
+            let Some(place) = inputs.pointer_mut(&pointer) else {
+                continue;
+            };
+            let Some(name) = place.as_str().map(str::to_owned) else {
                 continue;
             };
             let value = self
@@ -233,9 +237,9 @@ impl Evaluator {
                     EvaluateError::Expression(format!("input `{}`: {error}", input.id))
                 })?;
             secrets.push(value.clone());
-            inputs.insert(input.id.clone(), Value::String(value));
+            *place = Value::String(value);
         }
-        Ok(Value::Object(inputs))
+        Ok(inputs)
     }
 
     async fn execution(&self, site: Site<'_>, overlay: &Overlay) -> Result<Value, EvaluateError> {

@@ -188,6 +188,7 @@ impl Evaluator {
             .await
             .map_err(IntakeError::Inputs)?;
         let mut values = resolved.values;
+        self.check_secrets(meta, &resolved.secrets, &values).await?;
         for input in plan
             .plan
             .inputs
@@ -208,6 +209,44 @@ impl Evaluator {
             }
         }
         Ok(values)
+    }
+
+    /// A SECRET input holds the name of a secret. One that does not exist may well be the secret itself: it is
+    /// refused before it is stored, and not repeated in the message (invariant 8).
+    async fn check_secrets(
+        &self,
+        meta: &ExecutionMeta,
+        ids: &[String],
+        values: &Map<String, Value>,
+    ) -> Result<(), IntakeError> {
+        let tree = Value::Object(values.clone());
+        let mut errors = Vec::new();
+        for id in ids {
+            let Some(Value::String(name)) = tree.pointer(&format!("/{}", id.replace('.', "/")))
+            else {
+                continue;
+            };
+            if self
+                .ports
+                .secrets
+                .secret(&meta.namespace, name)
+                .await
+                .is_err()
+            {
+                let reason = "its value must be the name of a secret that exists, never the secret \
+                              itself; put the secret into the environment or the secrets file and pass \
+                              its name";
+                errors.push(InputError {
+                    id: id.clone(),
+                    reason: reason.to_owned(),
+                });
+            }
+        }
+        if errors.is_empty() {
+            Ok(())
+        } else {
+            Err(IntakeError::Inputs(errors))
+        }
     }
 
     /// Copies a file of this machine into internal storage: what the flow reads does not change any more.

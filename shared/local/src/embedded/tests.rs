@@ -64,7 +64,7 @@ fn run_with(
             limits: Limits::of_machine(),
             runner: crate::runner::RunnerChoice::Process,
             secrets: None,
-            variables: Vec::new(),
+            variables: vec![("OPERON_SECRET_KNOWN".into(), "s3cret-value".into())],
         };
         let laptop = Laptop::open(
             directory.path(),
@@ -235,4 +235,20 @@ fn layers(depth: usize, width: usize) -> Flow {
         }
     }
     flow.build()
+}
+
+#[test]
+fn a_secret_given_as_an_input_is_refused_and_not_repeated() {
+    let source = "{id: f, namespace: t, inputs: [{id: a.token, type: SECRET}], \
+                  tasks: [{id: x, type: return, format: '{{ inputs.a.token }}'}]}";
+    let parsed = operon_core::lang::parse(source, &operon_core::lang::Plugins::default());
+    let flow = parsed.flow.unwrap();
+    let given = |name: &str| BTreeMap::from([("a.token".to_owned(), json!(name))]);
+    let refused = std::panic::catch_unwind(|| run_with(&flow, given("hunter2"))).unwrap_err();
+    let message = refused.downcast_ref::<String>().unwrap();
+    assert!(message.contains("name of a secret"), "{message}");
+    assert!(!message.contains("hunter2"), "{message}");
+    let (row, rows) = run_with(&flow, given("KNOWN"));
+    assert_eq!(row.state, "SUCCESS");
+    assert_eq!(rows["x"].outputs["value"], "******");
 }
