@@ -76,8 +76,8 @@ impl Evaluator {
         let admitted = messages
             .iter()
             .any(|message| message.key.execution == meta.id);
-        if !admitted && self.owns(&name, &meta.id).await? {
-            // Granted before, and the message was lost: whoever is ahead in the queue cannot be served, so
+        if !admitted && self.take_over(&name, &meta.id).await? {
+            // Granted before, and the message was lost, or restarted in its quarantine: whoever is ahead in the queue cannot be served, so
             // the queue would never come to it.
             self.ports
                 .store
@@ -103,12 +103,21 @@ impl Evaluator {
             .collect())
     }
 
-    async fn owns(&self, name: &str, id: &ExecutionId) -> Result<bool, StoreError> {
-        let (_, lock) = self.load_lock(name).await?;
-        Ok(lock
-            .owners()
-            .iter()
-            .any(|owner| owner.execution == id.as_str()))
+    /// Whether the execution holds a slot already; see [`Lock::take_over`].
+    async fn take_over(&self, name: &str, id: &ExecutionId) -> Result<bool, StoreError> {
+        for _ in 0..CONFLICTS_MAX {
+            let (version, mut lock) = self.load_lock(name).await?;
+            let before = lock.clone();
+            if !lock.take_over(id.as_str()) {
+                return Ok(false);
+            }
+            if lock == before || self.save_lock(name, version, &lock).await? {
+                return Ok(true);
+            }
+        }
+        Err(StoreError::Busy(format!(
+            "lock `{name}` is written by others all the time"
+        )))
     }
 
     /// Carries out `Release` and admits whoever is next.

@@ -255,14 +255,13 @@ impl View<'_> {
             (State::Gate, Verdict::Gate(false), _) => {
                 self.end(slot, State::Skipped, Reason::None);
             }
-            (State::Deciding, Verdict::Branch(branch), NodeKind::Choice { .. }) => match branch {
-                Some(branch) => {
-                    let slot = self.slot_mut(slot);
-                    slot.state = State::Body;
-                    slot.detail = branch;
-                }
-                None => self.end(slot, State::Success, Reason::None),
-            },
+            (State::Deciding, Verdict::Branch(branch), NodeKind::Choice { .. }) => {
+                // Without a branch it still waits for its tasks to be omitted, and counts what a former
+                // round left in them: a warning there may hold an unknown outcome, and with it the lock.
+                let slot = self.slot_mut(slot);
+                slot.state = State::Body;
+                slot.detail = branch.unwrap_or(u8::MAX);
+            }
             (State::Deciding, Verdict::Count(count), NodeKind::Loop { .. }) => {
                 if count == 0 {
                     self.end(slot, State::Success, Reason::None);

@@ -27,10 +27,7 @@ impl Lock {
     /// Takes a slot if one is free or held already; whether it is held now.
     pub fn acquire(&mut self, execution: &str, limit: u32, now: Time) -> bool {
         self.expire(now);
-        let held = |owner: &&mut Owner| owner.execution == execution;
-        if let Some(owner) = self.owners.iter_mut().find(held) {
-            // A restart takes over the slot its former round left in quarantine.
-            owner.quarantined_until = None;
+        if self.take_over(execution) {
             return true;
         }
         let free = u32::try_from(self.owners.len()).is_ok_and(|owners| owners < limit);
@@ -41,6 +38,14 @@ impl Lock {
             });
         }
         free
+    }
+
+    /// Whether the execution holds a slot already. A restart takes over the slot that its former round left
+    /// in quarantine, which therefore ends: else its end would free the slot of what runs again.
+    pub fn take_over(&mut self, execution: &str) -> bool {
+        let held = |owner: &&mut Owner| owner.execution == execution;
+        let owner = self.owners.iter_mut().find(held);
+        owner.map(|owner| owner.quarantined_until = None).is_some()
     }
 
     /// Gives the slot back, or leaves it taken until `quarantine`.
@@ -117,6 +122,18 @@ mod tests {
         lock.release("a", Some(Time(900)));
         assert!(!lock.acquire("b", 1, Time(99)));
         assert_eq!(lock.due(), Some(Time(100)));
+        assert!(lock.acquire("b", 1, Time(100)));
+    }
+    #[test]
+    fn a_restart_keeps_the_slot_that_was_in_quarantine() {
+        let mut lock = Lock::default();
+        assert!(lock.acquire("a", 1, Time(0)));
+        lock.release("a", Some(Time(100)));
+        assert!(!lock.take_over("b"), "only the owner takes over");
+        assert!(lock.take_over("a"));
+        // The quarantine's end must not let another execution in beside the one that runs again.
+        assert!(!lock.acquire("b", 1, Time(100)));
+        lock.release("a", None);
         assert!(lock.acquire("b", 1, Time(100)));
     }
 }

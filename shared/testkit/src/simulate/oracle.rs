@@ -162,14 +162,6 @@ impl<'a> Oracle<'a> {
         ends.into_values().collect()
     }
 
-    fn never(&mut self, list: &TaskList, at: At<'_>) {
-        let at = At {
-            live: Live::Never,
-            ..at
-        };
-        self.list(list, GroupOrder::Sequential, at);
-    }
-
     /// The state others see of a task.
     fn task(&mut self, task: &Task, blocked: bool, at: At<'_>) -> State {
         match &task.kind {
@@ -383,11 +375,14 @@ impl<'a> Oracle<'a> {
         };
         let mut ends = Vec::new();
         for (index, (_, list)) in branches.iter().enumerate() {
-            if kept || taken == Some(index) {
-                ends.extend(self.list(list, GroupOrder::Sequential, at));
+            // A branch not taken is omitted, except what succeeded in it in a former round, which stays
+            // and counts as it does in every group.
+            let live = if kept || taken == Some(index) {
+                at.live
             } else {
-                self.never(list, at);
-            }
+                Live::Never
+            };
+            ends.extend(self.list(list, GroupOrder::Sequential, At { live, ..at }));
         }
         if verdict == Verdict::Error {
             State::Failed

@@ -212,10 +212,9 @@ impl Simulation {
         if !self.admit() {
             return false;
         }
-        let name = owner(execution);
-        let owns = self.world.lock.owners().iter().any(|o| o.execution == name);
-        if owns {
-            // Perhaps granted before, and the message was lost.
+        if self.world.lock.take_over(&owner(execution)) {
+            // Perhaps granted before, and the message was lost, or restarted in its quarantine.
+            self.world.note(|| format!("grant     {execution} again"));
             self.world.queued.remove(&execution);
             self.world
                 .send_event(&World::root(execution), Event::Admitted);
@@ -240,6 +239,7 @@ impl Simulation {
             if !self.world.lock.acquire(&owner(execution), limit, now) {
                 break;
             }
+            self.world.note(|| format!("grant     {execution}"));
             // A crash here leaves it queued and owning; the next admission grants it again.
             if self.world.crashes() {
                 return false;
@@ -271,6 +271,8 @@ impl Simulation {
             .root_shard(execution)
             .is_some_and(|root| matches!(root.phase, RootPhase::Ended | RootPhase::Over));
         if over || self.config.mutation == Some(Mutation::UnfencedRelease) {
+            self.world
+                .note(|| format!("release   {execution} until {until:?}"));
             self.world.queued.remove(&execution);
             self.world.lock.release(&owner(execution), until);
             return self.admit();

@@ -1,12 +1,15 @@
-//! A flow of one shard, told what happens in words and answering in words.
+//! One shard of a flow, told what happens in words and answering in words.
 
-use crate::exec::{Command, Event, Outcome, Reason, Shard, State, Time, Truth, Verdict, apply};
+use crate::exec::{
+    Command, Counts, Event, Outcome, Reason, Shard, State, Time, Truth, Verdict, apply,
+};
 use crate::lang::model::Flow;
-use crate::plan::{Layout, Plan, ShardId, compile};
+use crate::plan::{Layout, NodeKind, Plan, ShardId, compile};
 
-/// One execution. Every method returns the scenario, so that a story reads from top to bottom.
+/// A shard of one execution. Every method returns the scenario, so that a story reads from top to bottom.
 pub(super) struct Scenario {
     plan: Plan,
+    at: ShardId,
     pub(super) shard: Shard,
     now: Time,
 }
@@ -17,10 +20,25 @@ impl Scenario {
     }
 
     pub(super) fn of(plan: Plan) -> Self {
-        let layout = Layout::of(&plan, &ShardId::ROOT).unwrap();
+        Self::at(plan, ShardId::ROOT)
+    }
+
+    /// The first chunk of the flow's only loop, which must be a task of the flow itself.
+    pub(super) fn chunk(flow: &Flow) -> Self {
+        let plan = compile(flow).unwrap();
+        let nodes = &plan.scopes[0].nodes;
+        let is_loop = |kind: &NodeKind| matches!(kind, NodeKind::Loop { .. });
+        let slot = nodes.iter().position(|node| is_loop(&node.kind)).unwrap();
+        let at = ShardId::ROOT.of_loop(u16::try_from(slot).unwrap(), 0);
+        Self::at(plan, at)
+    }
+
+    fn at(plan: Plan, at: ShardId) -> Self {
+        let layout = Layout::of(&plan, &at).unwrap();
         let shard = Shard::fresh(&layout, Time(1_000_000));
         Self {
             plan,
+            at,
             shard,
             now: Time(1_000_000),
         }
@@ -29,11 +47,12 @@ impl Scenario {
     /// Applies the event and expects exactly these commands, separated by `, `.
     ///
     /// Events: `start`, `admitted`, `kill`, `restart N`, `tick`, `TASK#N success|warning|failed|interrupted|
-    /// timeout|stopped|started|alive|absent|gone`, `TASK gate true|false`, `TASK count N`, `TASK resume`.
+    /// timeout|stopped|started|alive|absent|gone`, `TASK gate true|false`, `TASK count N`, `TASK branch
+    /// N|none`, `TASK resume`; to a chunk `open ROUND TOTAL`. In a chunk a task is called `ID[ITERATION]`.
     #[track_caller]
     pub(super) fn on(mut self, event: &str, expected: &str) -> Self {
         let event = self.event(event);
-        let (shard, commands) = apply(&self.plan, &ShardId::ROOT, &self.shard, &[event], self.now);
+        let (shard, commands) = apply(&self.plan, &self.at, &self.shard, &[event], self.now);
         self.shard = shard;
         let told: Vec<String> = commands.iter().map(|command| self.words(command)).collect();
         assert_eq!(told.join(", "), expected);
@@ -59,15 +78,34 @@ impl Scenario {
     /// Expects whether somebody must look again.
     #[track_caller]
     pub(super) fn due(self, expected: bool) -> Self {
-        let layout = Layout::of(&self.plan, &ShardId::ROOT).unwrap();
+        let layout = self.layout();
         assert_eq!(self.shard.due(&layout).is_some(), expected);
         self
     }
 
+    fn layout(&self) -> Layout<'_> {
+        Layout::of(&self.plan, &self.at).unwrap()
+    }
+
     fn slot(&self, task: &str) -> u16 {
-        let nodes = &self.plan.scopes[0].nodes;
-        let node = nodes.iter().position(|node| node.id == task);
-        u16::try_from(node.unwrap_or_else(|| panic!("no task {task}"))).unwrap()
+        let (id, item) = match task.split_once('[') {
+            Some((id, item)) => (id, item.trim_end_matches(']').parse().unwrap()),
+            None => (task, 0),
+        };
+        let nodes = self.layout().nodes;
+        let node = nodes.iter().position(|node| node.id == id);
+        let node = node.unwrap_or_else(|| panic!("no task {task}"));
+        u16::try_from(item * nodes.len() + node).unwrap()
+    }
+
+    fn name(&self, slot: u16) -> String {
+        let nodes = self.layout().nodes;
+        let id = &nodes[usize::from(slot) % nodes.len()].id;
+        if self.at == ShardId::ROOT {
+            id.clone()
+        } else {
+            format!("{id}[{}]", usize::from(slot) / nodes.len())
+        }
     }
 
     fn event(&self, text: &str) -> Event {
@@ -89,6 +127,19 @@ impl Scenario {
             [task, "count", count] => Event::Decided {
                 slot: self.slot(task),
                 verdict: Verdict::Count(count.parse().unwrap()),
+            },
+            [task, "branch", branch] => Event::Decided {
+                slot: self.slot(task),
+                verdict: Verdict::Branch(branch.parse().ok()),
+            },
+            ["open", round, total] => Event::Ahead {
+                round: round.parse().unwrap(),
+                generation: 0,
+                total: total.parse().unwrap(),
+                ahead: 0,
+                before: Counts::default(),
+                stop: false,
+                kill: false,
             },
             [task, "resume"] => Event::Resume {
                 slot: self.slot(task),
@@ -131,12 +182,19 @@ impl Scenario {
 
     #[allow(clippy::wildcard_enum_match_arm, reason = "words for all the others")]
     fn words(&self, command: &Command) -> String {
-        let name = |slot: &u16| self.plan.scopes[0].nodes[usize::from(*slot)].id.clone();
+        let name = |slot: &u16| self.name(*slot);
         match command {
             Command::Evaluate { slot } => format!("evaluate {}", name(slot)),
             Command::Launch { slot, attempt } => format!("launch {}#{attempt}", name(slot)),
             Command::Stop { slot, attempt } => format!("stop {}#{attempt}", name(slot)),
             Command::Probe { slot, attempt } => format!("probe {}#{attempt}", name(slot)),
+            Command::Send {
+                event: Event::LoopDone { counts, .. },
+                ..
+            } => format!(
+                "loop done: {} succeeded, {} failed, {} cancelled",
+                counts.success, counts.failed, counts.cancelled
+            ),
             Command::Send { to, .. } => format!("send {to}"),
             Command::Acquire => "acquire".to_owned(),
             Command::Release { quarantine_until } => match quarantine_until {
