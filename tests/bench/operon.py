@@ -28,7 +28,7 @@ def run_command(
     `stream` asks for one JSON line per event, instead of one document at the end.
     """
     output = ["--output", "ndjson"] if stream else ["--output", "json", "--quiet"]
-    named = [argument for value in inputs for argument in ("--input", value)]
+    named = [argument for value in inputs for argument in ("-f", value)]
     return Command(
         [
             *(str(binary), "run", str(flow)),
@@ -89,7 +89,7 @@ def fan_out(binary: Path, directory: Path, items: int, *, stream: bool) -> Comma
     flow.write_text(fan_out_flow())
     values = directory / "items.jsonl"
     values.write_text("".join(f"{value}\n" for value in range(items)))
-    return run_command(binary, flow, directory, stream=stream, inputs=[f"items=@{values}"])
+    return run_command(binary, flow, directory, stream=stream, inputs=[f"items={values}"])
 
 
 def is_finished_item(line: bytes) -> bool:

@@ -220,7 +220,7 @@ class TestOperonFlows(GeneratorCase):
     def test_fan_out_reads_as_many_lines_as_asked_for(self) -> None:
         command = operon.fan_out(self.site.tool, self.site.directory, 7, stream=True)
         self.assertEqual(option(command, "--output"), "ndjson")
-        name, _, path = option(command, "--input").partition("=@")
+        name, _, path = option(command, "-f").partition("=")
         self.assertEqual(name, "items")
         values = [json.loads(line) for line in Path(path).read_text().splitlines()]
         self.assertEqual(values, list(range(7)))

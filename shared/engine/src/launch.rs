@@ -338,6 +338,7 @@ fn spec_of(
         .unwrap_or_else(|| node.id.clone());
     spec.output_prefix = output_prefix(id);
     spec.timeout = timeout;
+    spec.idempotent = task.idempotent;
     spec.resources = task.resources;
     spec.priority = node.priority;
     spec.rank = node.rank;

@@ -98,6 +98,7 @@ pub fn spec(
         output_prefix: String::new(),
         shared_directory: None,
         timeout: Duration::ZERO,
+        idempotent: true,
         resources: Resources::default(),
         priority: 0,
         rank: 0,

@@ -84,6 +84,7 @@ fn spec(number: u32) -> AttemptSpec {
         output_prefix: "bench".to_owned(),
         shared_directory: None,
         timeout: Duration::from_mins(1),
+        idempotent: true,
         resources: Resources::default(),
         priority: 0,
         rank: 0,

@@ -104,6 +104,8 @@ pub(crate) struct Inner {
     running: RefCell<HashSet<ExecutionId>>,
     /// Who waits for the end of an execution.
     waiters: RefCell<HashMap<ExecutionId, Vec<tokio::sync::oneshot::Sender<ExecutionRow>>>>,
+    /// Told when an execution is over, which may be all the engine waits for.
+    wake: tokio::sync::Notify,
     /// Receipts of inbox messages that are being applied.
     receipts: RefCell<HashSet<i64>>,
 }
@@ -167,6 +169,7 @@ impl Engine {
             attempts: RefCell::default(),
             running: RefCell::default(),
             waiters: RefCell::default(),
+            wake: tokio::sync::Notify::new(),
             receipts: RefCell::default(),
         };
         Self {
@@ -231,6 +234,7 @@ impl Engine {
                     inner.queue.borrow_mut().extend(message);
                 }
                 () = tokio::time::sleep(Duration::from_millis(wait)) => {}
+                () = inner.wake.notified() => {}
                 _ = inbox.tick() => {
                     inner.read_inbox().await?;
                     inner.free_locks().await?;

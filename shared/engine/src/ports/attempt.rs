@@ -58,6 +58,8 @@ pub struct AttemptSpec {
     pub shared_directory: Option<String>,
     /// Counted from the start of the process.
     pub timeout: Duration,
+    /// False: launched at most once, even across a loss of power.
+    pub idempotent: bool,
     /// What it may use; the dispatcher's currency.
     pub resources: Resources,
     /// Larger goes first; then the longer `rank`.

@@ -176,6 +176,7 @@ impl Inner {
         if !self.running.borrow_mut().remove(id) {
             return;
         }
+        self.wake.notify_one();
         self.parts.observer.execution(row);
         self.planner.retire(id);
         for waiter in self.waiters.borrow_mut().remove(id).unwrap_or_default() {

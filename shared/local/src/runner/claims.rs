@@ -76,6 +76,11 @@ impl ClaimRow {
 pub trait Claims: Send + Sync {
     /// Claims the attempt. Durable when it returns [`Claim::New`].
     async fn claim(&self, id: &AttemptId) -> Result<Claim, StoreError>;
+    /// [`Claims::claim`] that outlives this process however it ends, but perhaps not a loss of power: with the
+    /// power the attempt is gone too, and one that is idempotent may be launched again.
+    async fn claim_briefly(&self, id: &AttemptId) -> Result<Claim, StoreError> {
+        self.claim(id).await
+    }
     /// Notes which process it is. Need not be durable at once: an unmarked process is found by its
     /// environment.
     async fn record(&self, id: &AttemptId, mark: &ProcessMark) -> Result<(), StoreError>;

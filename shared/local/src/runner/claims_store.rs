@@ -10,18 +10,30 @@ use crate::store::{self, Claimant, LaunchedClaim, ProcessIdentity, SqliteStore};
 /// Claims read at once when all live ones are listed.
 const PAGE: u32 = 1000;
 
+/// This engine.
+fn us() -> Claimant {
+    Claimant {
+        pid: std::process::id(),
+        boot: boot_id().to_owned(),
+    }
+}
+
+fn answer(claim: &store::Claim) -> Claim {
+    match claim {
+        store::Claim::New => Claim::New,
+        store::Claim::Launched(claim) => Claim::Launched(mark(claim)),
+        store::Claim::Stopped => Claim::Stopped,
+    }
+}
+
 #[async_trait]
 impl Claims for SqliteStore {
     async fn claim(&self, id: &AttemptId) -> Result<Claim, StoreError> {
-        let by = Claimant {
-            pid: std::process::id(),
-            boot: boot_id().to_owned(),
-        };
-        Ok(match Self::claim(self, id, Some(by)).await? {
-            store::Claim::New => Claim::New,
-            store::Claim::Launched(claim) => Claim::Launched(mark(&claim)),
-            store::Claim::Stopped => Claim::Stopped,
-        })
+        Ok(answer(&Self::claim(self, id, Some(us())).await?))
+    }
+
+    async fn claim_briefly(&self, id: &AttemptId) -> Result<Claim, StoreError> {
+        Ok(answer(&Self::claim_briefly(self, id, Some(us())).await?))
     }
 
     async fn record(&self, id: &AttemptId, mark: &ProcessMark) -> Result<(), StoreError> {

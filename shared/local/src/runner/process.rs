@@ -161,7 +161,12 @@ impl TaskRunner for ProcessRunner {
         let Some((mut held, stop)) = shared.in_hand.enter(&spec.id) else {
             return Err(RunnerError::AlreadyLaunched);
         };
-        match shared.claims.claim(&spec.id).await.map_err(store_failed)? {
+        let claim = if spec.idempotent {
+            shared.claims.claim_briefly(&spec.id).await
+        } else {
+            shared.claims.claim(&spec.id).await
+        };
+        match claim.map_err(store_failed)? {
             Claim::New => {}
             Claim::Launched(_) => return Err(RunnerError::AlreadyLaunched),
             Claim::Stopped => return Err(RunnerError::Stopped),

@@ -136,6 +136,7 @@ pub(crate) fn spec(slot: u16, command: &[&str]) -> AttemptSpec {
         output_prefix: format!("exec-1/align/{slot}"),
         shared_directory: None,
         timeout: Duration::from_mins(1),
+        idempotent: true,
         resources: Resources::default(),
         priority: 0,
         rank: 0,

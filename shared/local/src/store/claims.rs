@@ -74,6 +74,19 @@ impl SqliteStore {
             .await
     }
 
+    /// [`Self::claim`] whose answer outlives the process but perhaps not a loss of power: it does not wait for
+    /// the disk.
+    pub async fn claim_briefly(
+        &self,
+        id: &AttemptId,
+        by: Option<Claimant>,
+    ) -> Result<Claim, StoreError> {
+        let id = id.clone();
+        self.writer
+            .run_briefly(move |connection| claim(connection, &id, by.as_ref()))
+            .await
+    }
+
     /// What is known of an attempt; none when it was neither claimed nor stopped.
     pub async fn lookup_claim(&self, id: &AttemptId) -> Result<Option<Claim>, StoreError> {
         let id = id.clone();

@@ -1,7 +1,7 @@
 //! Opening the database: settings of a connection, tables, and the schema number.
 //!
 //! Invariant: a commit that returned survives both `kill -9` and loss of power (`synchronous = FULL` on a
-//! write-ahead log), and no connection works on tables whose schema number it does not know.
+//! write-ahead log; brief claims, see [`super::SqliteStore::claim_briefly`], survive the former), and no connection works on tables whose schema number it does not know.
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt as _;

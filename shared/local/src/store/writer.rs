@@ -25,12 +25,16 @@ const GROUP: usize = 512;
 trait Piece: Send {
     /// Does it inside a transaction; may be called again after a rollback.
     fn run(&mut self, connection: &Connection) -> Result<(), ()>;
+    /// Whether it need not be on the disk before the caller is told: then it outlives the process, which the
+    /// system's page cache sees to, but perhaps not a loss of power.
+    fn is_brief(&self) -> bool;
     /// Tells the waiting caller; `commit` overrides a success that did not become durable.
     fn answer(self: Box<Self>, commit: Result<(), StoreError>);
 }
 
 struct Waiting<F, T> {
     work: F,
+    brief: bool,
     result: Option<Result<T, StoreError>>,
     reply: oneshot::Sender<Result<T, StoreError>>,
 }
@@ -45,6 +49,10 @@ where
         let done = result.as_ref().map(drop).map_err(drop);
         self.result = Some(result);
         done
+    }
+
+    fn is_brief(&self) -> bool {
+        self.brief
     }
 
     fn answer(self: Box<Self>, commit: Result<(), StoreError>) {
@@ -103,9 +111,17 @@ impl Writer {
         F: FnMut(&Connection) -> Result<T, StoreError> + Send + 'static,
         T: Send + 'static,
     {
-        let (reply, answer) = oneshot::channel();
-        self.enqueue(work, reply).await?;
-        answer.await.map_err(|_| stopped())?
+        self.enqueue(work, false).await
+    }
+
+    /// [`Self::run`] without waiting for the disk: the work outlives the process but perhaps not a loss of
+    /// power. Whatever is durable later makes it durable too.
+    pub(super) async fn run_briefly<F, T>(&self, work: F) -> Result<T, StoreError>
+    where
+        F: FnMut(&Connection) -> Result<T, StoreError> + Send + 'static,
+        T: Send + 'static,
+    {
+        self.enqueue(work, true).await
     }
 
     /// Does `work` with the next transaction, before anything that is asked for later, without waiting for
@@ -117,6 +133,7 @@ impl Writer {
         let (reply, _) = oneshot::channel();
         let piece = Box::new(Waiting {
             work,
+            brief: true,
             result: None,
             reply,
         });
@@ -126,22 +143,21 @@ impl Writer {
             .push(piece);
     }
 
-    async fn enqueue<F, T>(
-        &self,
-        work: F,
-        reply: oneshot::Sender<Result<T, StoreError>>,
-    ) -> Result<(), StoreError>
+    async fn enqueue<F, T>(&self, work: F, brief: bool) -> Result<T, StoreError>
     where
         F: FnMut(&Connection) -> Result<T, StoreError> + Send + 'static,
         T: Send + 'static,
     {
+        let (reply, answer) = oneshot::channel();
         let piece = Box::new(Waiting {
             work,
+            brief,
             result: None,
             reply,
         });
         let queue = self.queue.as_ref().ok_or_else(stopped)?;
-        queue.send(piece).await.map_err(|_| stopped())
+        queue.send(piece).await.map_err(|_| stopped())?;
+        answer.await.map_err(|_| stopped())?
     }
 }
 
@@ -197,6 +213,15 @@ fn commit(connection: &Connection, group: &mut [Box<dyn Piece>]) -> Result<(), O
             .map(drop)
             .map_err(failed)
     };
+    // In WAL mode the log is synced at the end of a transaction under FULL and not under NORMAL; either way
+    // it is written in order, so a durable transaction makes those before it durable.
+    let brief = group.iter().all(|piece| piece.is_brief());
+    execute(if brief {
+        "PRAGMA synchronous = NORMAL"
+    } else {
+        "PRAGMA synchronous = FULL"
+    })
+    .map_err(Some)?;
     // Immediate: waiting for a writer of another process happens here and nowhere else.
     execute("BEGIN IMMEDIATE").map_err(Some)?;
     let end = if group.iter_mut().all(|piece| piece.run(connection).is_ok()) {
