@@ -32,7 +32,7 @@ if "id: layers" in flow:
     for name in names[: -1 if fault == "file" else None]:
         (out / name).touch()
 if "ndjson" in arguments:
-    items = pathlib.Path(arguments[-1].partition("=@")[2]).read_text().splitlines()
+    items = pathlib.Path(arguments[-1].partition("=")[2]).read_text().splitlines()
     for position, item in enumerate(items[: -1 if fault == "item" else None]):
         time.sleep(0.002 if position < 100 else 0.02)
         print(json.dumps({"state": "SUCCESS", "task": "noop"}), flush=True)
