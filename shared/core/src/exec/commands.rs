@@ -1,7 +1,7 @@
 //! Commands are derived from state, never from what happened: state is the outbox.
 
 use super::view::View;
-use super::{Command, Event, Reason, RootPhase, Seen, Shard, State, Time};
+use super::{Command, Event, Reason, RootPhase, Seen, Shard, State, Time, Truth};
 use crate::plan::{NodeIndex, NodeKind, Place, ShardId};
 
 /// Which part of a shard commands are derived for.
@@ -48,17 +48,26 @@ impl Scope {
     /// What an event that changed nothing is about, and what would have followed from it.
     pub(super) fn add_event(&mut self, view: &View<'_>, event: &Event) {
         match event {
+            // That an attempt runs has no consequences, so none can be missing, however late it is said.
             Event::Started { slot, .. }
-            | Event::Done { slot, .. }
+            | Event::Probed {
+                slot,
+                truth: Truth::Alive | Truth::Absent,
+                ..
+            } => self.slots.push(*slot),
+            Event::Done { slot, .. }
             | Event::Stopped { slot, .. }
-            | Event::Probed { slot, .. }
+            | Event::Probed {
+                slot,
+                truth: Truth::Ended(_) | Truth::Gone,
+                ..
+            }
             | Event::Decided { slot, .. }
             | Event::Resume { slot, .. }
             | Event::LoopDone { slot, .. } => {
-                if view.is_chunk() {
-                    self.everything = true;
-                } else if view.has(*slot) {
+                if view.has(*slot) {
                     self.add_above(view, *slot);
+                    self.add_iterations(view, *slot);
                 }
             }
             Event::Start
@@ -95,8 +104,14 @@ impl Scope {
                 let after = after.map(|after| view.node_index(after));
                 self.add_below(view, after.as_slice(), slot);
             }
-            let Some(parent) = node.parent else { continue };
             let over = view.slot(slot).state.is_terminal();
+            let Some(parent) = node.parent else {
+                if over {
+                    // The body of a loop is a list that nothing in its shard holds.
+                    self.add_below(view, &node.dependents, slot);
+                }
+                continue;
+            };
             let parent_node = view.layout.nodes.get(usize::from(parent));
             let bounded = parent_node.is_some_and(
                 |node| matches!(node.kind, NodeKind::Group { concurrent, .. } if concurrent > 0),
@@ -119,6 +134,26 @@ impl Scope {
                 }
             }
         }
+    }
+
+    /// In a chunk, what the end of the iteration of `slot` may have begun: later iterations, of which only
+    /// those can be missing of which nothing has been heard, and what the chunk says of itself.
+    ///
+    /// Not all of the shard: most repeated reports are answers to probes, about iterations that go on, and
+    /// 128 of them would each repeat up to 128 launches.
+    fn add_iterations(&mut self, view: &View<'_>, slot: u16) {
+        let item = view.layout.item_of(slot);
+        if !view.is_chunk() || view.iteration(item).is_none() {
+            return;
+        }
+        self.chain = true;
+        let begun = |slot: &u16| {
+            let later = view.layout.item_of(*slot) > item;
+            let state = view.slot(*slot).state;
+            let pending = matches!(state, State::Gate | State::Deciding | State::Launching);
+            later && (pending || state == State::Body)
+        };
+        self.slots.extend(view.slots().filter(begun));
     }
 
     /// The nodes and, through what is already over or runs children, everything they may have begun.

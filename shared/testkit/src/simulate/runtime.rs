@@ -14,6 +14,9 @@ impl Simulation {
         let Some(message) = self.world.messages.get(&id) else {
             return;
         };
+        if message.visible_at > self.world.now {
+            return; // In a planner's batch already: invisible until it is not acknowledged in time.
+        }
         match message.work.clone() {
             Work::Plan(..) => return self.plan(id),
             Work::Launch(attempt) => {

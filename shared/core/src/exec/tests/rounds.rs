@@ -128,3 +128,36 @@ fn a_restarted_loop_stays_in_its_window() {
         )
         .due(false);
 }
+
+#[test]
+fn a_repeated_report_in_a_loop_says_again_only_what_may_follow_from_it() {
+    let flow = flow().looped("each", 4, |body| body.task("one")).window(2);
+    Scenario::chunk(&flow.build())
+        .on("open 0 4", "launch one[0]#1, launch one[1]#1")
+        .on("one[0]#1 started", "")
+        // Of 128 iterations that are asked about, none repeats the launches of all others.
+        .on("one[0]#1 alive", "")
+        .on("one[0]#1 success", "launch one[2]#1")
+        .on("one[0]#1 success", "launch one[1]#1, launch one[2]#1")
+        .on("one[1]#1 started", "")
+        .on("one[0]#1 success", "launch one[2]#1")
+        .on("one[0]#1 started", "");
+}
+
+#[test]
+fn a_repeated_report_in_a_loop_says_again_what_follows_in_its_iteration() {
+    let flow = flow().looped("each", 2, |body| body.task("one").task("two"));
+    Scenario::chunk(&flow.build())
+        .on("open 0 2", "launch one[0]#1, launch one[1]#1")
+        .on("one[1]#1 success", "launch two[1]#1")
+        .on("one[1]#1 success", "launch two[1]#1")
+        .on("two[1]#1 success", "")
+        .on(
+            "one[0]#1 failed",
+            "loop done: 1 succeeded, 1 failed, 0 cancelled",
+        )
+        .on(
+            "one[0]#1 failed",
+            "loop done: 1 succeeded, 1 failed, 0 cancelled",
+        );
+}
