@@ -177,6 +177,8 @@ impl Evaluator {
             let before = lock.clone();
             lock.expire(now);
             self.drop_finished(&mut lock).await?;
+            // Also when nobody queues: a quarantine that is over must not be due for ever.
+            lock.expire(now);
             let mut granted = Vec::new();
             for execution in self.ports.store.queued(name, QUEUE_LOOK).await? {
                 if self.has_ended(&execution).await? {

@@ -234,6 +234,8 @@ impl Simulation {
         let limit = self.world.plan.concurrency.as_ref().map_or(0, |c| c.limit);
         let now = Time(self.world.now);
         self.drop_finished();
+        // Also when nobody queues: a quarantine that is over must not be due for ever.
+        self.world.lock.expire(now);
         if let Some(until) = self.world.lock.due() {
             let wait = until.0.saturating_sub(self.world.now);
             self.world.after(wait.max(1_000), Action::Admit);
