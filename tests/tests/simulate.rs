@@ -9,7 +9,7 @@ use operon_core::plan::builder::FlowBuilder;
 use operon_testkit::simulate::{Config, Faults, Mutation, Report, Simulation};
 
 /// Seeds of every run of the suite.
-const SEEDS: u64 = 250;
+const SEEDS: u64 = 900;
 
 fn config() -> Config {
     Config {
