@@ -178,7 +178,12 @@ impl<'a> Campaign<'a> {
         }
         let shown = self.executions()?;
         let shown: Result<Vec<Value>, String> = shown.iter().map(|row| self.show(row)).collect();
-        verdict::check(self.directory.path(), &shown?, &mut self.tally)?;
+        verdict::check(
+            self.directory.path(),
+            self.engines,
+            &shown?,
+            &mut self.tally,
+        )?;
         Ok(std::mem::take(&mut self.tally))
     }
 

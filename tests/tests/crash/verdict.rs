@@ -66,9 +66,11 @@ const PROCESSES: [(&str, &[&str]); 25] = [
     ("below-three", &["below-two"]),
 ];
 
-/// Checks everything that is left of a campaign.
+/// Checks everything that is left of a campaign. `engine` is the number of its last engine, the only one
+/// that ended by itself.
 pub(crate) fn check(
     directory: &Path,
+    engine: u32,
     executions: &[Value],
     tally: &mut Tally,
 ) -> Result<(), String> {
@@ -83,6 +85,7 @@ pub(crate) fn check(
     for execution in executions {
         let checked = Checked {
             journal: &journal,
+            engine,
             id: text(execution, "id"),
             rows: rows(execution)?,
             state: directory.join("state"),
@@ -163,6 +166,7 @@ fn rows(execution: &Value) -> Result<BTreeMap<&str, &Value>, String> {
 /// One execution.
 struct Checked<'a> {
     journal: &'a Journal,
+    engine: u32,
     id: &'a str,
     rows: BTreeMap<&'a str, &'a Value>,
     state: std::path::PathBuf,
@@ -298,12 +302,12 @@ impl Checked<'_> {
                 "`{name}` was launched more than once: {attempts:?}"
             ));
         }
-        // An engine killed between the claim and the script's first line leaves no line.
-        let survived = self.journal.runs.values().flatten();
-        let newest = survived.map(|attempt| attempt.engine).max().unwrap_or(0);
+        // An engine killed between the claim and the script's first line leaves no line; one killed when
+        // nothing was left to run is followed by an engine without a line.
         match attempts.first() {
-            Some(attempt) if attempt.engine == newest => Err(format!(
-                "`{name}` ended unknown under engine {newest}, which was not killed"
+            Some(attempt) if attempt.engine == self.engine => Err(format!(
+                "`{name}` ended unknown under engine {}, which was not killed",
+                self.engine
             )),
             Some(_) | None => Ok(()),
         }

@@ -38,6 +38,7 @@ pub fn apply(
     let told = turn.chain();
     for event in events {
         let before = turn.shard.clone();
+        turn.ticking = matches!(event, Event::Tick);
         turn.take(event, &mut scope);
         turn.settle();
         scope.add_changes(&before, &turn.shard);

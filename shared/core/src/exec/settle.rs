@@ -94,7 +94,7 @@ impl View<'_> {
             State::RetryWait => {
                 if self.killed(slot) {
                     self.end(slot, State::Killed, Reason::Kill);
-                } else if before.due <= self.shard.tick_of(self.now) {
+                } else if self.ticking && before.due <= self.shard.tick_of(self.now) {
                     self.launch(slot);
                 }
             }

@@ -15,6 +15,9 @@ pub(super) struct View<'a> {
     pub(super) layout: Layout<'a>,
     pub(super) shard: Shard,
     pub(super) now: Time,
+    /// The event being taken is a tick: only that launches what waited for its time, because a tick that is
+    /// redelivered says everything again and other events only what is theirs.
+    pub(super) ticking: bool,
 }
 
 impl<'a> View<'a> {
@@ -31,6 +34,7 @@ impl<'a> View<'a> {
             layout,
             shard,
             now,
+            ticking: false,
         }
     }
 
