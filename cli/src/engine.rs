@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use operon_core::exec::{Event, Reason};
-use operon_core::plan::ShardId;
 use operon_engine::ports::{AttemptRow, ExecutionId, ExecutionRow, ShardKey};
 use operon_local::dispatch::Limits;
 use operon_local::embedded::{Engine, FlowSource, Observer};
@@ -166,15 +165,7 @@ pub(crate) async fn work(
 /// Asks the engine to kill an execution.
 pub(crate) fn kill(engine: &Engine, id: &ExecutionId) {
     let reason = Reason::Kill;
-    engine.send(root(id), Event::Kill { reason });
-}
-
-/// The root shard of an execution: who is told about the whole of it.
-pub(crate) fn root(id: &ExecutionId) -> ShardKey {
-    ShardKey {
-        execution: id.clone(),
-        shard: ShardId::ROOT,
-    }
+    engine.send(ShardKey::root(id), Event::Kill { reason });
 }
 
 /// Ctrl-C, and what asks a process to end.

@@ -7,14 +7,17 @@ use jiff::Timestamp;
 use operon_core::exec::{Shard, State};
 use operon_core::expr::Context;
 use operon_core::lang::model::InputType;
-use operon_core::plan::{Layout, Node, NodeIndex, ScopeIndex, ShardId};
+use operon_core::plan::{Layout, Node, NodeIndex, NodeKind, ScopeIndex, ShardId, TaskNode};
 use serde_json::{Map, Value, json};
 
 use crate::Ports;
 use crate::items::LoopItems;
 use crate::lookups::Lookups;
+use crate::planner::Active;
 use crate::plans::LoadedPlan;
-use crate::ports::{AttemptRow, ExecutionId, ExecutionMeta, ShardKey, StoreError, TaskRunKey};
+use crate::ports::{
+    AttemptId, AttemptRow, ExecutionId, ExecutionMeta, ShardKey, StoreError, TaskRunKey,
+};
 use crate::rows;
 use crate::shards::Shards;
 use crate::templates::{RenderError, Tree};
@@ -44,6 +47,31 @@ pub struct Site<'a> {
 }
 
 impl<'a> Site<'a> {
+    /// The flow itself: what is evaluated outside any task.
+    #[must_use]
+    pub fn flow(plan: &'a LoadedPlan, meta: &'a ExecutionMeta) -> Self {
+        static ROOT: ShardId = ShardId::ROOT;
+        Self {
+            plan,
+            meta,
+            shard: &ROOT,
+            slot: 0,
+            attempt: 0,
+        }
+    }
+
+    /// An attempt of an execution that is being worked on.
+    #[must_use]
+    pub fn of_attempt(active: &'a Active, id: &'a AttemptId) -> Self {
+        Self {
+            plan: &active.plan,
+            meta: &active.meta,
+            shard: &id.task_run.shard,
+            slot: id.task_run.slot,
+            attempt: id.attempt,
+        }
+    }
+
     /// The layout of the task run's shard.
     #[must_use]
     pub fn layout(&self) -> Option<Layout<'a>> {
@@ -56,6 +84,16 @@ impl<'a> Site<'a> {
         let layout = self.layout()?;
         let index = layout.node_of(self.slot)?;
         Some((layout.scope, index, layout.nodes.get(usize::from(index))?))
+    }
+
+    /// What is launched here; none for control around tasks.
+    #[must_use]
+    pub fn task(&self) -> Option<&'a TaskNode> {
+        if let NodeKind::Task(task) = &self.node()?.2.kind {
+            Some(task)
+        } else {
+            None
+        }
     }
 
     /// The task run's address.

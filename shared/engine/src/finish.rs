@@ -3,7 +3,6 @@
 use std::sync::PoisonError;
 
 use operon_core::lang::model::{FlowRetryBehavior, RetryInterval, SlaKind};
-use operon_core::plan::ShardId;
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
@@ -143,13 +142,7 @@ impl Evaluator {
         overlay: &Overlay,
     ) -> Result<RenderedValue, EvaluateError> {
         let tree = Tree::parse(value)?;
-        let site = Site {
-            plan: &active.plan,
-            meta: &active.meta,
-            shard: &ShardId::ROOT,
-            slot: 0,
-            attempt: 0,
-        };
+        let site = Site::flow(&active.plan, &active.meta);
         self.render(site, &tree, &Map::new(), overlay).await
     }
 }

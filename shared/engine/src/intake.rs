@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use operon_core::lang::inputs::{InputError, resolve_inputs};
 use operon_core::lang::model::{CheckBehavior, InputType};
-use operon_core::plan::{Plan, ShardId};
+use operon_core::plan::{Plan, content_hash};
 use serde_json::{Map, Value, json};
 
 use crate::decide::truthy;
@@ -102,7 +102,7 @@ impl Evaluator {
             return Err(IntakeError::Disabled(plan.flow));
         }
         let bytes = plan.canonical_json();
-        let hash = plan.hash();
+        let hash = content_hash(&bytes);
         let now = self.ports.clock.now_ms();
         let revision = self
             .ports
@@ -172,13 +172,7 @@ impl Evaluator {
             "flow".to_owned(),
             json!({"id": meta.flow, "namespace": meta.namespace}),
         );
-        let site = Site {
-            plan,
-            meta,
-            shard: &ShardId::ROOT,
-            slot: 0,
-            attempt: 0,
-        };
+        let site = Site::flow(plan, meta);
         let lookups = self.lookups(site);
         let context = operon_core::expr::Context::new(roots, lookups.clone());
         let resolved = lookups
@@ -297,13 +291,7 @@ impl Evaluator {
         plan: &LoadedPlan,
         meta: &ExecutionMeta,
     ) -> Result<(Option<String>, Vec<String>), IntakeError> {
-        let site = Site {
-            plan,
-            meta,
-            shard: &ShardId::ROOT,
-            slot: 0,
-            attempt: 0,
-        };
+        let site = Site::flow(plan, meta);
         let mut failed = None;
         let mut warnings = Vec::new();
         for check in &plan.plan.checks {

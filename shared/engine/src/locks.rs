@@ -5,7 +5,7 @@
 
 use operon_core::exec::{Event, Lock, Reason, RootPhase, Slot, State, Time};
 use operon_core::lang::model::{Concurrency, ConcurrencyBehavior};
-use operon_core::plan::{Plan, ShardId};
+use operon_core::plan::Plan;
 use serde_json::Map;
 
 use crate::evaluate::{EvaluateError, Evaluator, Overlay, Site};
@@ -19,14 +19,6 @@ const CONFLICTS_MAX: usize = 50;
 /// Queued executions looked at in one admission.
 const QUEUE_LOOK: u32 = 100;
 
-/// The root shard of an execution.
-fn root(execution: &ExecutionId) -> ShardKey {
-    ShardKey {
-        execution: execution.clone(),
-        shard: ShardId::ROOT,
-    }
-}
-
 impl Evaluator {
     /// The name of the lock an execution takes.
     pub async fn lock_name(
@@ -39,13 +31,7 @@ impl Evaluator {
             return Ok(format!("{}/{}", meta.namespace, meta.flow));
         };
         let tree = Tree::parse(&serde_json::Value::String(key.clone()))?;
-        let site = Site {
-            plan: &active.plan,
-            meta,
-            shard: &ShardId::ROOT,
-            slot: 0,
-            attempt: 0,
-        };
+        let site = Site::flow(&active.plan, meta);
         let rendered = self
             .render(site, &tree, &Map::new(), &Overlay::default())
             .await?;
@@ -83,7 +69,7 @@ impl Evaluator {
                 .store
                 .set_queued(&name, &meta.id, meta.priority, false)
                 .await?;
-            messages.push(Message::new(root(&meta.id), Event::Admitted));
+            messages.push(Message::new(ShardKey::root(&meta.id), Event::Admitted));
             return Ok(messages);
         }
         let state = match concurrency.behavior {
@@ -99,7 +85,10 @@ impl Evaluator {
             .await?;
         Ok(messages
             .into_iter()
-            .chain([Message::new(root(&meta.id), Event::Refused { state })])
+            .chain([Message::new(
+                ShardKey::root(&meta.id),
+                Event::Refused { state },
+            )])
             .collect())
     }
 
@@ -131,7 +120,7 @@ impl Evaluator {
         };
         let stored = self
             .shards
-            .get(&*self.ports.store, &root(&active.meta.id))
+            .get(&*self.ports.store, &ShardKey::root(&active.meta.id))
             .await?;
         let over = |phase| matches!(phase, RootPhase::Ended | RootPhase::Over);
         if stored.shard.is_some_and(|shard| !over(shard.phase)) {
@@ -207,7 +196,7 @@ impl Evaluator {
             }
             return Ok(granted
                 .iter()
-                .map(|execution| Message::new(root(execution), Event::Admitted))
+                .map(|execution| Message::new(ShardKey::root(execution), Event::Admitted))
                 .collect());
         }
         Err(StoreError::Busy(format!(
@@ -217,7 +206,10 @@ impl Evaluator {
 
     /// Whether an execution needs no slot any more.
     async fn has_ended(&self, id: &ExecutionId) -> Result<bool, StoreError> {
-        let stored = self.shards.get(&*self.ports.store, &root(id)).await?;
+        let stored = self
+            .shards
+            .get(&*self.ports.store, &ShardKey::root(id))
+            .await?;
         Ok(stored
             .shard
             .is_some_and(|shard| matches!(shard.phase, RootPhase::Ended | RootPhase::Over)))
@@ -235,7 +227,10 @@ impl Evaluator {
             match owner.parse::<ExecutionId>() {
                 Err(_) => lock.release(&owner, None),
                 Ok(id) => {
-                    let stored = self.shards.get(&*self.ports.store, &root(&id)).await?;
+                    let stored = self
+                        .shards
+                        .get(&*self.ports.store, &ShardKey::root(&id))
+                        .await?;
                     // An owner without a root shard has only just been created.
                     let Some(shard) = stored.shard else { continue };
                     if shard.phase == RootPhase::Over {

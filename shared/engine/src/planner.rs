@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use operon_core::exec::{self, Command, Event, Reason, RootPhase, Shard, State, Time};
-use operon_core::plan::{Layout, NodeKind, ShardId};
+use operon_core::plan::{Layout, ShardId};
 use tracing::warn;
 
 use crate::decide::Decision;
@@ -446,7 +446,7 @@ impl Planner {
             }
             let site = site(slot);
             let lost = was.is_some_and(|was| was.state.is_live()) && after.state.is_terminal();
-            let row = if lost && self.is_task(site) {
+            let row = if lost && site.task().is_some() {
                 // The attempt ended without a report: its row says what is known.
                 rows::blank(site, after.attempt).map(|row| AttemptRow {
                     state: rows::state_name(after.state).to_owned(),
@@ -469,12 +469,6 @@ impl Planner {
             }
         }
         Ok(out)
-    }
-
-    #[allow(clippy::unused_self, reason = "reads better at the call")]
-    fn is_task(&self, site: Site<'_>) -> bool {
-        site.node()
-            .is_some_and(|(_, _, node)| matches!(node.kind, NodeKind::Task(_)))
     }
 }
 

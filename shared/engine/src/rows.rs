@@ -6,7 +6,7 @@ use operon_core::exec::{Reason, RootPhase, Shard, Slot, State};
 use operon_core::plan::{Layout, NodeKind};
 
 use crate::evaluate::Site;
-use crate::ports::{AttemptRow, ExecutionRow, TaskRunKey, Usage};
+use crate::ports::{AttemptRow, ExecutionRow, Usage};
 
 /// Kestra's name of a state.
 #[must_use]
@@ -183,13 +183,4 @@ pub fn update_execution(
         row.reason = None;
     }
     *row != before
-}
-
-/// The address of a slot.
-#[must_use]
-pub fn key(shard: &operon_core::plan::ShardId, slot: u16) -> TaskRunKey {
-    TaskRunKey {
-        shard: shard.clone(),
-        slot,
-    }
 }

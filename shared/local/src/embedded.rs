@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use operon_core::exec::Event;
-use operon_core::plan::ShardId;
 use operon_engine::Ports;
 use operon_engine::evaluate::Evaluator;
 use operon_engine::planner::{Message, Planner, TurnError};
@@ -246,14 +245,6 @@ impl Engine {
     }
 }
 
-/// The root shard of an execution.
-pub(crate) fn root(execution: &ExecutionId) -> ShardKey {
-    ShardKey {
-        execution: execution.clone(),
-        shard: ShardId::ROOT,
-    }
-}
-
 impl Inner {
     pub(crate) fn send(&self, message: Message) {
         // The receiver lives as long as the engine.
@@ -266,7 +257,7 @@ impl Inner {
         if created {
             self.parts.observer.execution(row);
         }
-        self.send(Message::new(root(&row.meta.id), Event::Start));
+        self.send(Message::new(ShardKey::root(&row.meta.id), Event::Start));
         Ok(created)
     }
 

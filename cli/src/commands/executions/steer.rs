@@ -14,7 +14,7 @@ use operon_local::store::SqliteStore;
 
 use crate::args::{EngineArgs, OneArgs};
 use crate::commands::run::{finish, show_end};
-use crate::engine::{self, Shown, root};
+use crate::engine::{self, Shown};
 use crate::exit::{Exit, Usage};
 use crate::output::Console;
 use crate::report::{self, Outlook};
@@ -48,7 +48,7 @@ pub(crate) fn kill(args: &OneArgs, console: &Rc<Console>) -> anyhow::Result<Exit
             )));
         }
         let reason = Reason::Kill;
-        Ok(vec![(root(&row.meta.id), Event::Kill { reason })])
+        Ok(vec![(ShardKey::root(&row.meta.id), Event::Kill { reason })])
     })?;
     // Killed is what was asked for.
     Ok(if exit == Exit::Killed {
@@ -81,7 +81,7 @@ pub(crate) fn restart(args: &OneArgs, console: &Rc<Console>) -> anyhow::Result<E
             shards.root.round.checked_add(1).ok_or_else(|| {
                 Usage::new(format!("execution {id} was restarted 255 times already"))
             })?;
-        Ok(vec![(root(id), Event::Restart { round })])
+        Ok(vec![(ShardKey::root(id), Event::Restart { round })])
     })
 }
 

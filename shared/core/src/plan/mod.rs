@@ -279,6 +279,12 @@ impl Plan {
     /// The plan's name: SHA-256 of [`Plan::canonical_json`] in hexadecimal.
     #[must_use]
     pub fn hash(&self) -> String {
-        hex::encode(Sha256::digest(self.canonical_json()))
+        content_hash(&self.canonical_json())
     }
+}
+
+/// The name of a plan with these canonical bytes, for who has them already.
+#[must_use]
+pub fn content_hash(canonical_json: &[u8]) -> String {
+    hex::encode(Sha256::digest(canonical_json))
 }

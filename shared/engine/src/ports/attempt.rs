@@ -10,7 +10,7 @@ use operon_core::lang::model::Resources;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{ArtifactUri, ExecutionId, TaskRunKey};
+use super::{ArtifactUri, ExecutionId, ShardKey, TaskRunKey};
 
 /// Names one attempt, everywhere and for ever: the ECS client token and the claim are derived from it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -21,6 +21,17 @@ pub struct AttemptId {
     pub task_run: TaskRunKey,
     /// From 1.
     pub attempt: u8,
+}
+
+impl AttemptId {
+    /// The shard that decides about it.
+    #[must_use]
+    pub fn shard_key(&self) -> ShardKey {
+        ShardKey {
+            execution: self.execution.clone(),
+            shard: self.task_run.shard.clone(),
+        }
+    }
 }
 
 impl fmt::Display for AttemptId {

@@ -70,6 +70,17 @@ pub struct ShardKey {
     pub shard: ShardId,
 }
 
+impl ShardKey {
+    /// The root shard of an execution: who is told about the whole of it.
+    #[must_use]
+    pub fn root(execution: &ExecutionId) -> Self {
+        Self {
+            execution: execution.clone(),
+            shard: ShardId::ROOT,
+        }
+    }
+}
+
 /// Address of a task run.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TaskRunKey {

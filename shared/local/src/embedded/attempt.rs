@@ -19,7 +19,7 @@ use operon_engine::tasks::{self, TaskCall, TaskError, TaskOutput};
 use serde_json::Map;
 use tracing::warn;
 
-use super::{Inner, STORE_PAUSE, root};
+use super::{Inner, STORE_PAUSE};
 use crate::store::Claim;
 
 /// How long an attempt runs before the store is told that it does.
@@ -49,13 +49,7 @@ impl Inner {
                 }
             }
         };
-        let site = Site {
-            plan: &active.plan,
-            meta: &active.meta,
-            shard: &id.task_run.shard,
-            slot: id.task_run.slot,
-            attempt: id.attempt,
-        };
+        let site = Site::of_attempt(&active, &id);
         let launch = loop {
             if !self.wanted(id, &key).await {
                 return None;
@@ -305,7 +299,10 @@ impl Inner {
             }
         }
         if let Some(state) = output.exit {
-            self.send(Message::new(root(&active.meta.id), Event::Exit { state }));
+            self.send(Message::new(
+                ShardKey::root(&active.meta.id),
+                Event::Exit { state },
+            ));
         }
     }
 
@@ -335,17 +332,8 @@ impl Inner {
         let Ok(Some(active)) = self.planner.active(&id.execution).await else {
             return;
         };
-        let site = Site {
-            plan: &active.plan,
-            meta: &active.meta,
-            shard: &id.task_run.shard,
-            slot: id.task_run.slot,
-            attempt: id.attempt,
-        };
-        let Some((_, _, node)) = site.node() else {
-            return;
-        };
-        let NodeKind::Task(task) = &node.kind else {
+        let site = Site::of_attempt(&active, &id);
+        let Some(task) = site.task() else {
             return;
         };
         if operon_engine::script::is_process(&task.task_type) {
@@ -376,17 +364,8 @@ impl Inner {
         let Ok(Some(active)) = self.planner.active(&id.execution).await else {
             return;
         };
-        let site = Site {
-            plan: &active.plan,
-            meta: &active.meta,
-            shard: &id.task_run.shard,
-            slot: id.task_run.slot,
-            attempt: id.attempt,
-        };
-        let Some((_, _, node)) = site.node() else {
-            return;
-        };
-        let NodeKind::Task(task) = &node.kind else {
+        let site = Site::of_attempt(&active, &id);
+        let Some(task) = site.task() else {
             return;
         };
         let executing = self.attempts.borrow().contains_key(&id);

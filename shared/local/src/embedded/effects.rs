@@ -8,7 +8,7 @@ use operon_engine::planner::{Effect, Message};
 use operon_engine::ports::{AttemptId, ExecutionId, ExecutionRow, ShardKey, TaskRunKey};
 use tracing::{error, warn};
 
-use super::{Inner, STORE_PAUSE, root};
+use super::{Inner, STORE_PAUSE};
 
 impl Inner {
     /// Sets an effect going; never waits.
@@ -82,7 +82,7 @@ impl Inner {
                 Err(EvaluateError::Expression(message)) => {
                     error!(%message, execution_id = %id, "the lock has no name");
                     let state = operon_core::exec::State::Failed;
-                    break vec![Message::new(root(&id), Event::Refused { state })];
+                    break vec![Message::new(ShardKey::root(&id), Event::Refused { state })];
                 }
             }
         };
@@ -135,7 +135,7 @@ impl Inner {
             let stored = self
                 .evaluator
                 .shards
-                .get(&*self.parts.store, &root(&id))
+                .get(&*self.parts.store, &ShardKey::root(&id))
                 .await;
             stored
                 .ok()
@@ -166,7 +166,7 @@ impl Inner {
         // A crash meanwhile starts it at once: it is stored as created.
         tokio::task::spawn_local(async move {
             tokio::time::sleep(std::time::Duration::from_millis(wait)).await;
-            inner.send(Message::new(root(&next_id), Event::Start));
+            inner.send(Message::new(ShardKey::root(&next_id), Event::Start));
         });
         Some(active.row())
     }

@@ -9,7 +9,7 @@ use operon_core::plan::Layout;
 use operon_engine::planner::{Effect, Message};
 use operon_engine::ports::{ExecutionFilter, ExecutionId, ShardKey, StateStore as _};
 
-use super::{Engine, EngineError, root, subflow};
+use super::{Engine, EngineError, subflow};
 
 /// Executions looked for that were created and perhaps never told to start.
 const CREATED_MAX: u32 = 1000;
@@ -81,7 +81,7 @@ impl Engine {
             .extend(unfinished.iter().cloned());
         for id in created {
             // Starting twice is starting once.
-            inner.send(Message::new(root(id), Event::Start));
+            inner.send(Message::new(ShardKey::root(id), Event::Start));
         }
         for key in due {
             self.recover_shard(key).await?;

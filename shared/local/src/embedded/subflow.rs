@@ -8,13 +8,15 @@ use operon_core::exec::{Event, Outcome, Reason};
 use operon_engine::intake::Request;
 use operon_engine::launch::Call;
 use operon_engine::planner::Active;
-use operon_engine::ports::{AttemptId, AttemptResult, ExecutionId, ExecutionRow, StateStore as _};
+use operon_engine::ports::{
+    AttemptId, AttemptResult, ExecutionId, ExecutionRow, ShardKey, StateStore as _,
+};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use tracing::warn;
 
 use super::attempt::{ended, failed};
-use super::{Inner, STORE_PAUSE, root};
+use super::{Inner, STORE_PAUSE};
 
 /// Subflows inside subflows at most: a flow that calls itself ends with an error, not with a full disk.
 pub(super) const DEPTH_MAX: usize = 20;
@@ -220,7 +222,7 @@ impl Inner {
 
     pub(super) fn kill_execution(&self, id: &ExecutionId) {
         self.send(operon_engine::planner::Message::new(
-            root(id),
+            ShardKey::root(id),
             Event::Kill {
                 reason: Reason::Kill,
             },

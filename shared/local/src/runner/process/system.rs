@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::process::{
-    Pid, Signal, WaitOptions, getpid, getsid, kill_process, kill_process_group,
-    test_kill_process_group, waitpgid, waitpid,
+    Pid, Signal, WaitOptions, getpid, kill_process, kill_process_group, test_kill_process_group,
+    waitpgid, waitpid,
 };
 
 use crate::runner::claims::ProcessMark;
@@ -153,7 +153,8 @@ fn kill_escaped(marker: &str) -> bool {
 /// Reaps a zombie that we adopted: one of another session, because our own children stay in ours until
 /// they are adopted with their group, and that [`end_group`] reaps.
 fn reap_stranger(pid: u32) {
-    let own = getsid(None).map_or(0, Pid::as_raw_pid);
+    // Both from `/proc`: within a PID namespace a session from outside is 0 there, and `getsid` cannot say that.
+    let own = stat(std::process::id()).map_or(0, |stat| stat.session);
     let strange = stat(pid).is_some_and(|stat| stat.zombie && stat.session != own);
     if strange && let Some(pid) = pid_of(pid) {
         let _ = waitpid(Some(pid), WaitOptions::NOHANG);
