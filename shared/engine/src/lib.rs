@@ -30,6 +30,8 @@ pub mod templates;
 pub struct Ports {
     /// Executions, shards, attempts.
     pub store: Arc<dyn ports::StateStore>,
+    /// Flows, triggers, incidents and whatever else is kept beside executions.
+    pub records: Arc<dyn ports::Records>,
     /// Files.
     pub artifacts: Arc<dyn ports::ArtifactStore>,
     /// Secrets by name.

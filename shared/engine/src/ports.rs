@@ -3,6 +3,7 @@
 
 mod artifact;
 mod attempt;
+mod records;
 mod runner;
 mod store;
 
@@ -11,8 +12,12 @@ pub use attempt::{
     AttemptId, AttemptResult, AttemptSpec, FileSource, InputFile, LogLevel, LogLine, LogSink,
     Metric, MetricKind, Usage,
 };
+pub use records::{
+    RECORD_BYTES_MAX, RECORD_KEY_MAX, RECORD_PAGE_MAX, Record, RecordKey, RecordKind,
+    RecordOutcome, RecordQuery, RecordWrite, Records,
+};
 pub use runner::{Clock, RunnerError, SecretError, Secrets, TaskRunner};
 pub use store::{
-    AttemptRow, ExecutionFilter, ExecutionId, ExecutionMeta, ExecutionRow, KvEntry, SaveOutcome,
-    ShardKey, ShardRow, ShardWrite, StateStore, StoreError, TaskRunKey, Write,
+    AttemptRow, EventSink, ExecutionFilter, ExecutionId, ExecutionMeta, ExecutionRow, KvEntry,
+    SaveOutcome, ShardKey, ShardRow, ShardWrite, StateStore, StoreError, TaskRunKey, Write,
 };

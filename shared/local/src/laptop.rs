@@ -90,6 +90,7 @@ impl Laptop {
             LocalSecrets::capture(options.variables, options.secrets.as_deref(), state.root())?;
         let ports = Ports {
             store: store.clone(),
+            records: store.clone(),
             artifacts: Arc::new(DirectoryArtifacts::open(&state.artifacts())?),
             secrets: Arc::new(secrets),
             clock: Arc::new(SystemClock),

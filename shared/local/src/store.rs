@@ -11,6 +11,7 @@ mod executions;
 mod inbox;
 mod pairs;
 mod readers;
+mod records;
 mod schema;
 mod shards;
 #[cfg(test)]
@@ -24,7 +25,8 @@ use async_trait::async_trait;
 use operon_core::exec::Event;
 use operon_core::plan::ShardId;
 use operon_engine::ports::{
-    AttemptRow, Clock, ExecutionFilter, ExecutionId, ExecutionRow, KvEntry, SaveOutcome, ShardKey,
+    AttemptRow, Clock, EventSink, ExecutionFilter, ExecutionId, ExecutionRow, KvEntry, Record,
+    RecordKey, RecordKind, RecordOutcome, RecordQuery, RecordWrite, Records, SaveOutcome, ShardKey,
     ShardRow, StateStore, StoreError, TaskRunKey, Write,
 };
 use serde_json::{Map, Value};
@@ -91,10 +93,13 @@ impl SqliteStore {
             .await
     }
 
-    /// Removes key-value pairs and cached outputs that have expired; how many.
+    /// Removes key-value pairs, cached outputs and records that have expired; how many.
     pub async fn purge_expired(&self, now_ms: u64) -> Result<usize, StoreError> {
         self.writer
-            .run(move |connection| pairs::purge_expired(connection, now_ms))
+            .run(move |connection| {
+                Ok(pairs::purge_expired(connection, now_ms)?
+                    + records::purge_expired(connection, now_ms)?)
+            })
             .await
     }
 
@@ -353,5 +358,63 @@ impl StateStore for SqliteStore {
         self.writer
             .run(move |connection| pairs::put_cached(connection, &key, &outputs, expires_ms))
             .await
+    }
+}
+
+#[async_trait]
+impl Records for SqliteStore {
+    async fn record(&self, key: &RecordKey, now_ms: u64) -> Result<Option<Record>, StoreError> {
+        let key = key.clone();
+        self.readers
+            .run(move |connection| records::get(connection, &key, now_ms))
+            .await
+    }
+
+    async fn save_record(&self, write: RecordWrite) -> Result<RecordOutcome, StoreError> {
+        let now_ms = self.clock.now_ms();
+        self.writer
+            .run(move |connection| records::save(connection, &write, now_ms))
+            .await
+    }
+
+    async fn delete_record(
+        &self,
+        key: &RecordKey,
+        expected: u64,
+    ) -> Result<RecordOutcome, StoreError> {
+        let key = key.clone();
+        self.writer
+            .run(move |connection| records::delete(connection, &key, expected))
+            .await
+    }
+
+    async fn records(
+        &self,
+        kind: RecordKind,
+        partition: &str,
+        query: &RecordQuery,
+    ) -> Result<Vec<Record>, StoreError> {
+        let (partition, query) = (partition.to_owned(), query.clone());
+        self.readers
+            .run(move |connection| records::list(connection, kind, &partition, &query))
+            .await
+    }
+
+    async fn due_records(
+        &self,
+        kind: RecordKind,
+        now_ms: u64,
+        limit: u32,
+    ) -> Result<Vec<Record>, StoreError> {
+        self.readers
+            .run(move |connection| records::due(connection, kind, now_ms, limit))
+            .await
+    }
+}
+
+#[async_trait]
+impl EventSink for SqliteStore {
+    async fn send(&self, key: &ShardKey, event: &Event) -> Result<(), StoreError> {
+        self.post(key, event).await.map(drop)
     }
 }

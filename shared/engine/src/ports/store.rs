@@ -5,6 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use async_trait::async_trait;
+use operon_core::exec::Event;
 use operon_core::plan::ShardId;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -368,4 +369,11 @@ pub trait StateStore: Send + Sync {
         outputs: &Map<String, Value>,
         expires_ms: Option<u64>,
     ) -> Result<(), StoreError>;
+}
+
+/// Gives events to shards, whoever plans them: the plan queue, or the inbox of an engine.
+#[async_trait]
+pub trait EventSink: Send + Sync {
+    /// Delivers the event at least once, at some time. Durable when it returns.
+    async fn send(&self, key: &ShardKey, event: &Event) -> Result<(), StoreError>;
 }

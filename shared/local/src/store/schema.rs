@@ -14,7 +14,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use super::codec::failed;
 
 /// Number of the tables below, kept in `user_version`. 0 is a database without tables.
-pub(super) const SCHEMA: i64 = 1;
+pub(super) const SCHEMA: i64 = 2;
 /// `Oprn`: tells our databases from others (`application_id`).
 const APPLICATION: i64 = 0x4f70_726e;
 /// How long a connection waits for a writer of another process.
@@ -141,6 +141,25 @@ CREATE TABLE claims (
 CREATE INDEX claims_live ON claims (execution) WHERE state = 'launched';
 ";
 
+/// From schema 1 to 2: records beside executions.
+const RECORDS: &str = "
+CREATE TABLE records (
+    kind TEXT NOT NULL,
+    partition TEXT NOT NULL,
+    sort TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    value TEXT NOT NULL,
+    due_ms INTEGER,
+    expires_ms INTEGER,
+    PRIMARY KEY (kind, partition, sort)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX records_due ON records (kind, due_ms) WHERE due_ms IS NOT NULL;
+CREATE INDEX records_expire ON records (expires_ms) WHERE expires_ms IS NOT NULL;
+";
+
+/// What leads from each schema to the next.
+const MIGRATIONS: [&str; 2] = [TABLES, RECORDS];
+
 /// What a connection is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
@@ -207,7 +226,7 @@ fn create_private(path: &Path) -> Result<(), StoreError> {
         .map_err(|error| StoreError::Failed(format!("cannot open {}: {error}", path.display())))
 }
 
-/// Creates the tables in an empty database. Several processes may do so at once.
+/// Brings the tables to the present schema, also in an empty database. Several processes may do so at once.
 fn create(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
     let explain = |error: rusqlite::Error| damaged(path, error);
     if check_version(connection, path)? == SCHEMA {
@@ -216,8 +235,14 @@ fn create(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
     let transaction = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(explain)?;
-    if check_version(&transaction, path)? != SCHEMA {
-        transaction.execute_batch(TABLES).map_err(explain)?;
+    let version = check_version(&transaction, path)?;
+    if version != SCHEMA {
+        for migration in MIGRATIONS
+            .iter()
+            .skip(usize::try_from(version).unwrap_or(0))
+        {
+            transaction.execute_batch(migration).map_err(explain)?;
+        }
         transaction
             .pragma_update(None, "application_id", APPLICATION)
             .map_err(explain)?;

@@ -3,6 +3,7 @@
 //! Everything is behind one lock per port, so each method is atomic, as the contracts of the ports ask.
 
 mod artifacts;
+mod records;
 mod small;
 mod store;
 
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use operon_engine::Ports;
 
 pub use artifacts::MemoryArtifacts;
+pub use records::MemoryRecords;
 pub use small::{MemoryLogs, MemorySecrets, TestClock};
 pub use store::MemoryStore;
 
@@ -18,6 +20,8 @@ pub use store::MemoryStore;
 pub struct MemoryPorts {
     /// State.
     pub store: Arc<MemoryStore>,
+    /// Documents beside executions.
+    pub records: Arc<MemoryRecords>,
     /// Files.
     pub artifacts: Arc<MemoryArtifacts>,
     /// Secrets.
@@ -33,6 +37,7 @@ impl Default for MemoryPorts {
         let clock = Arc::<TestClock>::default();
         Self {
             store: Arc::new(MemoryStore::new(Arc::clone(&clock))),
+            records: Arc::new(MemoryRecords::new(Arc::clone(&clock))),
             artifacts: Arc::default(),
             secrets: Arc::default(),
             clock,
@@ -47,10 +52,21 @@ impl MemoryPorts {
     pub fn ports(&self) -> Ports {
         Ports {
             store: Arc::clone(&self.store) as Arc<_>,
+            records: Arc::clone(&self.records) as Arc<_>,
             artifacts: Arc::clone(&self.artifacts) as Arc<_>,
             secrets: Arc::clone(&self.secrets) as Arc<_>,
             clock: Arc::clone(&self.clock) as Arc<_>,
             logs: Arc::clone(&self.logs) as Arc<_>,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::MemoryPorts;
+
+    #[tokio::test]
+    async fn records_keep_their_contract() {
+        crate::contract::records(&*MemoryPorts::default().records).await;
     }
 }

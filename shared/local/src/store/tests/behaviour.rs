@@ -383,3 +383,9 @@ async fn state_outlives_the_store() {
     };
     assert_eq!(store.shard(&key).await.unwrap().unwrap().bytes, b"s");
 }
+
+#[tokio::test]
+async fn records_keep_their_contract() {
+    let (_directory, store) = fresh();
+    operon_testkit::contract::records(&store).await;
+}

@@ -1,0 +1,2 @@
+//! Stands beside a container image in a Fargate task.
+fn main() {}

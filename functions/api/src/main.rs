@@ -1,0 +1,2 @@
+//! Serves the console, the command line and webhooks.
+fn main() {}

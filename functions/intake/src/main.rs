@@ -1,0 +1,2 @@
+//! Events in, executions out.
+fn main() {}

@@ -1,0 +1,2 @@
+//! Launches attempts on ECS.
+fn main() {}

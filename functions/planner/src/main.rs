@@ -1,0 +1,2 @@
+//! Takes turns: events in, one write, commands out.
+fn main() {}

@@ -1,0 +1,2 @@
+//! Asks after whatever is due.
+fn main() {}

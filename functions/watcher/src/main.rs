@@ -1,0 +1,2 @@
+//! Tells shards what ECS says of their tasks.
+fn main() {}

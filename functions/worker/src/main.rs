@@ -1,0 +1,2 @@
+//! Executes built-in tasks.
+fn main() {}

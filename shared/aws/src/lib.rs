@@ -1,0 +1,1 @@
+//! The ports of Operon on AWS.
