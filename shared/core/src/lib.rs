@@ -4,6 +4,7 @@
 //! forbids the functions that would. The Lambda functions, the embedded engine, the simulator and the
 //! state explorer all decide with this code.
 
+pub mod agent;
 pub mod draw;
 pub mod exec;
 pub mod expr;

@@ -13,7 +13,6 @@ mod in_hand;
 mod log;
 mod mask;
 mod process;
-mod protocol;
 mod set;
 mod stage;
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use operon_core::agent::{LogLevel, LogLine, Metric, MetricKind, Usage};
 use operon_core::exec::Outcome;
 use operon_core::lang::model::Resources;
 use serde::{Deserialize, Serialize};
@@ -124,75 +125,6 @@ pub struct AttemptResult {
     pub started_ms: u64,
     /// Milliseconds since the epoch.
     pub ended_ms: u64,
-}
-
-/// What an attempt used.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Usage {
-    /// Largest resident set of any of its processes, in bytes.
-    pub peak_rss_bytes: u64,
-    /// User and system time of all its processes, in seconds.
-    pub cpu_seconds: f64,
-}
-
-/// Something a task counted or timed.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Metric {
-    /// Such as `sequences_processed`.
-    pub name: String,
-    /// How values add up.
-    #[serde(rename = "type", default)]
-    pub kind: MetricKind,
-    /// A count, or seconds.
-    pub value: f64,
-    /// Dimensions.
-    #[serde(default)]
-    pub tags: BTreeMap<String, String>,
-}
-
-/// How values of a metric add up.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum MetricKind {
-    /// Summed.
-    #[default]
-    Counter,
-    /// Seconds; averaged.
-    Timer,
-    /// Last one counts.
-    Gauge,
-}
-
-/// How much a log line matters.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-#[allow(missing_docs, reason = "the names are Kestra's and say it all")]
-pub enum LogLevel {
-    Trace,
-    Debug,
-    #[default]
-    Info,
-    Warn,
-    Error,
-}
-
-/// One line of an attempt's log.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LogLine {
-    /// From 0 without gaps within the attempt.
-    pub seq: u64,
-    /// Milliseconds since the epoch.
-    pub time_ms: u64,
-    /// Standard error gives `ERROR` only where the task says so; it is `WARN` by itself.
-    pub level: LogLevel,
-    /// Without line end; at most [`LogLine::TEXT_MAX`] bytes, secrets masked.
-    pub text: String,
-}
-
-impl LogLine {
-    /// Longer lines are cut and say so.
-    pub const TEXT_MAX: usize = 16 * 1024;
 }
 
 /// Takes the log of attempts. Lines of one attempt come in order.

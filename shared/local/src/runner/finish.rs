@@ -2,6 +2,7 @@
 //!
 //! Invariant: no secret is in the result.
 
+use operon_core::agent::OUTPUTS_MAX;
 use operon_core::exec::{Outcome, Reason};
 use operon_engine::ports::{ArtifactStore, AttemptResult, AttemptSpec, LogLevel, Usage};
 use serde_json::{Map, Value};
@@ -9,7 +10,6 @@ use serde_json::{Map, Value};
 use super::collect;
 use super::directory::{WorkDir, read_small};
 use super::log::{AttemptLog, now_ms};
-use super::protocol::OUTPUTS_MAX;
 use super::stage::StageError;
 
 /// How the main process ended.

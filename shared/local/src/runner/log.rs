@@ -5,10 +5,10 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use operon_core::agent::{self as protocol, Emitted};
 use operon_engine::ports::{AttemptId, LogLevel, LogLine, LogSink};
 
 use super::mask::Mask;
-use super::protocol::{self, Emitted};
 
 /// Milliseconds since the Unix epoch.
 pub(crate) fn now_ms() -> u64 {

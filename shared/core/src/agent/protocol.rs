@@ -4,35 +4,36 @@
 //! `outputs.<task>.vars`. The file named by `OPERON_OUTPUTS` holds a JSON object, or one per line, or lines
 //! `key=value`; the file named by `OPERON_METRICS` holds JSON metrics. Later values win.
 
-use operon_engine::ports::{LogLevel, Metric};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::{LogLevel, Metric};
+
 /// How a line of the protocol begins.
-pub(crate) const PREFIX: &str = "::{";
+pub const PREFIX: &str = "::{";
 /// Bytes of such a line at most.
-pub(crate) const LINE_MAX: usize = 1024 * 1024;
+pub const LINE_MAX: usize = 1024 * 1024;
 /// Bytes of JSON that an attempt may hand back as values. Larger things are files.
-pub(crate) const OUTPUTS_MAX: usize = 1024 * 1024;
+pub const OUTPUTS_MAX: usize = 1024 * 1024;
 /// Metrics of one attempt at most; further ones are dropped with a warning.
-pub(crate) const METRICS_MAX: usize = 1000;
+pub const METRICS_MAX: usize = 1000;
 
 /// What an attempt has said so far.
 #[derive(Debug, Default)]
-pub(crate) struct Emitted {
+pub struct Emitted {
     /// `outputs.<task>.vars`.
-    pub(crate) vars: Map<String, Value>,
+    pub vars: Map<String, Value>,
     /// Counters and timers.
-    pub(crate) metrics: Vec<Metric>,
+    pub metrics: Vec<Metric>,
     /// Why the outputs cannot be taken.
-    pub(crate) problem: Option<String>,
+    pub problem: Option<String>,
     bytes: usize,
     metrics_dropped: bool,
 }
 
 /// One line of the protocol.
 #[derive(Debug, Default, Deserialize)]
-pub(crate) struct Said {
+pub struct Said {
     #[serde(default)]
     outputs: Map<String, Value>,
     #[serde(default)]
@@ -49,7 +50,7 @@ struct SaidLog {
 }
 
 /// Reads a line; none when it is an ordinary one.
-pub(crate) fn parse_line(text: &str) -> Option<Result<Said, String>> {
+pub fn parse_line(text: &str) -> Option<Result<Said, String>> {
     let text = text.trim_end();
     if !text.starts_with(PREFIX) {
         return None;
@@ -64,12 +65,12 @@ pub(crate) fn parse_line(text: &str) -> Option<Result<Said, String>> {
 
 impl Emitted {
     /// Notes why the outputs cannot be taken; the first reason is kept.
-    pub(crate) fn fail(&mut self, why: String) {
+    pub fn fail(&mut self, why: String) {
         self.problem.get_or_insert(why);
     }
 
     /// Takes a line of `bytes` bytes; gives the log lines it carries.
-    pub(crate) fn take(&mut self, said: Said, bytes: usize) -> Vec<(LogLevel, String)> {
+    pub fn take(&mut self, said: Said, bytes: usize) -> Vec<(LogLevel, String)> {
         let mut lines: Vec<_> = said
             .logs
             .into_iter()
@@ -119,7 +120,7 @@ impl Emitted {
     }
 
     /// Takes the content of the file of outputs.
-    pub(crate) fn take_outputs_file(&mut self, text: &str) {
+    pub fn take_outputs_file(&mut self, text: &str) {
         if text.trim().is_empty() {
             return;
         }
@@ -136,7 +137,7 @@ impl Emitted {
     }
 
     /// Takes the content of the file of metrics; gives warnings.
-    pub(crate) fn take_metrics_file(&mut self, text: &str) -> Vec<String> {
+    pub fn take_metrics_file(&mut self, text: &str) -> Vec<String> {
         let values: Result<Vec<Value>, _> = match serde_json::from_str::<Vec<Value>>(text) {
             Ok(values) => Ok(values),
             Err(_) => text
