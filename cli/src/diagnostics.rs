@@ -2,9 +2,8 @@
 
 use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
-use operon_core::lang::diagnostic::{Diagnostic, LineIndex, Rule, Severity};
+use operon_core::lang::diagnostic::{Diagnostic, LineIndex, Severity};
 use operon_core::lang::model::Span;
-use operon_core::plan::CompileError;
 use serde_json::{Value, json};
 
 use crate::output::Console;
@@ -72,15 +71,6 @@ impl Checked {
             })
             .collect()
     }
-}
-
-/// What the compiler refuses, as a finding.
-pub(crate) fn of_compile_error(error: &CompileError) -> Diagnostic {
-    let message = match &error.task {
-        Some(task) => format!("task `{task}`: {}", error.what),
-        None => error.what.clone(),
-    };
-    Diagnostic::error(Rule::Limit, error.span.clone(), message).with_help(error.fix.clone())
 }
 
 fn render(renderer: &Renderer, path: &str, source: &str, finding: &Diagnostic) -> String {

@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use operon_core::lang::diagnostic::Diagnostics;
-use operon_core::lang::{self, Flow, Plugins};
-use operon_core::plan::{Plan, compile};
+use operon_core::lang::{Flow, Plugins};
+use operon_core::plan::Plan;
+use operon_engine::flows;
 use operon_local::flows::{PluginFiles, read_document};
 
-use crate::diagnostics::{Checked, of_compile_error};
+use crate::diagnostics::Checked;
 use crate::exit::Usage;
 use crate::output::Console;
 
@@ -68,25 +68,14 @@ pub(crate) fn check(
     source: String,
     plugins: &Plugins,
 ) -> (Checked, Option<(Flow, Plan)>) {
-    let parsed = lang::parse(&source, plugins);
-    let mut diagnostics = parsed.diagnostics;
-    let compiled = parsed.flow.and_then(|flow| match compile(&flow) {
-        Ok(plan) => Some((flow, plan)),
-        Err(errors) => {
-            diagnostics.extend(errors.iter().map(of_compile_error));
-            None
-        }
-    });
-    (checked(path, source, diagnostics), compiled)
-}
-
-fn checked(path: &str, source: String, diagnostics: Diagnostics) -> Checked {
-    Checked {
+    let checked = flows::check(&source, plugins);
+    let shown = Checked {
         path: path.to_owned(),
         source,
-        omitted: diagnostics.omitted(),
-        findings: diagnostics.into_sorted(),
-    }
+        omitted: checked.omitted,
+        findings: checked.findings,
+    };
+    (shown, checked.flow)
 }
 
 /// What is said after the findings.

@@ -8,7 +8,6 @@ mod commands;
 mod diagnostics;
 mod engine;
 mod exit;
-mod ids;
 mod load;
 mod output;
 mod report;

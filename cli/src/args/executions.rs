@@ -23,6 +23,8 @@ pub(crate) enum Executions {
     Resume(OneArgs),
     /// Continues an execution that is over: what has not succeeded begins again.
     Restart(OneArgs),
+    /// Continues an execution that is over and has failed iterations: those that have not succeeded begin again.
+    RetryFailed(OneArgs),
     /// Runs the flow again with the same inputs, reusing what came before a task.
     Replay(ReplayArgs),
 }

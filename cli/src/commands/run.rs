@@ -6,8 +6,10 @@ use std::rc::Rc;
 
 use operon_core::lang::model::InputType;
 use operon_core::plan::Plan;
+use operon_engine::ids::new_execution;
 use operon_engine::intake::{IntakeError, Request};
-use operon_engine::ports::{ArtifactUri, ExecutionId, ExecutionRow, StateStore as _};
+use operon_engine::ports::{ArtifactUri, Clock as _, ExecutionId, ExecutionRow, StateStore as _};
+use operon_local::clock::SystemClock;
 use operon_local::flows::DirectoryFlows;
 use operon_local::laptop::Laptop;
 use serde_json::Value;
@@ -15,10 +17,10 @@ use serde_json::Value;
 use crate::args::{EngineArgs, Output, RunArgs};
 use crate::engine::{self, End, Shown};
 use crate::exit::{Exit, Usage};
+use crate::load;
 use crate::output::Console;
 use crate::report::{self, Outlook};
 use crate::state::state_option;
-use crate::{ids, load};
 
 pub(crate) fn run(args: &RunArgs, console: &Rc<Console>) -> anyhow::Result<Exit> {
     let loaded = load::flow(&args.file, console)?;
@@ -26,7 +28,7 @@ pub(crate) fn run(args: &RunArgs, console: &Rc<Console>) -> anyhow::Result<Exit>
         loaded.checked.show(console);
     }
     let inputs = inputs(args, &loaded.plan)?;
-    let id = ids::new_execution();
+    let id = new_execution(SystemClock.now_ms());
     let request = Request {
         id: id.clone(),
         plan: loaded.plan,

@@ -96,6 +96,13 @@ impl<'a> Site<'a> {
         }
     }
 
+    /// Whether a person is waited for here.
+    #[must_use]
+    pub fn is_pause(&self) -> bool {
+        let node = self.node();
+        node.is_some_and(|(_, _, node)| matches!(node.kind, NodeKind::Pause { .. }))
+    }
+
     /// The task run's address.
     #[must_use]
     pub fn task_run(&self) -> TaskRunKey {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use operon_core::lang::inputs::{InputError, resolve_inputs};
-use operon_core::lang::model::{CheckBehavior, InputType};
+use operon_core::lang::model::{CheckBehavior, Input, InputType};
 use operon_core::plan::{Plan, content_hash};
 use serde_json::{Map, Value, json};
 
@@ -41,6 +41,29 @@ pub struct Request {
     pub replay_of: Option<(ExecutionId, String)>,
     /// Larger goes first among queued executions.
     pub priority: i32,
+}
+
+/// Where a wish comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Origin {
+    /// The deployed revision that is started; none numbers the plan.
+    pub revision: Option<u32>,
+    /// Whether FILE inputs may be paths of this machine. From elsewhere they must be artifacts: a path would
+    /// let whoever may start a flow read every file of the machine.
+    pub local_files: bool,
+}
+
+impl Origin {
+    /// A person at this machine with a file of a flow.
+    pub const LOCAL: Self = Self {
+        revision: None,
+        local_files: true,
+    };
+    /// Somebody elsewhere.
+    pub const REMOTE: Self = Self {
+        revision: None,
+        local_files: false,
+    };
 }
 
 /// An execution ready to be stored and started.
@@ -87,6 +110,15 @@ pub enum IntakeError {
 impl Evaluator {
     /// Validates a request and makes the execution. Nothing but input files is stored yet.
     pub async fn intake(&self, request: Request) -> Result<Created, IntakeError> {
+        self.intake_from(request, Origin::LOCAL).await
+    }
+
+    /// [`Self::intake`] for a wish of another origin.
+    pub async fn intake_from(
+        &self,
+        request: Request,
+        origin: Origin,
+    ) -> Result<Created, IntakeError> {
         let Request {
             id,
             plan,
@@ -104,11 +136,13 @@ impl Evaluator {
         let bytes = plan.canonical_json();
         let hash = content_hash(&bytes);
         let now = self.ports.clock.now_ms();
-        let revision = self
-            .ports
-            .store
-            .revision(&plan.namespace, &plan.flow, &hash)
-            .await?;
+        let revision = match origin.revision {
+            Some(revision) => revision,
+            None => {
+                let store = &self.ports.store;
+                store.revision(&plan.namespace, &plan.flow, &hash).await?
+            }
+        };
         let mut all_labels = plan.labels.clone();
         all_labels.extend(labels);
         let mut meta = ExecutionMeta {
@@ -127,11 +161,9 @@ impl Evaluator {
             priority,
         };
         let loaded = LoadedPlan::new(plan, hash);
-        meta.inputs = self.resolve(&loaded, &meta, &inputs).await?;
-        let size = Value::Object(meta.inputs.clone()).to_string().len();
-        if size > INPUTS_BYTES_MAX {
-            return Err(IntakeError::TooLarge(size));
-        }
+        meta.inputs = self
+            .resolve(&loaded, &meta, &loaded.plan.inputs, &inputs, origin)
+            .await?;
         let (refused, warnings) = self.checks(&loaded, &meta).await?;
         let ended = refused.is_some().then_some(now);
         let row = ExecutionRow {
@@ -155,11 +187,14 @@ impl Evaluator {
         })
     }
 
-    async fn resolve(
+    /// Checks the values given for declared inputs of a flow or a pause, and stores its files.
+    pub(crate) async fn resolve(
         &self,
         plan: &LoadedPlan,
         meta: &ExecutionMeta,
+        declared: &[Input],
         given: &BTreeMap<String, Value>,
+        origin: Origin,
     ) -> Result<Map<String, Value>, IntakeError> {
         let mut roots = Map::new();
         roots.insert(
@@ -176,16 +211,12 @@ impl Evaluator {
         let lookups = self.lookups(site);
         let context = operon_core::expr::Context::new(roots, lookups.clone());
         let resolved = lookups
-            .resolve(&self.ports, || {
-                resolve_inputs(&plan.plan.inputs, given, &context)
-            })
+            .resolve(&self.ports, || resolve_inputs(declared, given, &context))
             .await
             .map_err(IntakeError::Inputs)?;
         let mut values = resolved.values;
         self.check_secrets(meta, &resolved.secrets, &values).await?;
-        for input in plan
-            .plan
-            .inputs
+        for input in declared
             .iter()
             .filter(|input| input.input_type == InputType::File)
         {
@@ -194,6 +225,13 @@ impl Evaluator {
             if let Some(value) = tree.pointer_mut(&pointer) {
                 let text = text_of(value);
                 if !text.is_empty() && !ArtifactUri::is_uri(&text) {
+                    if !origin.local_files {
+                        return Err(IntakeError::File {
+                            id: input.id.clone(),
+                            reason: "its value must be an artifact (`operon:///…`): upload the file first"
+                                .to_owned(),
+                        });
+                    }
                     let uri = self.store_file(meta, &input.id, &text).await?;
                     *value = Value::String(uri.to_string());
                 }
@@ -201,6 +239,10 @@ impl Evaluator {
             if let Value::Object(tree) = tree {
                 values = tree;
             }
+        }
+        let size = Value::Object(values.clone()).to_string().len();
+        if size > INPUTS_BYTES_MAX {
+            return Err(IntakeError::TooLarge(size));
         }
         Ok(values)
     }

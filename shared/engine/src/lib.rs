@@ -5,16 +5,20 @@
 
 use std::sync::Arc;
 
+pub mod audit;
 pub mod decide;
 pub mod evaluate;
 pub mod files;
 pub mod finish;
+pub mod flows;
+pub mod ids;
 pub mod intake;
 pub mod items;
 mod kept;
 pub mod launch;
 pub mod locks;
 pub mod lookups;
+pub mod operations;
 pub mod planner;
 pub mod plans;
 pub mod ports;

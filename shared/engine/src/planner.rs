@@ -12,6 +12,7 @@ use tracing::warn;
 
 use crate::decide::Decision;
 use crate::evaluate::{EvaluateError, Evaluator, Overlay, Site};
+use crate::operations::answered;
 use crate::plans::{LoadedPlan, PlanError, Plans};
 use crate::ports::{
     AttemptRow, ExecutionId, ExecutionRow, SaveOutcome, ShardKey, ShardWrite, StoreError, Write,
@@ -460,6 +461,12 @@ impl Planner {
             };
             if let Some(mut row) = row {
                 row.message = turn.failures.get(&slot).cloned();
+                if after.state.is_terminal() && site.is_pause() {
+                    let run = site.task_run();
+                    let ports = &self.evaluator.ports;
+                    let answer = answered(ports, &turn.key.execution, &run, turn.next.round);
+                    row.outputs = answer.await?.unwrap_or_default();
+                }
                 if turn.key.shard.path().is_empty() {
                     row.item = None;
                 } else {

@@ -3,6 +3,7 @@
 
 mod artifact;
 mod attempt;
+mod logs;
 mod records;
 mod runner;
 mod store;
@@ -12,6 +13,7 @@ pub use attempt::{
     AttemptId, AttemptResult, AttemptSpec, FileSource, InputFile, LogLevel, LogLine, LogSink,
     Metric, MetricKind, Usage,
 };
+pub use logs::{LOG_PAGE_MAX, LogLines, LogReader};
 pub use records::{
     RECORD_BYTES_MAX, RECORD_KEY_MAX, RECORD_PAGE_MAX, Record, RecordKey, RecordKind,
     RecordOutcome, RecordQuery, RecordWrite, Records,

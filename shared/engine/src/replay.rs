@@ -13,10 +13,11 @@ use std::collections::BTreeMap;
 
 use operon_core::exec::{Shard, ShardError, Slot, Time};
 use operon_core::plan::{Layout, NodeKind, Place, Plan, ShardId};
+use serde_json::Value;
 
 use crate::evaluate::Evaluator;
-use crate::intake::Created;
-use crate::plans::{PlanError, Plans};
+use crate::intake::{Created, IntakeError, Origin};
+use crate::plans::{LoadedPlan, PlanError, Plans};
 use crate::ports::{
     AttemptRow, ExecutionId, ExecutionMeta, ExecutionRow, ShardKey, ShardWrite, StoreError,
     TaskRunKey, Write,
@@ -91,6 +92,9 @@ pub enum ReplayError {
     /// The flow given instead is another one, or asks for other inputs.
     #[error("{0}; start it with `operon run`")]
     OtherFlow(String),
+    /// The inputs given instead are not valid.
+    #[error(transparent)]
+    Intake(#[from] IntakeError),
     /// The store did not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -105,6 +109,16 @@ pub enum ReplayError {
 impl Evaluator {
     /// Prepares a replay: stores what is reused, and gives the execution to be started.
     pub async fn replay(&self, request: ReplayRequest) -> Result<Replay, ReplayError> {
+        self.replay_from(request, Origin::LOCAL, None).await
+    }
+
+    /// [`Self::replay`] of another origin, with other inputs if any are given.
+    pub async fn replay_from(
+        &self,
+        request: ReplayRequest,
+        origin: Origin,
+        inputs: Option<BTreeMap<String, Value>>,
+    ) -> Result<Replay, ReplayError> {
         let store = &*self.ports.store;
         let ReplayRequest { id, of, from, plan } = request;
         let source = store.execution(&of).await?;
@@ -120,8 +134,29 @@ impl Evaluator {
         };
         same_flow(&old.plan, &plan)?;
         let now = self.ports.clock.now_ms();
+        let hash = plan.hash();
+        let revision = match origin.revision {
+            Some(revision) => revision,
+            None => store.revision(&plan.namespace, &plan.flow, &hash).await?,
+        };
         let states = self.states(&of, &old.plan).await?;
         let reused = Reused::find(&plan, &states, &from)?;
+        let mut meta = ExecutionMeta {
+            revision,
+            plan_hash: hash.clone(),
+            created_ms: now,
+            parent: None,
+            replay_of: Some((of.clone(), from)),
+            flow_dir,
+            id: id.clone(),
+            ..source.meta
+        };
+        if let Some(inputs) = inputs {
+            let loaded = LoadedPlan::new(plan.clone(), hash);
+            meta.inputs = self
+                .resolve(&loaded, &meta, &plan.inputs, &inputs, origin)
+                .await?;
+        }
         let copier = Copier {
             old: &old.plan,
             new: &plan,
@@ -147,17 +182,6 @@ impl Evaluator {
                 .await?;
         }
         let count = self.copy_attempts(&of, &copier).await?;
-        let hash = plan.hash();
-        let meta = ExecutionMeta {
-            revision: store.revision(&plan.namespace, &plan.flow, &hash).await?,
-            plan_hash: hash,
-            created_ms: now,
-            parent: None,
-            replay_of: Some((of, from)),
-            flow_dir,
-            id,
-            ..source.meta
-        };
         let row = ExecutionRow {
             state: "CREATED".to_owned(),
             reason: None,

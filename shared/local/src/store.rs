@@ -18,6 +18,7 @@ mod shards;
 mod tests;
 mod writer;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -175,6 +176,17 @@ impl StateStore for SqliteStore {
         let filter = filter.clone();
         self.readers
             .run(move |connection| executions::list(connection, &filter))
+            .await
+    }
+
+    async fn set_labels(
+        &self,
+        id: &ExecutionId,
+        labels: &BTreeMap<String, Option<String>>,
+    ) -> Result<bool, StoreError> {
+        let (id, labels) = (id.clone(), labels.clone());
+        self.writer
+            .run(move |connection| executions::set_labels(connection, &id, &labels))
             .await
     }
 

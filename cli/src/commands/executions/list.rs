@@ -47,7 +47,7 @@ pub(crate) fn list(args: &ListArgs, console: &Console) -> anyhow::Result<Exit> {
         states,
         labels: args.labels.clone(),
         limit: args.limit,
-        before: None,
+        ..ExecutionFilter::default()
     };
     let state = State::open(&args.state.dir)?;
     let rows = block_on(async { Ok(state.store.executions(&filter).await?) })?;

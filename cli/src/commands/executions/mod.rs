@@ -20,6 +20,7 @@ pub(crate) fn executions(command: &Executions, console: &Rc<Console>) -> anyhow:
         Executions::Kill(args) => steer::kill(args, console),
         Executions::Resume(args) => steer::resume(args, console),
         Executions::Restart(args) => steer::restart(args, console),
+        Executions::RetryFailed(args) => steer::retry_failed(args, console),
         Executions::Replay(args) => replay::replay(args, console),
     }
 }

@@ -2,18 +2,20 @@
 
 use std::rc::Rc;
 
-use operon_engine::ports::ExecutionId;
+use operon_engine::ids::new_execution;
+use operon_engine::ports::{Clock as _, ExecutionId};
 use operon_engine::replay::{Replay, ReplayError, ReplayRequest};
+use operon_local::clock::SystemClock;
 use operon_local::flows::DirectoryFlows;
 
 use crate::args::{Output, ReplayArgs};
 use crate::commands::run::finish;
 use crate::engine::{self, Shown};
 use crate::exit::{Exit, Usage};
+use crate::load;
 use crate::output::Console;
 use crate::report;
 use crate::state::State;
-use crate::{ids, load};
 
 pub(crate) fn replay(args: &ReplayArgs, console: &Rc<Console>) -> anyhow::Result<Exit> {
     let plan = match &args.file {
@@ -26,7 +28,7 @@ pub(crate) fn replay(args: &ReplayArgs, console: &Rc<Console>) -> anyhow::Result
     };
     // Says what is wrong before anything is made.
     State::open(&args.engine.state.dir)?;
-    let id = ids::new_execution();
+    let id = new_execution(SystemClock.now_ms());
     let request = ReplayRequest {
         id: id.clone(),
         of: args.id.clone(),
@@ -63,7 +65,10 @@ fn say(args: &ReplayArgs, console: &Console, replay: &Replay) {
 /// Why there is no replay: what the user gave, or the machine.
 fn refused(error: ReplayError, id: &ExecutionId) -> anyhow::Error {
     let help = match &error {
-        ReplayError::Store(_) | ReplayError::Plan(_) | ReplayError::Shard(_) => {
+        ReplayError::Intake(_)
+        | ReplayError::Store(_)
+        | ReplayError::Plan(_)
+        | ReplayError::Shard(_) => {
             return error.into();
         }
         ReplayError::Missing(_) => "`operon executions list` shows those there are".to_owned(),

@@ -51,6 +51,8 @@ pub enum RecordKind {
     Runtime,
     /// What a request with an idempotency key was answered.
     Request,
+    /// What a person answered to a pause.
+    Answer,
 }
 
 impl RecordKind {
@@ -70,6 +72,7 @@ impl RecordKind {
             Self::Backfill => "backfill",
             Self::Runtime => "runtime",
             Self::Request => "request",
+            Self::Answer => "answer",
         }
     }
 }

@@ -139,7 +139,7 @@ pub struct ExecutionRow {
     pub ended_ms: Option<u64>,
     /// The flow's outputs, once it ended.
     pub outputs: Map<String, Value>,
-    /// Labels added while it ran.
+    /// Labels added while it ran, by its tasks and by people ([`StateStore::set_labels`]).
     pub labels: BTreeMap<String, String>,
 }
 
@@ -243,6 +243,14 @@ pub struct ExecutionFilter {
     pub limit: u32,
     /// Only executions created before this one (cursor).
     pub before: Option<(u64, ExecutionId)>,
+    /// Only executions created after this one (cursor); with it, the oldest come first.
+    pub after: Option<(u64, ExecutionId)>,
+    /// Only executions created at or after this time, milliseconds since the epoch.
+    pub from_ms: Option<u64>,
+    /// Only executions created before this time, milliseconds since the epoch.
+    pub to_ms: Option<u64>,
+    /// Only subflows of this execution.
+    pub parent: Option<ExecutionId>,
 }
 
 /// A key-value pair of a namespace.
@@ -283,6 +291,13 @@ pub trait StateStore: Send + Sync {
     async fn execution(&self, id: &ExecutionId) -> Result<Option<ExecutionRow>, StoreError>;
     /// Newest first.
     async fn executions(&self, filter: &ExecutionFilter) -> Result<Vec<ExecutionRow>, StoreError>;
+    /// Sets or (with none) removes labels that people gave an execution; false when there is no such execution.
+    /// They win over those of the flow and of its tasks, and no other write of the execution changes them.
+    async fn set_labels(
+        &self,
+        id: &ExecutionId,
+        labels: &BTreeMap<String, Option<String>>,
+    ) -> Result<bool, StoreError>;
     /// A shard, strongly consistent.
     async fn shard(&self, key: &ShardKey) -> Result<Option<ShardRow>, StoreError>;
     /// All shards of an execution, for people and for recovery.

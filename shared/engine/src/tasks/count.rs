@@ -71,7 +71,7 @@ async fn count_in(
         states: wanted.states.clone(),
         labels: wanted.labels.clone(),
         limit: PAGE,
-        before: None,
+        ..ExecutionFilter::default()
     };
     loop {
         let rows = call.ports.store.executions(&filter).await?;

@@ -7,7 +7,8 @@ use std::io::{self, BufRead, BufReader, Seek as _, SeekFrom};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use operon_engine::ports::{AttemptId, LogLine};
+use async_trait::async_trait;
+use operon_engine::ports::{self, AttemptId, LOG_PAGE_MAX, LogLine, LogLines, StoreError};
 
 use super::{LogEnd, path_of};
 
@@ -95,12 +96,76 @@ impl LogReader {
         Ok(page.lines.last().map_or(0, |line| line.seq + 1))
     }
 
+    /// The last `count` lines before number `before`.
+    fn before(&self, attempt: &AttemptId, before: u64, count: usize) -> io::Result<LogPage> {
+        let count = count.min(PAGE_MAX);
+        let from = before.saturating_sub(u64::try_from(count).unwrap_or(u64::MAX));
+        let mut page = self.read(attempt, from, count)?;
+        page.lines.retain(|line| line.seq < before);
+        // What follows is not here.
+        page.end = None;
+        Ok(page)
+    }
+
+    /// Reads on a thread that may block.
+    async fn blocking(
+        &self,
+        attempt: &AttemptId,
+        read: impl FnOnce(&Self, &AttemptId) -> io::Result<LogPage> + Send + 'static,
+    ) -> Result<LogLines, StoreError> {
+        let (reader, attempt) = (self.clone(), attempt.clone());
+        let page = tokio::task::spawn_blocking(move || read(&reader, &attempt)).await;
+        let page = page
+            .map_err(|error| StoreError::Failed(format!("reading a log: {error}")))?
+            .map_err(|error| StoreError::Failed(format!("a log cannot be read: {error}")))?;
+        Ok(LogLines {
+            ended: page.end.is_some(),
+            lines: page.lines,
+        })
+    }
+
     fn open(&self, attempt: &AttemptId) -> io::Result<Option<File>> {
         match File::open(path_of(&self.directory, attempt)) {
             Ok(file) => Ok(Some(file)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
+    }
+}
+
+#[async_trait]
+impl ports::LogReader for LogReader {
+    async fn read(
+        &self,
+        attempt: &AttemptId,
+        from: u64,
+        limit: usize,
+    ) -> Result<LogLines, StoreError> {
+        let limit = limit.min(LOG_PAGE_MAX);
+        self.blocking(attempt, move |reader, attempt| {
+            let mut page = reader.read(attempt, from, limit)?;
+            if page.end.is_none() && page.lines.len() == limit {
+                // A full page stops before the marker that may follow it at once.
+                let last = page.lines.last().map_or(from, |line| line.seq + 1);
+                page.end = reader.read(attempt, last, 1)?.end;
+            }
+            Ok(page)
+        })
+        .await
+    }
+
+    async fn tail(
+        &self,
+        attempt: &AttemptId,
+        before: Option<u64>,
+        count: usize,
+    ) -> Result<LogLines, StoreError> {
+        let count = count.min(LOG_PAGE_MAX);
+        self.blocking(attempt, move |reader, attempt| match before {
+            Some(before) => reader.before(attempt, before, count),
+            None => reader.tail(attempt, count),
+        })
+        .await
     }
 }
 

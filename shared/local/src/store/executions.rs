@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use operon_engine::ports::{ExecutionFilter, ExecutionId, ExecutionMeta, ExecutionRow, StoreError};
-use rusqlite::types::Value as Column;
-use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
+use operon_engine::ports::{ExecutionId, ExecutionMeta, ExecutionRow, StoreError};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::codec::{failed, from_json, int, json, opt_int, opt_uint};
 use super::shards::{execute, prepare};
 
-/// Conditions of a filter at most, so that a query stays within SQLite's limits.
-const CONDITIONS_MAX: usize = 64;
+mod list;
+
+pub(super) use list::list;
 
 /// Stores an execution and its plan unless it exists.
 pub(super) fn create(
@@ -32,7 +32,8 @@ pub(super) fn put(connection: &Connection, row: &ExecutionRow) -> Result<(), Sto
         connection,
         row,
         "ON CONFLICT (id) DO UPDATE SET state = excluded.state, reason = excluded.reason, \
-         started_ms = excluded.started_ms, ended_ms = excluded.ended_ms, labels = excluded.labels, \
+         started_ms = excluded.started_ms, ended_ms = excluded.ended_ms, \
+         labels = json_patch(excluded.labels, given_labels), \
          added_labels = excluded.added_labels, outputs = excluded.outputs \
          WHERE (state, reason, started_ms, ended_ms, added_labels, outputs) IS NOT (excluded.state, \
          excluded.reason, excluded.started_ms, excluded.ended_ms, excluded.added_labels, \
@@ -120,7 +121,38 @@ pub(super) fn known_revision(
     .map_err(failed)
 }
 
-const COLUMNS: &str = "meta, state, reason, started_ms, ended_ms, outputs, added_labels";
+/// What a person gave an execution as labels; nulls hide those that its tasks gave it.
+type Given = BTreeMap<String, Option<String>>;
+
+/// Sets or removes labels that people gave an execution.
+pub(super) fn set_labels(
+    connection: &Connection,
+    id: &ExecutionId,
+    labels: &Given,
+) -> Result<bool, StoreError> {
+    let given: Option<String> = prepare(
+        connection,
+        "SELECT given_labels FROM executions WHERE id = ?1",
+    )?
+    .query_row([id.as_str()], |row| row.get(0))
+    .optional()
+    .map_err(failed)?;
+    let Some(given) = given else {
+        return Ok(false);
+    };
+    let mut given: Given = from_json(&given, "labels of an execution")?;
+    given.extend(labels.clone());
+    execute(
+        connection,
+        "UPDATE executions SET given_labels = ?2, \
+         labels = json_patch(json_patch(json_extract(meta, '$.labels'), added_labels), ?2) WHERE id = ?1",
+        params![id.as_str(), json(&given)?],
+    )?;
+    Ok(true)
+}
+
+const COLUMNS: &str = "meta, state, reason, started_ms, ended_ms, outputs, \
+     json_patch(added_labels, given_labels)";
 
 /// One execution.
 pub(super) fn one(
@@ -131,76 +163,6 @@ pub(super) fn one(
     let mut statement = prepare(connection, &sql)?;
     let mut rows = statement.query([id.as_str()]).map_err(failed)?;
     rows.next().map_err(failed)?.map(execution).transpose()
-}
-
-/// Executions that match, newest first.
-pub(super) fn list(
-    connection: &Connection,
-    filter: &ExecutionFilter,
-) -> Result<Vec<ExecutionRow>, StoreError> {
-    let (sql, values) = query(filter)?;
-    let mut statement = prepare(connection, &sql)?;
-    let mut rows = statement.query(params_from_iter(values)).map_err(failed)?;
-    let mut executions = Vec::new();
-    while let Some(row) = rows.next().map_err(failed)? {
-        executions.push(execution(row)?);
-    }
-    Ok(executions)
-}
-
-/// The statement and its parameters. Few different texts come out, so they stay prepared.
-fn query(filter: &ExecutionFilter) -> Result<(String, Vec<Column>), StoreError> {
-    if filter.states.len() > CONDITIONS_MAX || filter.labels.len() > CONDITIONS_MAX {
-        return Err(StoreError::Failed(format!(
-            "a filter takes at most {CONDITIONS_MAX} states and as many labels"
-        )));
-    }
-    let mut conditions: Vec<&str> = Vec::new();
-    let mut values: Vec<Column> = Vec::new();
-    if let Some(namespace) = &filter.namespace {
-        conditions.push("namespace = ?");
-        values.push(namespace.clone().into());
-    }
-    if let Some(flow) = &filter.flow {
-        conditions.push("flow = ?");
-        values.push(flow.clone().into());
-    }
-    match filter.states.as_slice() {
-        [] => {}
-        [state] => {
-            conditions.push("state = ?");
-            values.push(state.clone().into());
-        }
-        states => {
-            conditions.push("state IN (SELECT value FROM json_each(?))");
-            values.push(json(states)?.into());
-        }
-    }
-    for (key, value) in &filter.labels {
-        conditions.push(
-            "EXISTS (SELECT 1 FROM json_each(executions.labels) AS label \
-             WHERE label.key = ? AND label.value = ?)",
-        );
-        values.push(key.clone().into());
-        values.push(value.clone().into());
-    }
-    if let Some((created_ms, id)) = &filter.before {
-        conditions.push("(created_ms, id) < (?, ?)");
-        values.push(int(*created_ms).into());
-        values.push(id.as_str().to_owned().into());
-    }
-    let filters = if conditions.is_empty() {
-        String::new()
-    } else {
-        format!("WHERE {}", conditions.join(" AND "))
-    };
-    values.push(i64::from(filter.limit).into());
-    Ok((
-        format!(
-            "SELECT {COLUMNS} FROM executions {filters} ORDER BY created_ms DESC, id DESC LIMIT ?"
-        ),
-        values,
-    ))
 }
 
 fn execution(row: &Row<'_>) -> Result<ExecutionRow, StoreError> {

@@ -14,7 +14,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use super::codec::failed;
 
 /// Number of the tables below, kept in `user_version`. 0 is a database without tables.
-pub(super) const SCHEMA: i64 = 2;
+pub(super) const SCHEMA: i64 = 3;
 /// `Oprn`: tells our databases from others (`application_id`).
 const APPLICATION: i64 = 0x4f70_726e;
 /// How long a connection waits for a writer of another process.
@@ -157,8 +157,46 @@ CREATE INDEX records_due ON records (kind, due_ms) WHERE due_ms IS NOT NULL;
 CREATE INDEX records_expire ON records (expires_ms) WHERE expires_ms IS NOT NULL;
 ";
 
+/// From schema 2 to 3: what lists of executions are found by. Labels have a table of their own, which the
+/// database keeps in step with the executions.
+const LISTS: &str = "
+ALTER TABLE executions ADD COLUMN given_labels TEXT NOT NULL DEFAULT '{}';
+ALTER TABLE executions ADD COLUMN parent TEXT
+    GENERATED ALWAYS AS (json_extract(meta, '$.parent[0]')) VIRTUAL;
+CREATE INDEX executions_parent ON executions (parent, created_ms DESC, id DESC);
+CREATE INDEX executions_namespace_state ON executions (namespace, state, created_ms DESC, id DESC);
+CREATE INDEX executions_flow_state ON executions (namespace, flow, state, created_ms DESC, id DESC);
+CREATE INDEX executions_flow_alone ON executions (flow, created_ms DESC, id DESC);
+
+CREATE TABLE execution_labels (
+    key TEXT NOT NULL,
+    value TEXT NOT NULL,
+    created_ms INTEGER NOT NULL,
+    execution TEXT NOT NULL,
+    PRIMARY KEY (key, value, created_ms DESC, execution DESC)
+) STRICT, WITHOUT ROWID;
+INSERT INTO execution_labels
+    SELECT label.key, label.value, executions.created_ms, executions.id
+    FROM executions, json_each(executions.labels) AS label;
+CREATE TRIGGER executions_labelled AFTER INSERT ON executions WHEN NEW.labels <> '{}' BEGIN
+    INSERT OR IGNORE INTO execution_labels
+        SELECT key, value, NEW.created_ms, NEW.id FROM json_each(NEW.labels);
+END;
+CREATE TRIGGER executions_relabelled AFTER UPDATE OF labels ON executions
+    WHEN OLD.labels IS NOT NEW.labels BEGIN
+    DELETE FROM execution_labels WHERE created_ms = OLD.created_ms AND execution = OLD.id
+        AND (key, value) IN (SELECT key, value FROM json_each(OLD.labels));
+    INSERT OR IGNORE INTO execution_labels
+        SELECT key, value, NEW.created_ms, NEW.id FROM json_each(NEW.labels);
+END;
+CREATE TRIGGER executions_unlabelled AFTER DELETE ON executions WHEN OLD.labels <> '{}' BEGIN
+    DELETE FROM execution_labels WHERE created_ms = OLD.created_ms AND execution = OLD.id
+        AND (key, value) IN (SELECT key, value FROM json_each(OLD.labels));
+END;
+";
+
 /// What leads from each schema to the next.
-const MIGRATIONS: [&str; 2] = [TABLES, RECORDS];
+const MIGRATIONS: [&str; 3] = [TABLES, RECORDS, LISTS];
 
 /// What a connection is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -26,6 +26,8 @@ type Place = (i64, u64);
 #[derive(Debug, Default)]
 struct Tables {
     executions: BTreeMap<ExecutionId, ExecutionRow>,
+    /// Labels that people gave.
+    given: BTreeMap<ExecutionId, BTreeMap<String, Option<String>>>,
     plans: BTreeMap<String, Vec<u8>>,
     /// Hashes of the plans of a flow; the index is the revision, less one.
     revisions: BTreeMap<(String, String), Vec<String>>,
@@ -77,6 +79,19 @@ impl Tables {
         }
     }
 
+    /// The row with the labels that people gave it.
+    fn labelled(&self, row: &ExecutionRow) -> ExecutionRow {
+        let mut row = row.clone();
+        let given = self.given.get(&row.meta.id);
+        for (key, value) in given.into_iter().flatten() {
+            match value {
+                Some(value) => row.labels.insert(key.clone(), value.clone()),
+                None => row.labels.remove(key),
+            };
+        }
+        row
+    }
+
     fn due_shards(&self) -> impl Iterator<Item = (u64, &ShardKey)> {
         let due = |(key, (_, due)): (_, &(ShardRow, Option<u64>))| Some(((*due)?, key));
         self.shards.iter().filter_map(due)
@@ -94,10 +109,19 @@ fn lives(expires_ms: Option<u64>, now_ms: u64) -> bool {
 fn matches(row: &ExecutionRow, filter: &ExecutionFilter) -> bool {
     let is = |wanted: &Option<String>, there: &str| wanted.as_deref().is_none_or(|w| w == there);
     let label = |key: &String| row.labels.get(key).or_else(|| row.meta.labels.get(key));
+    let place = (row.meta.created_ms, &row.meta.id);
     let before = filter
         .before
         .as_ref()
-        .is_none_or(|(ms, id)| (row.meta.created_ms, &row.meta.id) < (*ms, id));
+        .is_none_or(|(ms, id)| place < (*ms, id));
+    let after = filter
+        .after
+        .as_ref()
+        .is_none_or(|(ms, id)| place > (*ms, id));
+    let in_time = filter.from_ms.is_none_or(|from| from <= place.0)
+        && filter.to_ms.is_none_or(|to| place.0 < to);
+    let parent = row.meta.parent.as_ref().map(|(id, ..)| id);
+    let child = filter.parent.is_none() || filter.parent.as_ref() == parent;
     is(&filter.namespace, &row.meta.namespace)
         && is(&filter.flow, &row.meta.flow)
         && (filter.states.is_empty() || filter.states.contains(&row.state))
@@ -106,6 +130,9 @@ fn matches(row: &ExecutionRow, filter: &ExecutionFilter) -> bool {
             .iter()
             .all(|(key, value)| label(key) == Some(value))
         && before
+        && after
+        && in_time
+        && child
 }
 
 #[async_trait]
@@ -140,21 +167,40 @@ impl StateStore for MemoryStore {
     }
 
     async fn execution(&self, id: &ExecutionId) -> Result<Option<ExecutionRow>, StoreError> {
-        Ok(self.with(|tables| tables.executions.get(id).cloned()))
+        Ok(self.with(|tables| {
+            let row = tables.executions.get(id);
+            row.map(|row| tables.labelled(row))
+        }))
     }
 
     async fn executions(&self, filter: &ExecutionFilter) -> Result<Vec<ExecutionRow>, StoreError> {
         Ok(self.with(|tables| {
-            let found = tables
-                .executions
-                .values()
-                .filter(|row| matches(row, filter));
-            let mut rows: Vec<_> = found.cloned().collect();
+            let all = tables.executions.values();
+            let all = all.map(|row| tables.labelled(row));
+            let mut rows: Vec<_> = all.filter(|row| matches(row, filter)).collect();
             rows.sort_by(|a, b| {
                 (b.meta.created_ms, &b.meta.id).cmp(&(a.meta.created_ms, &a.meta.id))
             });
+            if filter.after.is_some() {
+                rows.reverse();
+            }
             rows.truncate(limited(filter.limit));
             rows
+        }))
+    }
+
+    async fn set_labels(
+        &self,
+        id: &ExecutionId,
+        labels: &BTreeMap<String, Option<String>>,
+    ) -> Result<bool, StoreError> {
+        Ok(self.with(|tables| {
+            if !tables.executions.contains_key(id) {
+                return false;
+            }
+            let given = tables.given.entry(id.clone()).or_default();
+            given.extend(labels.clone());
+            true
         }))
     }
 

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use operon_core::plan::ShardId;
 use operon_engine::ports::{
-    Clock, KvEntry, Metric, MetricKind, SaveOutcome, ShardKey, ShardRow, StateStore, StoreError,
-    Usage, Write,
+    Clock, ExecutionFilter, KvEntry, Metric, MetricKind, SaveOutcome, ShardKey, ShardRow,
+    StateStore, StoreError, Usage, Write,
 };
 use serde_json::{Map, Value, json};
 
@@ -388,4 +388,62 @@ async fn state_outlives_the_store() {
 async fn records_keep_their_contract() {
     let (_directory, store) = fresh();
     operon_testkit::contract::records(&store).await;
+}
+
+#[tokio::test]
+async fn labels_that_people_gave_survive_what_the_engine_writes() {
+    let (_directory, store) = fresh();
+    let row = execution("a", 10);
+    store.create(&row, b"plan").await.unwrap();
+    let give = |pairs: &[(&str, Option<&str>)]| {
+        pairs
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), value.map(str::to_owned)))
+            .collect::<std::collections::BTreeMap<_, _>>()
+    };
+    let found = async |key: &str, value: &str| {
+        let filter = ExecutionFilter {
+            labels: vec![(key.to_owned(), value.to_owned())],
+            limit: 10,
+            ..ExecutionFilter::default()
+        };
+        store.executions(&filter).await.unwrap().len()
+    };
+    let id = &row.meta.id;
+    assert!(
+        store
+            .set_labels(id, &give(&[("owner", Some("x"))]))
+            .await
+            .unwrap()
+    );
+    let mut next = row.clone();
+    "RUNNING".clone_into(&mut next.state);
+    next.labels.insert("added".to_owned(), "1".to_owned());
+    let write = Write {
+        executions: vec![next],
+        ..Write::default()
+    };
+    store.write(write).await.unwrap();
+    let there = store.execution(id).await.unwrap().unwrap();
+    assert_eq!(there.labels.get("owner").map(String::as_str), Some("x"));
+    assert_eq!(
+        (found("owner", "x").await, found("added", "1").await),
+        (1, 1)
+    );
+    store
+        .set_labels(id, &give(&[("owner", None), ("added", None)]))
+        .await
+        .unwrap();
+    let there = store.execution(id).await.unwrap().unwrap();
+    assert!(!there.labels.contains_key("owner") && !there.labels.contains_key("added"));
+    assert_eq!(
+        (found("owner", "x").await, found("added", "1").await),
+        (0, 0)
+    );
+    assert!(
+        !store
+            .set_labels(&"none".parse().unwrap(), &give(&[]))
+            .await
+            .unwrap()
+    );
 }

@@ -60,7 +60,7 @@ fn filter() -> impl Strategy<Value = ExecutionFilter> {
             states: states.into_iter().map(str::to_owned).collect(),
             labels,
             limit,
-            before: None,
+            ..ExecutionFilter::default()
         })
 }
 

@@ -1,0 +1,6 @@
+//! The registry of flows, the operations on executions and the audit trail, over ports in memory.
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
+
+mod audit;
+mod flows;
+mod steer;

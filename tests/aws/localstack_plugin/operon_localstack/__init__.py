@@ -1,1 +1,0 @@
-"""LocalStack without Docker: services that its free edition lacks, and Lambda functions as processes."""
