@@ -37,6 +37,7 @@ check: need-rust need-python deny ## Format, lints, dependencies, documentation,
 	$(IN) for script in .ci/run tests/find-python tests/tools/binary tests/tools/demo tests/tools/pictures; \
 		do sh -n "$$script" || exit 1; done
 	$(IN) "$$(tests/find-python)" tests/tools/check_docs.py
+	$(IN) "$$(tests/find-python)" infra/tools/check.py
 
 advisories: need-rust deny ## Known vulnerabilities of dependencies; needs the advisory database.
 	$(IN) PATH="$$PWD/.tools/bin:$$PATH" cargo deny --locked check advisories

@@ -1,0 +1,91 @@
+// The lines of a log as they are known: each once, in order, whatever order they came in.
+//
+// Sequence numbers are without gaps within an attempt. A log of several attempts is ordered by time, then by
+// task run and sequence number, and a line is known by all three.
+import type { LogLevel, LogLine } from "./types";
+
+export const LEVELS: LogLevel[] = ["TRACE", "DEBUG", "INFO", "WARN", "ERROR"];
+
+/** Lines kept; above it the end that is not looked at is let go and can be loaded again. */
+export const LINES_MAX = 200_000;
+
+export function keyOf(line: LogLine): string {
+  return `${line.taskRun}/${line.attempt}/${line.seq}`;
+}
+
+export function compare(a: LogLine, b: LogLine): number {
+  if (a.taskRun === b.taskRun && a.attempt === b.attempt) return a.seq - b.seq;
+  return a.timeMs - b.timeMs || a.taskRun.localeCompare(b.taskRun) || a.attempt - b.attempt || a.seq - b.seq;
+}
+
+export class LogBuffer {
+  readonly lines: LogLine[] = [];
+  /** Whether the first line of the log is here. */
+  complete = false;
+
+  constructor(private readonly most = LINES_MAX) {}
+
+  get first(): LogLine | null { return this.lines[0] ?? null; }
+  get last(): LogLine | null { return this.lines.at(-1) ?? null; }
+
+  /** Takes lines in. Returns how many were put before those already known, so that the view can stay in place. */
+  add(items: readonly LogLine[]): number {
+    const head = items[0];
+    const tail = items.at(-1);
+    if (!head || !tail) return 0;
+    const { first, last } = this;
+    if (ascending(items)) {
+      if (!last || compare(last, head) < 0) return this.append(items);
+      if (first && compare(tail, first) < 0) { this.lines.unshift(...items); return items.length; }
+    }
+    return this.merge(items, first);
+  }
+
+  private append(items: readonly LogLine[]): number {
+    for (const line of items) this.lines.push(line);
+    this.trim();
+    return 0;
+  }
+
+  private merge(items: readonly LogLine[], first: LogLine | null): number {
+    const known = new Set(this.lines.map(keyOf));
+    let before = 0;
+    for (const line of items) {
+      const key = keyOf(line);
+      if (known.has(key)) continue;
+      known.add(key);
+      this.lines.push(line);
+      if (first && compare(line, first) < 0) before += 1;
+    }
+    this.lines.sort(compare);
+    this.trim();
+    return before;
+  }
+
+  private trim(): void {
+    if (this.lines.length <= this.most) return;
+    this.lines.splice(0, this.lines.length - this.most);
+    this.complete = false;
+  }
+}
+
+function ascending(items: readonly LogLine[]): boolean {
+  for (let index = 1; index < items.length; index += 1) {
+    if (compare(items[index - 1] as LogLine, items[index] as LogLine) >= 0) return false;
+  }
+  return true;
+}
+
+/** Index of the last line that tells of an error; the last line if none does; -1 without lines. */
+export function lastError(lines: readonly LogLine[]): number {
+  for (let index = lines.length - 1; index >= 0; index -= 1) if (lines[index]?.level === "ERROR") return index;
+  for (let index = lines.length - 1; index >= 0; index -= 1) {
+    if (/\b(error|exception|fatal|panic|traceback)\b/i.test(lines[index]?.text ?? "")) return index;
+  }
+  return lines.length - 1;
+}
+
+/** Escape sequences of terminals are not for a page. */
+export function plain(text: string): string {
+  return text.includes("\u001b") ? text.replace(/\u001b\[[0-9;?]*[ -/]*[@-~]/g, "").replace(/\u001b[@-_]/g, "") : text;
+}

@@ -1,0 +1,161 @@
+// What the API answers. The contract is docs/api of the server; fields that a server may leave out are optional.
+
+export type State =
+  | "CREATED" | "SUBMITTED" | "QUEUED" | "RUNNING" | "PAUSED" | "RETRYING" | "RETRIED" | "RESTARTED"
+  | "KILLING" | "SUCCESS" | "WARNING" | "FAILED" | "KILLED" | "CANCELLED" | "SKIPPED";
+
+export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
+export type JsonMap = { [key: string]: Json };
+
+export interface Page<T> { items: T[]; next: string | null }
+
+export interface Cause { type: string; id: string | null; detail?: Json }
+
+export interface ExecutionSummary {
+  id: string;
+  namespace: string;
+  flow: string;
+  revision: number;
+  state: State;
+  reason: string | null;
+  labels: Record<string, string>;
+  createdMs: number;
+  startedMs: number | null;
+  endedMs: number | null;
+  trigger: Cause | null;
+  parent: string | null;
+  replayOf: string | null;
+}
+
+export interface StateChange { state: State; atMs: number }
+
+export interface Execution extends ExecutionSummary {
+  inputs: JsonMap;
+  outputs: JsonMap;
+  history: StateChange[];
+  counts: Partial<Record<State, number>>;
+  cost: Cost;
+  replayFrom: string | null;
+  previous: string | null;
+  next: string | null;
+  children: ExecutionSummary[];
+  pauses: Pause[];
+  failedItems: number;
+}
+
+export interface Cost { usd: number; vcpuSeconds: number; gbSeconds: number; cpuSecondsUsed: number; complete: boolean }
+export interface Pause { taskRun: string; task: string; name: string; inputs: InputSpec[] }
+
+export interface Usage { peakRssBytes?: number; cpuSeconds?: number }
+export interface Metric { name: string; kind?: string; type?: string; value: number; tags?: Record<string, string> }
+
+export interface Attempt {
+  attempt: number;
+  state: State;
+  reason: string | null;
+  message: string | null;
+  exitCode: number | null;
+  createdMs: number;
+  startedMs: number | null;
+  endedMs: number | null;
+  usage?: Usage | null;
+}
+
+export interface TaskRun {
+  id: string;
+  task: string;
+  name: string;
+  item: Json;
+  parent: string | null;
+  kind: string;
+  taskType?: string | null;
+  state: State;
+  reason: string | null;
+  message: string | null;
+  exitCode: number | null;
+  createdMs: number;
+  startedMs: number | null;
+  endedMs: number | null;
+  outputs: Json;
+  outputsUri?: string | null;
+  metrics: Metric[];
+  usage: Usage | null;
+  cached?: boolean;
+  reusedFrom?: string | null;
+  attempts: Attempt[];
+}
+
+export interface Counts { done: number; failed: number; running: number; total: number }
+export interface GraphNode {
+  id: string; task: string; kind: string; taskType?: string | null; parent: string | null; phase?: string;
+  state?: State | null; taskRun?: string | null; counts?: Counts | null;
+}
+export interface Graph { nodes: GraphNode[]; edges: { from: string; to: string }[] }
+
+export type LogLevel = "TRACE" | "DEBUG" | "INFO" | "WARN" | "ERROR";
+export interface LogLine { seq: number; timeMs: number; level: LogLevel; text: string; taskRun: string; attempt: number }
+export interface LogPage { items: LogLine[]; next: string | number | null; ended: boolean }
+
+export interface Artifact { uri: string; name?: string; path?: string; taskRun?: string | null; bytes?: number; size?: number }
+export interface Preview { kind?: string; text?: string; truncated?: boolean; bytes?: number; contentType?: string; rows?: string[][]; records?: Json }
+
+export interface Flow {
+  namespace: string;
+  id: string;
+  revision: number;
+  description?: string | null;
+  labels?: Record<string, string>;
+  disabled?: boolean;
+  updatedMs?: number | null;
+  updatedBy?: string | null;
+  latest?: ExecutionSummary[];
+}
+
+export interface Revision { revision: number; current?: boolean; createdMs?: number | null; createdBy?: string | null; message?: string | null; planHash?: string; source?: string }
+
+export interface Diagnostic {
+  severity: "error" | "warning" | "info";
+  line: number; column: number; endLine?: number | null; endColumn?: number | null;
+  rule: string; message: string; fix?: string | null;
+}
+export interface Validation { diagnostics: Diagnostic[]; graph?: Graph | null }
+
+export interface Trigger {
+  namespace?: string; flow?: string; id: string; type: string;
+  disabled?: boolean; enabled?: boolean;
+  nextMs?: number | null; lastMs?: number | null; lastExecution?: string | null;
+  late?: boolean | null; lateMs?: number | null; skipped?: number | null; reason?: string | null;
+  description?: string | null; schedule?: string | null; cron?: string | null; timezone?: string | null;
+}
+
+export interface Concurrency {
+  limit: number | null; behavior?: string;
+  owners: { execution: string; sinceMs?: number | null; state?: State }[];
+  queued?: { execution: string; sinceMs?: number | null }[];
+}
+
+export type InputType =
+  | "STRING" | "INT" | "FLOAT" | "BOOLEAN" | "DURATION" | "DATE" | "TIME" | "DATETIME" | "SELECT" | "MULTISELECT"
+  | "FILE" | "JSON" | "YAML" | "URI" | "EMAIL" | "SECRET" | "ARRAY";
+export interface InputSpec {
+  id: string; type: InputType; required?: boolean; defaults?: Json; displayName?: string | null; description?: string | null;
+  min?: Json; max?: Json; validator?: string | null;
+  values?: (string | [string, string | null] | { value: string; label?: string | null })[];
+  allowCustomValue?: boolean; allowedFileExtensions?: string[]; itemType?: InputType | null;
+}
+
+export interface Overview {
+  states: { at: number; counts: Partial<Record<State, number>> }[];
+  inProgress: ExecutionSummary[] | number;
+  failures: ExecutionSummary[];
+  nextSchedules: Trigger[];
+  throughput: { at: number; value: number }[];
+}
+
+export interface BulkReport { matched: number; done: number; skipped: { id: string; reason: string }[] }
+export interface Me { subject: string; role: "viewer" | "operator" | "editor" | "admin" }
+
+export interface Problem {
+  type?: string; title: string; status: number; detail?: string;
+  errors?: { line?: number; column?: number; rule?: string; message: string; fix?: string | null }[];
+}

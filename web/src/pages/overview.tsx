@@ -1,0 +1,81 @@
+// What runs, what failed and why, what comes next: one page to look at first.
+import type { JSX } from "preact";
+import { get } from "../lib/api";
+import { useData, useTitle } from "../lib/hooks";
+import { patch, path, query } from "../lib/route";
+import { isOver, reasonText } from "../lib/states";
+import { number } from "../lib/time";
+import type { ExecutionSummary, Overview as Data, Page, State } from "../lib/types";
+import { Line, StackedBars, total } from "../ui/charts";
+import { Empty, Skeleton, StateChip, Took, Trouble, When } from "../ui/bits";
+import { Icon } from "../ui/icons";
+
+const LIVE: State[] = ["RUNNING", "PAUSED", "RETRYING", "KILLING", "QUEUED", "CREATED"];
+
+export function Overview(): JSX.Element {
+  useTitle("");
+  const namespace = query.value.get("namespace");
+  const data = useData(`overview ${namespace}`, (signal) => get<Data>("/overview", { namespace }, signal), 2_000);
+  const live = useData(`live ${namespace}`, (signal) => get<Page<ExecutionSummary>>("/executions", { namespace, state: LIVE.join(","), limit: 12 }, signal), 1_200);
+  if (!data.data) return <div class="page"><h1 class="sr">Overview</h1>{data.error ? <Trouble error={data.error} retry={data.reload} /> : <Skeleton rows={12} />}</div>;
+  const { states, failures, nextSchedules, throughput } = data.data;
+  const running = live.data?.items ?? (Array.isArray(data.data.inProgress) ? data.data.inProgress : []);
+  const inProgress = Array.isArray(data.data.inProgress) ? data.data.inProgress.length : data.data.inProgress;
+  const sums = states.reduce<Partial<Record<State, number>>>((all, bucket) => {
+    for (const [state, count] of Object.entries(bucket.counts)) all[state as State] = (all[state as State] ?? 0) + (count ?? 0);
+    return all;
+  }, {});
+  const over = Object.entries(sums).filter(([state]) => isOver(state)).reduce((sum, [, count]) => sum + (count ?? 0), 0);
+  const good = (sums.SUCCESS ?? 0) + (sums.WARNING ?? 0);
+  const last = throughput.at(-1)?.value ?? 0;
+  const nothing = states.every((bucket) => total(bucket) === 0) && running.length === 0 && failures.length === 0;
+  return (
+    <div class="page">
+      <div class="page-head"><h1>Overview</h1>
+        {namespace ? <button type="button" class="button ghost" onClick={() => patch({ namespace: null })}><Icon name="close" size={14} />{namespace}</button> : null}
+        <span class="grow" />{data.error ? <span class="offline"><Icon name="warn" size={14} />Not up to date: {data.error.message}</span> : null}</div>
+      <dl class="figures">
+        <Figure name="In progress" value={number(inProgress)} href="/executions?state=RUNNING,QUEUED,PAUSED,RETRYING,KILLING" tone={inProgress > 0 ? "run" : "off"} icon="run" />
+        <Figure name="Failed" value={number(sums.FAILED ?? 0)} href="/executions?state=FAILED" tone={(sums.FAILED ?? 0) > 0 ? "bad" : "off"} icon="cross" />
+        <Figure name="Succeeded" value={over > 0 ? `${number(Math.round((good / over) * 1000) / 10)} %` : "–"} href="/executions?state=SUCCESS,WARNING" tone="good" icon="check" />
+        <Figure name="Sequences per minute" value={number(Math.round(last * 10) / 10)} tone="off" icon="chart" />
+      </dl>
+      {nothing ? <Empty title="Nothing has run yet" icon="play">Start a <a href="/flows">flow</a>, or <code>operon run flow.yaml</code> against this server.</Empty> : null}
+      <div class="columns">
+        <section class="card"><h2><a href="/executions">Executions over time</a></h2><StackedBars buckets={states} label="Executions over time" /></section>
+        <section class="card"><h2>Throughput</h2><Line points={throughput} label="Throughput" unit="sequences/min" /></section>
+      </div>
+      <div class="columns">
+        <section class="card"><h2>In progress</h2>
+          {running.length === 0 ? <p class="muted">Nothing runs at the moment.</p> : <Short rows={running} live />}
+          {inProgress > running.length ? <p><a href="/executions?state=RUNNING,QUEUED,PAUSED,RETRYING,KILLING">All {number(inProgress)}</a></p> : null}</section>
+        <section class="card"><h2>Failures</h2>
+          {failures.length === 0 ? <p class="muted">No execution failed in this time.</p> : <Short rows={failures.slice(0, 12)} />}</section>
+        <section class="card"><h2>Next</h2>
+          {nextSchedules.length === 0 ? <p class="muted">No schedule is enabled.</p> : <table class="table compact"><thead class="sr"><tr><th>When</th><th>Flow</th><th>Trigger</th></tr></thead><tbody>
+            {nextSchedules.slice(0, 12).map((one) => <tr key={`${one.namespace}/${one.flow}/${one.id}`}><td class="nowrap"><When at={one.nextMs} /></td><td class="stretch">{one.flow ? <a class="flow-link" href={`${path("flows", one.namespace ?? "", one.flow)}?tab=triggers`}><b>{one.flow}</b></a> : null}<div class="sub muted">{one.id}</div></td><td class="right">{one.late ? <span class="chip tone-warn"><Icon name="warn" size={13} />late</span> : null}</td></tr>)}
+          </tbody></table>}</section>
+      </div>
+    </div>
+  );
+}
+
+function Figure({ name, value, href, tone, icon }: { name: string; value: string; href?: string; tone: string; icon: string }): JSX.Element {
+  const inside = <><dt><span class={`tone-${tone} figure-icon`}><Icon name={icon} /></span>{href ? <a href={href}>{name}</a> : name}</dt><dd class="num">{value}</dd></>;
+  return <div class="figure">{inside}</div>;
+}
+
+function Short({ rows, live }: { rows: ExecutionSummary[]; live?: boolean }): JSX.Element {
+  return (
+    <table class="table compact"><thead class="sr"><tr><th>State</th><th>Execution</th><th>Time</th></tr></thead><tbody>
+      {rows.map((row) => (
+        <tr key={row.id}>
+          <td class="nowrap"><StateChip state={row.state} small /></td>
+          <td class="stretch"><a class="flow-link" href={path("executions", row.id)}><b>{row.flow}</b></a><div class="sub">{!live && row.reason ? <span class="tone-text-bad">{reasonText(row.reason)} · </span> : null}<span class="muted">{row.namespace}</span></div></td>
+          <td class="right nowrap muted">{live ? <Took from={row.startedMs ?? row.createdMs} to={row.endedMs} /> : <When at={row.endedMs ?? row.createdMs} />}</td>
+        </tr>
+      ))}
+    </tbody></table>
+  );
+}
+

@@ -1,0 +1,237 @@
+// A log of any length: the end first, earlier lines when one scrolls up, new ones as they are written.
+// Only the lines in view are drawn. Level and search are applied by the server, which has all lines.
+import type { JSX } from "preact";
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
+import { API, ApiError, get, route, url } from "../lib/api";
+import { useDebounced, useSize } from "../lib/hooks";
+import { keyOf, LEVELS, LogBuffer, lastError, plain } from "../lib/logs";
+import { stream, type Connection } from "../lib/sse";
+import { clock, exact, number } from "../lib/time";
+import type { LogLevel, LogLine, LogPage } from "../lib/types";
+import { offsetsOf, window as windowOf } from "../lib/virtual";
+import { Toggle, Trouble } from "./bits";
+import { Icon } from "./icons";
+
+const LINE = 20;
+const PAGE = 1_000;
+/** Above every sequence number: "the last lines". JSON numbers are exact up to here. */
+const END = Number.MAX_SAFE_INTEGER;
+const NARROW = "(max-width: 720px)";
+
+interface Props {
+  execution: string;
+  taskRun?: string | null;
+  attempt?: number | null;
+  /** Where the view begins: at the last error, or at the end. */
+  focus?: "error" | "end";
+  names?: ReadonlyMap<string, string>;
+  level: LogLevel | null;
+  grep: string;
+  change: (changes: { level?: LogLevel | null; grep?: string }) => void;
+  label: string;
+}
+
+export function Logs({ execution, taskRun = null, attempt = null, focus = "end", names, level, grep, change, label }: Props): JSX.Element {
+  const buffer = useRef(new LogBuffer());
+  const [version, setVersion] = useState(0);
+  const [error, setError] = useState<ApiError | null>(null);
+  const [connection, setConnection] = useState<Connection>("connecting");
+  const [loaded, setLoaded] = useState(false);
+  const [ended, setEnded] = useState(false);
+  const [follow, setFollow] = useState(focus === "end");
+  const [wrap, setWrap] = useState(() => matchMedia(NARROW).matches);
+  const [marked, setMarked] = useState<string | null>(null);
+  const [scrollTop, setScrollTop] = useState(0);
+  const [again, setAgain] = useState(0);
+  const [box, size] = useSize<HTMLDivElement>();
+  const followNow = useRef(follow);
+  followNow.current = follow;
+  const earlier = useRef(false);
+  const held = useRef<{ key: string; offset: number } | null>(null);
+  const wanted = useDebounced(grep, 300);
+  const at = route("executions", execution, "logs");
+  const filter = { taskRun, attempt, level, q: wanted };
+  const key = JSON.stringify([execution, filter, again]);
+
+  useEffect(() => {
+    const mine = new LogBuffer();
+    buffer.current = mine;
+    const abort = new AbortController();
+    let frame = 0;
+    let waiting: LogLine[] = [];
+    let open: { close(): void } | null = null;
+    const refresh = (): void => setVersion((old) => old + 1);
+    const flush = (): void => {
+      frame = 0;
+      if (waiting.length === 0) return;
+      mine.add(waiting);
+      waiting = [];
+      refresh();
+    };
+    setLoaded(false); setEnded(false); setError(null); setMarked(null);
+    refresh();
+    get<LogPage>(at, { ...filter, before: END, limit: PAGE }, abort.signal).then((page) => {
+      mine.add(page.items);
+      mine.complete = page.items.length < PAGE || page.items[0]?.seq === 0;
+      const error = focus === "error" ? lastError(mine.lines) : -1;
+      const found = mine.lines[error];
+      if (found) { setMarked(keyOf(found)); setFollow(false); followNow.current = false; }
+      setLoaded(true);
+      refresh();
+      if (page.ended) { setEnded(true); setConnection("ended"); return; }
+      // With an id the server goes on after it; on the first connection we say so ourselves.
+      open = stream(() => url(`${at}/stream`, { ...filter, after: waiting.at(-1)?.seq ?? mine.last?.seq }), {
+        connection: setConnection,
+        event: (event) => {
+          if (event.event === "end") { flush(); setEnded(true); return; }
+          if (event.event !== "line" && event.event !== "message") return;
+          const line = JSON.parse(event.data) as LogLine | LogLine[];
+          if (Array.isArray(line)) waiting.push(...line); else waiting.push(line);
+          frame ||= requestAnimationFrame(flush);
+        },
+      });
+    }, (failure: unknown) => { if (failure instanceof ApiError) setError(failure); });
+    return () => { abort.abort(); open?.close(); cancelAnimationFrame(frame); };
+  }, [key]);
+
+  const lines = buffer.current.lines;
+  const cell = 7.25;
+  const gutter = size.width < 560 ? 62 : names ? 330 : 190;
+  const columns = Math.max(20, Math.floor((size.width - gutter - 24) / cell));
+  const offsets = useMemo(() => offsetsOf(lines.map((line) => (wrap ? Math.max(1, Math.ceil(width(line.text) / columns)) * LINE : LINE))),
+    [version, wrap, columns]);
+  const total = offsets[offsets.length - 1] ?? 0;
+  const shown = windowOf(offsets, Math.max(0, scrollTop - LINE), size.height, 20);
+
+  // Where the view stands after lines came: at the end, at the error, or where the reader was.
+  const settled = useRef("");
+  useLayoutEffect(() => {
+    const element = box.current;
+    if (!element || !loaded) return;
+    if (held.current) {
+      const index = lines.findIndex((line) => keyOf(line) === held.current?.key);
+      if (index >= 0) element.scrollTop = (offsets[index] ?? 0) + held.current.offset;
+      held.current = null;
+    } else if (settled.current !== key && size.height > 0) {
+      settled.current = key;
+      const index = marked === null ? -1 : lines.findIndex((line) => keyOf(line) === marked);
+      element.scrollTop = index >= 0 ? Math.max(0, (offsets[index] ?? 0) - size.height * 0.6) : element.scrollHeight;
+    } else if (followNow.current) element.scrollTop = element.scrollHeight;
+    setScrollTop(element.scrollTop);
+  }, [version, loaded, size.height, wrap, ended]);
+
+  const onScroll = (): void => {
+    const element = box.current;
+    if (!element) return;
+    setScrollTop(element.scrollTop);
+    const below = element.scrollHeight - element.scrollTop - element.clientHeight;
+    if (!ended) setFollow(below < LINE * 1.5);
+    if (element.scrollTop < LINE * 40) void loadEarlier();
+  };
+
+  const loadEarlier = async (): Promise<void> => {
+    const mine = buffer.current;
+    if (earlier.current || mine.complete || mine.first === null) return;
+    earlier.current = true;
+    try {
+      const page = await get<LogPage>(at, { ...filter, before: mine.first.seq, limit: PAGE });
+      if (mine !== buffer.current) return;
+      const element = box.current;
+      const first = mine.lines[shown.first];
+      const top = mine.lines[0];
+      if (element && (first ?? top)) {
+        const anchor = (first ?? top) as LogLine;
+        const index = mine.lines.indexOf(anchor);
+        held.current = { key: keyOf(anchor), offset: element.scrollTop - (offsets[index] ?? 0) };
+      }
+      mine.add(page.items);
+      if (page.items.length < PAGE) mine.complete = true;
+      setVersion((old) => old + 1);
+    } catch (failure) {
+      if (failure instanceof ApiError) setError(failure);
+    } finally {
+      earlier.current = false;
+    }
+  };
+
+  const jump = (to: "start" | "end"): void => {
+    const element = box.current;
+    if (!element) return;
+    element.scrollTop = to === "end" ? element.scrollHeight : 0;
+    if (to === "end") setFollow(true);
+  };
+
+  const filtered = level !== null || grep !== "";
+  return (
+    <section class="logs" aria-label={label}>
+      <div class="logs-bar">
+        <label class="select"><span class="sr">Lowest level</span>
+          <select value={level ?? ""} onChange={(event) => change({ level: (event.currentTarget.value || null) as LogLevel | null })}>
+            <option value="">All levels</option>
+            {LEVELS.slice(1).map((one) => <option key={one} value={one}>{one === "ERROR" ? "Errors" : `${one} and above`}</option>)}
+          </select></label>
+        <label class="search"><Icon name="search" size={14} /><span class="sr">Search in the log</span>
+          <input type="search" placeholder="Search" value={grep} onInput={(event) => change({ grep: event.currentTarget.value })} /></label>
+        <span class="logs-state muted" data-connection={ended ? "ended" : connection}>
+          {ended ? "Complete" : connection === "live" ? <><i class="pulse" />Live</> : connection === "waiting" ? "Reconnecting…" : "Connecting…"}
+        </span>
+        <span class="grow" />
+        {ended ? null : <Toggle on={follow} set={(on) => { setFollow(on); if (on) jump("end"); }} title="Stay at the newest line"><Icon name="end" size={14} />Follow</Toggle>}
+        <Toggle on={wrap} set={setWrap} title="Break long lines">Wrap</Toggle>
+        <a class="icon-button" href={`${API}${at}/download${taskRun ? `?taskRun=${encodeURIComponent(taskRun)}` : ""}`} download aria-label="Download the log" title="Download the log"><Icon name="download" /></a>
+      </div>
+      {error ? <Trouble error={error} retry={() => setAgain((old) => old + 1)} /> : null}
+      <div class={`log-lines${wrap ? " wrapped" : ""}`} ref={box} role="log" aria-live="off" aria-label={label} tabIndex={0} onScroll={onScroll}
+        data-lines={lines.length} data-ended={ended ? "true" : "false"}>
+        <div class="log-mark">{!loaded ? "Loading…" : buffer.current.complete ? (lines.length > 0 ? "Start of log" : "") : "Earlier lines load as you scroll up"}</div>
+        <div class="log-body" style={{ height: `${total}px` }}>
+          <div class="log-window" style={{ transform: `translateY(${shown.before}px)` }}>
+            {lines.slice(shown.first, shown.last).map((line, offset) => (
+              <Row key={keyOf(line)} line={line} height={(offsets[shown.first + offset + 1] ?? 0) - (offsets[shown.first + offset] ?? 0)}
+                name={names ? names.get(line.taskRun) ?? line.taskRun : null} marked={keyOf(line) === marked} grep={wanted} />
+            ))}
+          </div>
+        </div>
+        {loaded ? <div class={`log-mark${ended ? " log-end" : ""}`}>
+          {ended ? (lines.length === 0 ? (filtered ? "No line matches" : "Nothing was written") : `End of log · ${buffer.current.complete ? `${number(lines.length)} ${filtered ? "matching " : ""}line${lines.length === 1 ? "" : "s"}` : `up to line ${number(buffer.current.last?.seq ?? 0)}`}`)
+            : lines.length === 0 ? "Nothing written yet" : <><i class="pulse" />More to come</>}
+        </div> : null}
+      </div>
+    </section>
+  );
+}
+
+function Row({ line, height, name, marked, grep }: { line: LogLine; height: number; name: string | null; marked: boolean; grep: string }): JSX.Element {
+  return (
+    <div class={`log-line level-${line.level.toLowerCase()}${marked ? " marked" : ""}`} data-seq={line.seq} style={{ height: `${height}px` }}>
+      <span class="seq">{line.seq}</span>
+      <time title={exact(line.timeMs)}>{clock(line.timeMs)}</time>
+      {name === null ? null : <span class="name" title={name}>{name}</span>}
+      <span class="level">{line.level}</span>
+      <span class="text">{marks(plain(line.text), grep)}</span>
+    </div>
+  );
+}
+
+/** Cells of a monospaced font; characters of East Asian scripts take two. */
+function width(text: string): number {
+  // eslint-disable-next-line no-control-regex
+  if (/^[\x20-\x7e]*$/.test(text)) return text.length;
+  let cells = 0;
+  for (const char of text) cells += char > "\u1100" && /[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60]/.test(char) ? 2 : char === "\t" ? 8 : 1;
+  return cells;
+}
+
+function marks(text: string, grep: string): JSX.Element | string {
+  if (!grep) return text;
+  const wanted = grep.toLowerCase();
+  const lower = text.toLowerCase();
+  const parts: (JSX.Element | string)[] = [];
+  let at = 0;
+  for (let index = lower.indexOf(wanted); index >= 0; index = lower.indexOf(wanted, at)) {
+    parts.push(text.slice(at, index), <mark key={index}>{text.slice(index, index + wanted.length)}</mark>);
+    at = index + wanted.length;
+  }
+  parts.push(text.slice(at));
+  return <>{parts}</>;
+}
