@@ -16,7 +16,7 @@ CARGO_DENY := 0.20.2
 
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help demo test check bench explore simulate test-containers pictures fmt docs advisories clean \
+.PHONY: help demo test check bench web explore simulate test-containers pictures fmt docs advisories clean \
 	need-rust need-python deny
 
 help: ## Lists the targets.
@@ -34,10 +34,13 @@ check: need-rust need-python deny ## Format, lints, dependencies, documentation,
 	$(IN) cargo clippy --locked --workspace --all-targets -- -D warnings
 	$(IN) PATH="$$PWD/.tools/bin:$$PATH" cargo deny --locked check bans licenses sources
 	$(IN) RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
-	$(IN) for script in .ci/run tests/find-python tests/tools/binary tests/tools/demo tests/tools/pictures; \
+	$(IN) for script in .ci/run tests/find-python tests/tools/binary tests/tools/console tests/tools/demo tests/tools/pictures; \
 		do sh -n "$$script" || exit 1; done
 	$(IN) "$$(tests/find-python)" tests/tools/check_docs.py
 	$(IN) "$$(tests/find-python)" infra/tools/check.py
+
+web: ## Builds the console into web/dist; needs Node.js. The next build of the binary carries it.
+	$(IN) tests/tools/console build
 
 advisories: need-rust deny ## Known vulnerabilities of dependencies; needs the advisory database.
 	$(IN) PATH="$$PWD/.tools/bin:$$PATH" cargo deny --locked check advisories

@@ -3,7 +3,8 @@
     python3 suites.py
 
 The suites: the Rust tests (by cargo-nextest if it is there, by cargo otherwise), the examples in the
-Rust documentation, and each directory with Python tests. A suite that fails stops no other. Exits
+Rust documentation, each directory with Python tests, and the console: its logic, and its pages in a browser
+against the real server. A suite that fails stops no other. Exits
 with 1 if a test failed, a suite could not be run, or a suite had no tests.
 """
 
@@ -27,6 +28,9 @@ _UNITTEST_RAN = re.compile(r"Ran (\d+) tests? in ")
 _UNITTEST_END = re.compile(r"(?:OK|FAILED)(?: \((.*)\))?$")
 _COUNT = re.compile(r"(\d+) (passed|failed|timed out|ignored|skipped)")
 _UNITTEST_COUNT = re.compile(r"(failures|errors|unexpected successes|expected failures|skipped)=(\d+)")
+# What vitest and node say at their end.
+_VITEST = re.compile(r"Tests +((?:\d+ (?:failed|passed|skipped|todo)(?: \| )?)+) \(\d+\)$")
+_NODE = re.compile(r"# (pass|fail|cancelled|skipped|todo) (\d+)$")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -83,6 +87,10 @@ def count(lines: Iterable[str]) -> Counts:
         elif ran and (match := _UNITTEST_END.match(text)):
             total += _python(ran, match[1] or "")
             ran = 0
+        elif match := _VITEST.match(text):
+            total += _rust(match[1])
+        elif match := _NODE.match(text):
+            total += _node(match[1], int(match[2]))
     # What nextest shows of a failed test has a result of its own: its summary alone counts.
     return nextest or total
 
@@ -98,6 +106,16 @@ def _rust(facts: str) -> Counts:
             case _:
                 counts.skipped += int(number)
     return counts
+
+
+def _node(word: str, number: int) -> Counts:
+    match word:
+        case "pass":
+            return Counts(passed=number)
+        case "fail" | "cancelled":
+            return Counts(failed=number)
+        case _:
+            return Counts(skipped=number)
 
 
 def _python(ran: int, facts: str) -> Counts:
@@ -140,6 +158,7 @@ def suites(root: Path, *, nextest: bool) -> list[Suite]:
             Suite(f"Python {directory}", [sys.executable, "-m", "unittest", "discover", "-s", str(directory)])
             for directory in python_directories(root)
         ),
+        Suite("Console logic", ["tests/tools/console", "units"]),
     ]
 
 

@@ -43,6 +43,14 @@ class TestCount(unittest.TestCase):
         lines = ["Ran 9 tests in 0.1s", "", "FAILED (failures=1, errors=2, skipped=3, expected failures=1)"]
         self.assertEqual(count(lines), Counts(3, 3, 3))
 
+    def test_vitest(self) -> None:
+        self.assertEqual(count(["\x1b[2m      Tests \x1b[22m 1 failed | 55 passed | 2 skipped (58)"]), Counts(55, 1, 2))
+        self.assertEqual(count(["Test Files  5 passed (5)", "Tests  56 passed (56)"]), Counts(56, 0, 0))
+
+    def test_node(self) -> None:
+        lines = ["# tests 9", "# suites 0", "# pass 6", "# fail 1", "# cancelled 1", "# skipped 1", "# todo 0"]
+        self.assertEqual(count(lines), Counts(6, 2, 1))
+
     def test_a_line_ok_of_a_test_is_no_end(self) -> None:
         self.assertEqual(count(["OK", "FAILED (failures=9)"]), Counts())
 

@@ -109,15 +109,16 @@ function validate(source) {
     if (/^\s*script:.*\{\{/.test(text)) diagnostics.push({ severity: "warning", line: index + 1, column: text.indexOf("{{") + 1, endLine: index + 1, endColumn: text.length + 1, rule: "expression-in-script", message: "an expression inside a script is not quoted", fix: "pass it as an environment variable" });
   });
   const tasks = [...source.matchAll(/^  - id: (\S+)\n    type: (\S+)/gm)].filter((one) => !/SELECT|INT|BOOLEAN|schedule/.test(one[2]));
-  return { diagnostics, graph: diagnostics.some((one) => one.severity === "error") ? null : { nodes: tasks.map((one) => ({ id: one[1], task: one[1], kind: one[2] === "foreach" ? "loop" : "task", taskType: one[2], parent: null, phase: "body", state: null, taskRun: null })), edges: tasks.slice(1).map((one, index) => ({ from: tasks[index][1], to: one[1] })) } };
+  return { diagnostics, omitted: 0, graph: diagnostics.some((one) => one.severity === "error") ? null : { nodes: tasks.map((one) => ({ id: one[1], task: one[1], kind: one[2] === "foreach" ? "loop" : "task", taskType: one[2], parent: null, phase: "body", state: null, taskRun: null })), edges: tasks.slice(1).map((one, index) => ({ from: tasks[index][1], to: one[1] })) } };
 }
 
+const trigger = (flow, id, type, extra) => ({ namespace: FLOWS[flow].namespace, flow: FLOWS[flow].id, id, type, disabled: false, lastMs: null, nextMs: null, late: false, lastExecution: null, detail: null, url: null, lastError: null, ...extra });
 const triggers = [
-  { namespace: FLOWS[1].namespace, flow: FLOWS[1].id, id: "every-ten-minutes", type: "schedule", disabled: false, nextMs: t0 + 240_000, lastMs: t0 - 360_000, lastExecution: id(1), lateMs: null, skipped: 0, cron: "*/10 * * * *", timezone: "Europe/Zurich" },
-  { namespace: FLOWS[0].namespace, flow: FLOWS[0].id, id: "hourly", type: "schedule", disabled: false, nextMs: t0 - 95_000, lastMs: t0 - 3_700_000, lastExecution: past[4].id, lateMs: 95_000, skipped: 1, cron: "@hourly", timezone: null, reason: null },
-  { namespace: FLOWS[0].namespace, flow: FLOWS[0].id, id: "upload", type: "webhook", disabled: false, nextMs: null, lastMs: t0 - 40_000, lastExecution: past[1].id },
-  { namespace: FLOWS[4].namespace, flow: FLOWS[4].id, id: "nightly", type: "schedule", disabled: false, nextMs: t0 + 9_000_000, lastMs: t0 - 70_000_000, lastExecution: past[5].id, cron: "0 2 * * *", timezone: "UTC" },
-  { namespace: FLOWS[5].namespace, flow: FLOWS[5].id, id: "weekly", type: "schedule", disabled: true, nextMs: null, lastMs: t0 - 700_000_000, lastExecution: null, cron: "0 4 * * 0" },
+  trigger(1, "every-ten-minutes", "schedule", { nextMs: t0 + 240_000, lastMs: t0 - 360_000, lastExecution: id(1), detail: "*/10 * * * * Europe/Zurich" }),
+  trigger(0, "hourly", "schedule", { nextMs: t0 - 95_000, lastMs: t0 - 3_700_000, lastExecution: past[4].id, late: true, detail: "@hourly" }),
+  trigger(0, "upload", "webhook", { lastMs: t0 - 40_000, lastExecution: past[1].id, url: "/api/v1/webhooks/pathoplexus.ingest/ingest-ncbi/upload", lastError: "signature does not match" }),
+  trigger(4, "nightly", "schedule", { nextMs: t0 + 9_000_000, lastMs: t0 - 70_000_000, lastExecution: past[5].id, detail: "0 2 * * * UTC" }),
+  trigger(5, "weekly", "schedule", { disabled: true, lastMs: t0 - 700_000_000, detail: "0 4 * * 0" }),
 ];
 
 function page(items, query, map = (one) => one) {
@@ -139,7 +140,8 @@ async function api(request, response, path, query, body) {
   if (a === "me") return json({ subject: "you@local", role: "admin" });
   if (a === "overview") {
     const states = Array.from({ length: 48 }, (_, i) => ({ at: t0 - (48 - i) * 1_800_000, counts: { SUCCESS: 6 + ((i * 7) % 9), ...(i % 5 === 0 ? { FAILED: 1 + (i % 3) } : {}), ...(i % 7 === 0 ? { WARNING: 1 } : {}), ...(i === 47 ? { RUNNING: 3 } : {}) } }));
-    return json({ states, inProgress: allRows().filter((row) => ["RUNNING", "PAUSED"].includes(row.state)), failures: allRows().filter((row) => row.state === "FAILED").slice(0, 10), nextSchedules: triggers.filter((one) => one.nextMs).sort((x, y) => x.nextMs - y.nextMs), throughput: states.map((one, i) => ({ at: one.at, value: 180 + 120 * Math.sin(i / 5) + (i % 4) * 14 })) });
+    const open = allRows().filter((row) => ["RUNNING", "PAUSED"].includes(row.state));
+    return json({ states, counts: { SUCCESS: 480, FAILED: 19, WARNING: 7, RUNNING: 3 }, inProgress: open.length, running: open, truncated: false, failures: allRows().filter((row) => row.state === "FAILED").slice(0, 10), nextSchedules: triggers.filter((one) => one.nextMs).sort((x, y) => x.nextMs - y.nextMs), throughput: states.map((one, i) => ({ at: one.at, value: 180 + 120 * Math.sin(i / 5) + (i % 4) * 14 })) });
   }
   if (a === "executions") {
     if (!b) {
@@ -151,7 +153,7 @@ async function api(request, response, path, query, body) {
       const rows = ids.map((one) => allRows().find((row) => row.id === one)).filter(Boolean);
       const ok = rows.filter((row) => (body.action === "kill" ? row.endedMs === null : row.endedMs !== null));
       if (!body.dryRun && body.action === "kill") for (const row of ok) changed.set(row.id, "KILLED");
-      return json({ matched: rows.length, done: ok.length, skipped: rows.filter((row) => !ok.includes(row)).map((row) => ({ id: row.id, reason: body.action === "kill" ? `is over: ${row.state}` : `is not over: ${row.state}` })) });
+      return json({ matched: rows.length, more: false, preview: ok.slice(0, 20), done: ok.length, skipped: rows.filter((row) => !ok.includes(row)).map((row) => ({ id: row.id, reason: body.action === "kill" ? `is over: ${row.state}` : `is not over: ${row.state}` })) });
     }
     if (!allRows().some((row) => row.id === b)) return missing();
     const name = nameOf(b);
@@ -161,9 +163,9 @@ async function api(request, response, path, query, body) {
       return json(page((name ? made(name).runs : []).filter((run) => (!states || states.includes(run.state)) && (!query.get("parent") || run.parent === query.get("parent"))), query));
     }
     if (c === "graph") return json(graphOf(b));
-    if (c === "metrics") return json({ items: (name ? made(name).runs : []).flatMap((run) => run.metrics.map((one) => ({ ...one, taskRun: run.id, name: one.name, task: run.task }))), next: null });
-    if (c === "artifacts") return json({ items: (name ? made(name).runs : []).flatMap((run) => Object.entries(run.outputs.outputFiles ?? {}).map(([file, uri]) => ({ uri, name: file, taskRun: run.id, bytes: 12_345 * (file.length + 3) }))), next: null });
-    if (c === "evaluate") return body.expression.includes("{{") ? json({ value: 29937 }) : json({ title: "The expression cannot be evaluated", status: 422, detail: "expected `{{`" }, 422);
+    if (c === "metrics") return json({ items: name ? [{ task: "fetch-unprocessed", name: "sequences", type: "counter", count: 1, value: 30_000 }, { task: "nextclade", name: "aligned", type: "counter", count: 60, value: 28_214 }, { task: "qc-report", name: "report.time", type: "timer", count: 1, value: 5.4 }] : [], next: null });
+    if (c === "artifacts") return json({ items: (name ? made(name).runs : []).flatMap((run) => Object.entries(run.outputs.outputFiles ?? {}).map(([file, uri]) => ({ uri, name: file, taskRun: run.id, task: run.task }))), next: null });
+    if (c === "evaluate") return body.expression.includes("{{") ? json({ result: 29937 }) : json({ title: "The expression cannot be evaluated", status: 422, detail: "expected `{{`" }, 422);
     if (c === "events") {
       response.writeHead(200, { "Content-Type": "text/event-stream", "Cache-Control": "no-store" });
       let n = Number(request.headers["last-event-id"] ?? 0);
@@ -223,16 +225,17 @@ async function api(request, response, path, query, body) {
     if (d === "revisions") return parts[4] ? json({ ...revisions[0], revision: Number(parts[4]), source: sourceAt(Number(parts[4])) }) : json({ items: revisions, next: null });
     if (d === "graph") return json({ ...made("done").graph, nodes: made("done").graph.nodes.map((one) => ({ ...one, state: null, counts: undefined })) });
     if (d === "triggers") return json({ items: triggers.filter((one) => one.flow === c), next: null });
-    if (d === "concurrency") return json({ limit: 4, behavior: "QUEUE", owners: [{ execution: special.live.id, sinceMs: special.live.start, state: "RUNNING" }, { execution: special.paused.id, sinceMs: special.paused.start, state: "PAUSED" }], queued: [{ execution: past[3].id, sinceMs: t0 - 30_000 }] });
+    if (d === "concurrency") return json({ limit: 4, behavior: "QUEUE", key: null, lock: { name: `${b}/${c}`, owners: [{ execution: special.live.id, quarantinedUntilMs: null }, { execution: special.paused.id, quarantinedUntilMs: null }, { execution: past[8].id, quarantinedUntilMs: t0 + 3_000_000 }], queue: [past[3].id] } });
+    if (d === "diff") return json({ from: 30, to: 31, source: "", plan: "--- revision 30\n+++ revision 31\n-  nextclade: task, memory 2 GiB\n+  nextclade: task, memory 4 GiB\n", samePlan: false });
     if (d === "inputs") return json({ items: [{ id: "organism", type: "SELECT", values: ORGANISMS.map((one) => [one, null]), required: true, defaults: "mpox" }, { id: "pipeline_version", type: "INT", min: 1, required: true, defaults: 7, description: "Results of an older version are replaced." }, { id: "dry_run", type: "BOOLEAN", required: true, defaults: false }, { id: "since", type: "DATE", required: false }, { id: "notes", type: "STRING", required: false, displayName: "Notes for the audit record" }] });
     return json({});
   }
   if (a === "triggers") return b ? json({}) : json({ items: triggers, next: null });
-  if (a === "dead-letters") return b ? json({}) : json({ items: [{ id: "d1", receivedMs: t0 - 7_200_000, source: "s3 submissions/incoming", reason: "the object is gone: NoSuchKey", detail: {} }], next: null });
+  if (a === "dead-letters") return b ? json({}) : json({ items: [{ id: "d1", atMs: t0 - 7_200_000, queue: "intake", reason: "the object is gone: NoSuchKey", body: '{"bucket":"submissions","key":"incoming/mpox.fasta"}', execution: null }], next: null });
   if (a === "artifacts" && b === "preview") {
     const uri = query.get("uri");
     const text = uri.endsWith(".fasta") ? Array.from({ length: 8 }, (_, i) => `>PP_00${i}A2.1 organism=mpox\n${"ACGTTGCATGCCGATACGTTAGCATCGA".repeat(5).match(/.{1,80}/g).join("\n")}`).join("\n") : uri.endsWith(".csv") ? `accession,organism,lineage,n_percent,verdict\n${Array.from({ length: 80 }, (_, i) => `PP_00${i}A2.1,mpox,B.1.${i % 20},${(i * 0.37).toFixed(2)},${i % 9 ? "accepted" : "\"rejected, too many Ns\""}`).join("\n")}\n` : uri.endsWith(".json") ? JSON.stringify({ accepted: 29937, rejected: 63, lineages: { "A.1": 120, "B.1.7": 88 }, warnings: ["3 frame shifts"] }) : "{\"accession\":\"PP_001\"}\n";
-    return json({ kind: uri.split(".").at(-1), text, truncated: uri.endsWith(".fasta"), bytes: text.length });
+    return json({ kind: uri.split(".").at(-1), text, truncated: uri.endsWith(".fasta"), size: uri.endsWith(".fasta") ? 98_304_000 : text.length });
   }
   return missing();
 }

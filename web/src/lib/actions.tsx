@@ -52,7 +52,7 @@ export function restart(of: Target, done?: () => void): void {
   });
 }
 
-export function retryFailed(of: Target, task: string | null, failed: number, done?: () => void): void {
+export function retryFailed(of: Target, failed: number, done?: () => void): void {
   ask({
     title: `Retry the ${failed} failed item${failed === 1 ? "" : "s"}?`,
     verb: "Retry failed",
@@ -60,7 +60,7 @@ export function retryFailed(of: Target, task: string | null, failed: number, don
       <li>Only failed items begin again, with a new attempt in a new container each. Those that succeeded are not touched.</li>
       <li>No running container is stopped. The results join the same execution.</li>
     </ul>,
-    act: async () => { await post(route("executions", of.id, "retry-failed"), task ? { task } : {}); done?.(); return `Retrying ${failed} item${failed === 1 ? "" : "s"}`; },
+    act: async () => { await post(route("executions", of.id, "retry-failed")); done?.(); return `Retrying ${failed} item${failed === 1 ? "" : "s"}`; },
   });
 }
 
@@ -76,11 +76,8 @@ export function resume(of: Target, taskRun: string | null, goOn: boolean, inputs
   });
 }
 
-export async function replay(of: Execution | ExecutionSummary, from: string | null, revision: number | null): Promise<void> {
-  const body: Record<string, unknown> = {};
-  if (from) body["from"] = from;
-  if (revision) body["revision"] = revision;
-  const made = await post<{ id: string }>(route("executions", of.id, "replay"), body);
+export async function replay(of: Execution | ExecutionSummary, from: string, revision: number | null): Promise<void> {
+  const made = await post<{ id: string }>(route("executions", of.id, "replay"), { from, ...(revision ? { revision } : {}) });
   go(path("executions", made.id));
 }
 
@@ -88,7 +85,6 @@ export async function replay(of: Execution | ExecutionSummary, from: string | nu
 export const BULK: Record<string, { verb: string; danger?: boolean; meaning: string }> = {
   kill: { verb: "Kill", danger: true, meaning: "Running containers are told to stop, and killed if still there after the grace period. Executions they started are killed, too. What waits is cancelled." },
   restart: { verb: "Restart", meaning: "What has not succeeded begins again in new containers. No running container is stopped." },
-  replay: { verb: "Replay", meaning: "A new execution starts for each, from the beginning, in new containers. Those selected stay as they are." },
   resume: { verb: "Resume", meaning: "Pauses end and the tasks after them start in new containers." },
   "retry-failed": { verb: "Retry failed items", meaning: "Only failed items begin again, in new containers. No running container is stopped." },
 };

@@ -22,50 +22,36 @@ export class LogBuffer {
   readonly lines: LogLine[] = [];
   /** Whether the first line of the log is here. */
   complete = false;
+  private readonly keys = new Set<string>();
 
-  constructor(private readonly most = LINES_MAX) {}
+  /** With `sorted` lines find their place by themselves; without it they stay as they came, each once. */
+  constructor(private readonly sorted = true, private readonly most = LINES_MAX) {}
 
   get first(): LogLine | null { return this.lines[0] ?? null; }
   get last(): LogLine | null { return this.lines.at(-1) ?? null; }
 
   /** Takes lines in. Returns how many were put before those already known, so that the view can stay in place. */
   add(items: readonly LogLine[]): number {
-    const head = items[0];
-    const tail = items.at(-1);
+    const fresh = items.filter((line) => { const key = keyOf(line); return !this.keys.has(key) && this.keys.add(key); });
+    const head = fresh[0];
+    const tail = fresh.at(-1);
     if (!head || !tail) return 0;
     const { first, last } = this;
-    if (ascending(items)) {
-      if (!last || compare(last, head) < 0) return this.append(items);
-      if (first && compare(tail, first) < 0) { this.lines.unshift(...items); return items.length; }
-    }
-    return this.merge(items, first);
+    if (!this.sorted || !last || !first || (compare(last, head) < 0 && ascending(fresh))) return this.append(fresh);
+    if (compare(tail, first) < 0 && ascending(fresh)) { this.lines.unshift(...fresh); return fresh.length; }
+    this.append(fresh);
+    this.lines.sort(compare);
+    return fresh.filter((line) => compare(line, first) < 0).length;
   }
 
   private append(items: readonly LogLine[]): number {
     for (const line of items) this.lines.push(line);
-    this.trim();
-    return 0;
-  }
-
-  private merge(items: readonly LogLine[], first: LogLine | null): number {
-    const known = new Set(this.lines.map(keyOf));
-    let before = 0;
-    for (const line of items) {
-      const key = keyOf(line);
-      if (known.has(key)) continue;
-      known.add(key);
-      this.lines.push(line);
-      if (first && compare(line, first) < 0) before += 1;
+    if (this.sorted && !ascending(this.lines.slice(-items.length))) this.lines.sort(compare);
+    if (this.lines.length > this.most) {
+      for (const line of this.lines.splice(0, this.lines.length - this.most)) this.keys.delete(keyOf(line));
+      this.complete = false;
     }
-    this.lines.sort(compare);
-    this.trim();
-    return before;
-  }
-
-  private trim(): void {
-    if (this.lines.length <= this.most) return;
-    this.lines.splice(0, this.lines.length - this.most);
-    this.complete = false;
+    return 0;
   }
 }
 

@@ -8,15 +8,9 @@ export type Shown = { truncated: boolean } & (
   | { kind: "text"; text: string }
   | { kind: "binary" });
 
-export function previewOf(name: string, preview: Preview | Json): Shown {
-  if (preview === null || typeof preview !== "object" || Array.isArray(preview)) {
-    if (typeof preview === "string") return ofText(name, preview, false);
-    return { kind: "json", value: preview, truncated: false };
-  }
-  const { text, kind, truncated = false } = preview as Preview;
-  if (typeof text === "string") return ofText(kind && kind !== "text" ? `x.${kind}` : name, text, truncated);
-  if (kind === "binary") return { kind: "binary", truncated };
-  return { kind: "json", value: preview as Json, truncated: false };
+export function previewOf(name: string, { kind, text, truncated }: Preview): Shown {
+  if (text === null || kind === "binary") return { kind: "binary", truncated };
+  return ofText(kind === "text" ? name : kind === "csv" && /\.tsv$/i.test(name) ? name : `x.${kind}`, text, truncated);
 }
 
 export function ofText(name: string, text: string, truncated: boolean): Shown {

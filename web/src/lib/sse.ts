@@ -8,7 +8,8 @@ export class SseParser {
   private rest = "";
   private data: string[] = [];
   private event = "";
-  /** The last id the server gave; what a new connection resumes after. */
+  private id: string | null = null;
+  /** The id of the last whole event; what a new connection resumes after. */
   lastId: string | null = null;
   /** Milliseconds the server asks to wait before connecting again. */
   retryMs: number | null = null;
@@ -31,11 +32,14 @@ export class SseParser {
     this.rest = "";
     this.data = [];
     this.event = "";
+    this.id = this.lastId;
   }
 
   private line(line: string): SseEvent | null {
     if (line === "") {
       const { data, event } = this;
+      // Not before: of an event that is cut nothing was given away, so it must be asked for again.
+      this.lastId = this.id;
       this.data = [];
       this.event = "";
       return data.length === 0 ? null : { event: event || "message", data: data.join("\n"), id: this.lastId };
@@ -47,7 +51,7 @@ export class SseParser {
     if (value.startsWith(" ")) value = value.slice(1);
     if (field === "data") this.data.push(value);
     else if (field === "event") this.event = value;
-    else if (field === "id" && !value.includes("\0")) this.lastId = value;
+    else if (field === "id" && !value.includes("\0")) this.id = value;
     else if (field === "retry" && /^\d+$/.test(value)) this.retryMs = Number(value);
     return null;
   }

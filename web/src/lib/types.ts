@@ -47,7 +47,8 @@ export interface Cost { usd: number; vcpuSeconds: number; gbSeconds: number; cpu
 export interface Pause { taskRun: string; task: string; name: string; inputs: InputSpec[] }
 
 export interface Usage { peakRssBytes?: number; cpuSeconds?: number }
-export interface Metric { name: string; kind?: string; type?: string; value: number; tags?: Record<string, string> }
+export interface Metric { name: string; type: string; value: number; tags?: Record<string, string> }
+export interface MetricTotal { task: string; name: string; type: string; count: number; value: number }
 
 export interface Attempt {
   attempt: number;
@@ -94,10 +95,10 @@ export interface Graph { nodes: GraphNode[]; edges: { from: string; to: string }
 
 export type LogLevel = "TRACE" | "DEBUG" | "INFO" | "WARN" | "ERROR";
 export interface LogLine { seq: number; timeMs: number; level: LogLevel; text: string; taskRun: string; attempt: number }
-export interface LogPage { items: LogLine[]; next: string | number | null; ended: boolean }
+export interface LogPage { items: LogLine[]; next: string | null; ended: boolean }
 
-export interface Artifact { uri: string; name?: string; path?: string; taskRun?: string | null; bytes?: number; size?: number }
-export interface Preview { kind?: string; text?: string; truncated?: boolean; bytes?: number; contentType?: string; rows?: string[][]; records?: Json }
+export interface Artifact { uri: string; name: string; taskRun: string | null; task: string | null }
+export interface Preview { kind: string; size: number; truncated: boolean; text: string | null }
 
 export interface Flow {
   namespace: string;
@@ -118,21 +119,19 @@ export interface Diagnostic {
   line: number; column: number; endLine?: number | null; endColumn?: number | null;
   rule: string; message: string; fix?: string | null;
 }
-export interface Validation { diagnostics: Diagnostic[]; graph?: Graph | null }
+export interface Validation { diagnostics: Diagnostic[]; omitted: number; graph: Graph | null }
+export interface Difference { from: number; to: number; source: string; plan: string; samePlan: boolean }
 
 export interface Trigger {
-  namespace?: string; flow?: string; id: string; type: string;
-  disabled?: boolean; enabled?: boolean;
-  nextMs?: number | null; lastMs?: number | null; lastExecution?: string | null;
-  late?: boolean | null; lateMs?: number | null; skipped?: number | null; reason?: string | null;
-  description?: string | null; schedule?: string | null; cron?: string | null; timezone?: string | null;
+  namespace: string; flow: string; id: string; type: string; disabled: boolean;
+  lastMs: number | null; nextMs: number | null; late: boolean; lastExecution: string | null;
+  detail: string | null; url: string | null; lastError: string | null;
 }
 
-export interface Concurrency {
-  limit: number | null; behavior?: string;
-  owners: { execution: string; sinceMs?: number | null; state?: State }[];
-  queued?: { execution: string; sinceMs?: number | null }[];
-}
+export interface DeadLetter { id: string; queue: string; atMs: number; reason: string; body: string; execution: string | null }
+
+export interface Lock { name: string; owners: { execution: string; quarantinedUntilMs: number | null }[]; queue: string[] }
+export interface Concurrency { limit: number | null; behavior: string | null; key: string | null; lock: Lock | null }
 
 export type InputType =
   | "STRING" | "INT" | "FLOAT" | "BOOLEAN" | "DURATION" | "DATE" | "TIME" | "DATETIME" | "SELECT" | "MULTISELECT"
@@ -146,13 +145,16 @@ export interface InputSpec {
 
 export interface Overview {
   states: { at: number; counts: Partial<Record<State, number>> }[];
-  inProgress: ExecutionSummary[] | number;
+  counts: Partial<Record<State, number>>;
+  inProgress: number;
+  running: ExecutionSummary[];
   failures: ExecutionSummary[];
   nextSchedules: Trigger[];
   throughput: { at: number; value: number }[];
+  truncated: boolean;
 }
 
-export interface BulkReport { matched: number; done: number; skipped: { id: string; reason: string }[] }
+export interface BulkReport { matched: number; more: boolean; done: number; skipped: { id: string; reason: string }[]; preview: ExecutionSummary[] }
 export interface Me { subject: string; role: "viewer" | "operator" | "editor" | "admin" }
 
 export interface Problem {

@@ -217,11 +217,12 @@ function Bulk({ action, ids, filter, close, done }: {
     } finally { setBusy(false); }
   });
   const would = preview.data;
-  const count = would ? would.done || would.matched - would.skipped.length : 0;
+  const count = would?.done ?? 0;
   if (report) {
     return (
       <Dialog title={`${about.verb}: report`} close={close} foot={<button type="button" class="button primary" onClick={close} autoFocus>Close</button>}>
         <p class="report"><b>{report.done}</b> of {report.matched} done{report.skipped.length > 0 ? <>, <b>{report.skipped.length}</b> skipped</> : null}.</p>
+        {report.more ? <p>More match than are done at once. Do it again for the rest.</p> : null}
         <Skipped report={report} />
       </Dialog>
     );
@@ -233,7 +234,7 @@ function Bulk({ action, ids, filter, close, done }: {
     </>}>
       {preview.error ? <Trouble error={preview.error} retry={preview.reload} /> : null}
       {!would && !preview.error ? <Skeleton rows={2} /> : null}
-      {would ? <p class="report"><b>{count}</b> of {would.matched} execution{would.matched === 1 ? "" : "s"} will be changed{would.skipped.length > 0 ? <>, {would.skipped.length} skipped</> : null}.</p> : null}
+      {would ? <p class="report"><b>{count}</b> of {would.matched} execution{would.matched === 1 ? "" : "s"} will be changed{would.more ? " at once; ask again for the rest" : ""}{would.skipped.length > 0 ? <>, {would.skipped.length} skipped</> : null}.</p> : null}
       <p>{about.meaning}</p>
       {would ? <Skipped report={would} /> : null}
     </Dialog>

@@ -19,12 +19,8 @@ export function Overview(): JSX.Element {
   const live = useData(`live ${namespace}`, (signal) => get<Page<ExecutionSummary>>("/executions", { namespace, state: LIVE.join(","), limit: 12 }, signal), 1_200);
   if (!data.data) return <div class="page"><h1 class="sr">Overview</h1>{data.error ? <Trouble error={data.error} retry={data.reload} /> : <Skeleton rows={12} />}</div>;
   const { states, failures, nextSchedules, throughput } = data.data;
-  const running = live.data?.items ?? (Array.isArray(data.data.inProgress) ? data.data.inProgress : []);
-  const inProgress = Array.isArray(data.data.inProgress) ? data.data.inProgress.length : data.data.inProgress;
-  const sums = states.reduce<Partial<Record<State, number>>>((all, bucket) => {
-    for (const [state, count] of Object.entries(bucket.counts)) all[state as State] = (all[state as State] ?? 0) + (count ?? 0);
-    return all;
-  }, {});
+  const { counts: sums, inProgress } = data.data;
+  const running = live.data?.items ?? data.data.running;
   const over = Object.entries(sums).filter(([state]) => isOver(state)).reduce((sum, [, count]) => sum + (count ?? 0), 0);
   const good = (sums.SUCCESS ?? 0) + (sums.WARNING ?? 0);
   const last = throughput.at(-1)?.value ?? 0;

@@ -5,13 +5,11 @@ import { ApiError, get, post, route } from "../lib/api";
 import { useData, useTitle } from "../lib/hooks";
 import { path } from "../lib/route";
 import { duration, exact, now } from "../lib/time";
-import type { Page, Trigger } from "../lib/types";
+import type { DeadLetter, Page, Trigger } from "../lib/types";
 import { Copy, Empty, ExecutionLink, Skeleton, Trouble, When } from "../ui/bits";
 import { ask, Dialog, say } from "../ui/dialog";
 import { Icon } from "../ui/icons";
 import { may } from "../ui/shell";
-
-interface DeadLetter { id: string; reason?: string | null; source?: string | null; receivedMs?: number | null; atMs?: number | null; detail?: unknown }
 
 export function Triggers(): JSX.Element {
   useTitle("Triggers");
@@ -22,8 +20,8 @@ export function Triggers(): JSX.Element {
       <TriggerTable />
       <h2 class="section-head">Dead letters</h2>
       {dead.error ? <Trouble error={dead.error} retry={dead.reload} /> : !dead.data ? <Skeleton rows={2} /> : dead.data.items.length === 0 ? <p class="muted">None. Events that cannot be processed appear here with the reason, and can be sent again.</p> : (
-        <div class="table-wrap" tabIndex={0} role="region" aria-label="Dead letters"><table class="table"><thead><tr><th>Received</th><th>From</th><th>Reason</th><th><span class="sr">Actions</span></th></tr></thead><tbody>
-          {dead.data.items.map((one) => <tr key={one.id}><td><When at={one.receivedMs ?? one.atMs} /></td><td>{one.source ?? ""}</td><td>{one.reason ?? ""}</td><td class="right">{may("operate") ? <button type="button" class="button" onClick={() => ask({
+        <div class="table-wrap" tabIndex={0} role="region" aria-label="Dead letters"><table class="table"><thead><tr><th>Given up</th><th>Queue</th><th>Reason</th><th><span class="sr">Actions</span></th></tr></thead><tbody>
+          {dead.data.items.map((one) => <tr key={one.id}><td class="nowrap"><When at={one.atMs} /></td><td>{one.queue}{one.execution ? <> · <ExecutionLink id={one.execution} /></> : null}</td><td><b>{one.reason}</b><div class="muted clip mono">{one.body}</div></td><td class="right">{may("operate") ? <button type="button" class="button" onClick={() => ask({
             title: "Send this event again?", verb: "Send again", consequences: <p>It is processed as if it had just come. If it had started an execution already, that one is found by its identity and no second one starts. No running container is stopped.</p>,
             act: async () => { await post(route("dead-letters", one.id, "redrive")); dead.reload(); return "Sent again"; },
           })}>Send again</button> : null}</td></tr>)}
@@ -44,23 +42,21 @@ export function TriggerTable({ namespace, flow }: { namespace?: string; flow?: s
     <>
       {found.error ? <Trouble error={found.error} /> : null}
       <div class="table-wrap" tabIndex={0} role="region" aria-label="Triggers"><table class="table">
-        <thead><tr><th>Trigger</th>{one ? null : <th>Flow</th>}<th>Type</th><th>Next</th><th>Last</th><th>Late or skipped</th><th><span class="sr">Actions</span></th></tr></thead>
+        <thead><tr><th>Trigger</th>{one ? null : <th>Flow</th>}<th>Type</th><th>Next</th><th>Last</th><th>Late, or what went wrong</th><th><span class="sr">Actions</span></th></tr></thead>
         <tbody>{rows.map((row) => {
-          const ns = row.namespace ?? namespace ?? "";
-          const of = row.flow ?? flow ?? "";
-          const off = row.disabled === true || row.enabled === false;
-          const late = row.lateMs ?? (row.nextMs && !off && row.nextMs < now.value - 5_000 ? now.value - row.nextMs : null);
+          const { namespace: ns, flow: of, disabled: off } = row;
+          const late = row.late && row.nextMs !== null ? Math.max(0, now.value - row.nextMs) : null;
           return (
             <tr key={`${ns}/${of}/${row.id}`}>
-              <td><b>{row.id}</b>{off ? <span class="tag">disabled</span> : null}{row.description ? <div class="muted clip">{row.description}</div> : null}</td>
+              <td><b>{row.id}</b>{off ? <span class="tag">disabled</span> : null}</td>
               {one ? null : <td><a class="flow-link" href={path("flows", ns, of)}><span class="muted">{ns} / </span><b>{of}</b></a></td>}
-              <td><span class="trigger-type">{row.type.split(".").at(-1)}</span>{row.cron ?? row.schedule ? <span class="mono muted"> {row.cron ?? row.schedule}{row.timezone ? ` ${row.timezone}` : ""}</span> : null}
-                {/webhook/i.test(row.type) ? <Copy text={`${window.location.origin}/api/v1/webhooks/${ns}/${of}/${row.id}`} label="Copy the webhook's address" /> : null}</td>
+              <td><span class="trigger-type">{row.type.split(".").at(-1)}</span>{row.detail ? <span class="mono muted"> {row.detail}</span> : null}
+                {row.url ? <Copy text={row.url.startsWith("/") ? window.location.origin + row.url : row.url} label="Copy the webhook's address" /> : null}</td>
               <td>{off ? <span class="muted">–</span> : <When at={row.nextMs} />}</td>
               <td>{row.lastExecution ? <ExecutionLink id={row.lastExecution}><When at={row.lastMs} /></ExecutionLink> : <When at={row.lastMs} />}</td>
-              <td>{late ? <span class="chip tone-warn" title={row.nextMs ? `Was due ${exact(row.nextMs)}` : ""}><Icon name="warn" size={13} />{duration(late)} late</span> : null}{row.skipped ? <span class="chip tone-off"> {row.skipped} skipped</span> : null}{row.reason ? <span class="muted"> {row.reason}</span> : null}{!late && !row.skipped && !row.reason ? <span class="muted">on time</span> : null}</td>
+              <td>{late !== null ? <span class="chip tone-warn" title={row.nextMs ? `Was due ${exact(row.nextMs)}` : ""}><Icon name="warn" size={13} />{duration(late)} late</span> : row.late ? <span class="chip tone-warn"><Icon name="warn" size={13} />late</span> : null}{row.lastError ? <span class="tone-text-bad"> {row.lastError}</span> : null}{!row.late && !row.lastError ? <span class="muted">{off ? "–" : "on time"}</span> : null}</td>
               <td class="right">{may("operate") ? <span class="actions">
-                {/schedule/i.test(row.type) ? <button type="button" class="button ghost" onClick={() => setBackfill({ ...row, namespace: ns, flow: of })}>Backfill</button> : null}
+                {/schedule/i.test(row.type) ? <button type="button" class="button ghost" onClick={() => setBackfill(row)}>Backfill</button> : null}
                 <button type="button" class="button ghost" onClick={() => ask(off
                   ? { title: `Enable ${row.id}?`, verb: "Enable", consequences: <p>It starts executions again from now on.</p>, act: async () => { await post(route("triggers", ns, of, row.id, "enable")); found.reload(); return "Enabled"; } }
                   : { title: `Disable ${row.id}?`, verb: "Disable", danger: true, consequences: <p>It starts nothing more until it is enabled. Executions it has started go on; no running container is stopped.</p>, act: async () => { await post(route("triggers", ns, of, row.id, "disable")); found.reload(); return "Disabled"; } })}>{off ? "Enable" : "Disable"}</button>
@@ -80,7 +76,7 @@ function Backfill({ trigger, close }: { trigger: Trigger; close: () => void }): 
   const [error, setError] = useState<ApiError | null>(null);
   const act = async (): Promise<void> => {
     try {
-      await post(route("triggers", trigger.namespace ?? "", trigger.flow ?? "", trigger.id, "backfill"), { from: Date.parse(from), to: Date.parse(to) });
+      await post(route("triggers", trigger.namespace, trigger.flow, trigger.id, "backfill"), { fromMs: Date.parse(from), toMs: Date.parse(to) });
       close();
       say("The backfill begins");
     } catch (failure) { if (failure instanceof ApiError) setError(failure); }

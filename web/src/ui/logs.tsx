@@ -4,7 +4,7 @@ import type { JSX } from "preact";
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { API, ApiError, get, route, url } from "../lib/api";
 import { useDebounced, useSize } from "../lib/hooks";
-import { keyOf, LEVELS, LogBuffer, lastError, plain } from "../lib/logs";
+import { compare, keyOf, LEVELS, LogBuffer, lastError, plain } from "../lib/logs";
 import { stream, type Connection } from "../lib/sse";
 import { clock, exact, number } from "../lib/time";
 import type { LogLevel, LogLine, LogPage } from "../lib/types";
@@ -16,6 +16,8 @@ const LINE = 20;
 const PAGE = 1_000;
 /** Above every sequence number: "the last lines". JSON numbers are exact up to here. */
 const END = Number.MAX_SAFE_INTEGER;
+/** Lines read of an execution as a whole; more are looked at task run by task run. */
+const ALL_MAX = 50_000;
 const NARROW = "(max-width: 720px)";
 
 interface Props {
@@ -43,6 +45,8 @@ export function Logs({ execution, taskRun = null, attempt = null, focus = "end",
   const [marked, setMarked] = useState<string | null>(null);
   const [scrollTop, setScrollTop] = useState(0);
   const [again, setAgain] = useState(0);
+  const [byTime, setByTime] = useState(false);
+  const [cut, setCut] = useState(false);
   const [box, size] = useSize<HTMLDivElement>();
   const followNow = useRef(follow);
   followNow.current = follow;
@@ -54,7 +58,7 @@ export function Logs({ execution, taskRun = null, attempt = null, focus = "end",
   const key = JSON.stringify([execution, filter, again]);
 
   useEffect(() => {
-    const mine = new LogBuffer();
+    const mine = new LogBuffer(taskRun !== null);
     buffer.current = mine;
     const abort = new AbortController();
     let frame = 0;
@@ -70,7 +74,37 @@ export function Logs({ execution, taskRun = null, attempt = null, focus = "end",
     };
     setLoaded(false); setEnded(false); setError(null); setMarked(null);
     refresh();
-    get<LogPage>(at, { ...filter, before: END, limit: PAGE }, abort.signal).then((page) => {
+    const follow = (after: number | null): void => {
+      // With an id the server goes on after it; on the first connection we say so ourselves.
+      open = stream((lastId) => url(`${at}/stream`, { ...filter, after: lastId === null ? after : null }), {
+        connection: setConnection,
+        event: (event) => {
+          if (event.event === "end") { flush(); setEnded(true); return; }
+          if (event.event !== "line") return;
+          waiting.push(JSON.parse(event.data) as LogLine);
+          frame ||= requestAnimationFrame(flush);
+        },
+      });
+    };
+    const fail = (failure: unknown): void => { if (failure instanceof ApiError) setError(failure); };
+    // All attempts have no common numbers: they are read from their beginning, one after the other.
+    const readAll = async (): Promise<void> => {
+      mine.complete = true;
+      for (let cursor: string | null = null; ;) {
+        const page: LogPage = await get<LogPage>(at, { ...filter, cursor, limit: PAGE }, abort.signal);
+        mine.add(page.items);
+        setLoaded(true);
+        refresh();
+        if (page.ended) { setEnded(true); setConnection("ended"); return; }
+        if (page.items.length < PAGE || mine.lines.length > ALL_MAX) break;
+        cursor = page.next;
+      }
+      if (mine.lines.length > ALL_MAX) { setCut(true); return; }
+      follow(null);
+    };
+    setCut(false);
+    if (taskRun === null) void readAll().catch(fail);
+    else get<LogPage>(at, { ...filter, before: END, limit: PAGE }, abort.signal).then((page) => {
       mine.add(page.items);
       mine.complete = page.items.length < PAGE || page.items[0]?.seq === 0;
       const error = focus === "error" ? lastError(mine.lines) : -1;
@@ -79,27 +113,18 @@ export function Logs({ execution, taskRun = null, attempt = null, focus = "end",
       setLoaded(true);
       refresh();
       if (page.ended) { setEnded(true); setConnection("ended"); return; }
-      // With an id the server goes on after it; on the first connection we say so ourselves.
-      open = stream(() => url(`${at}/stream`, { ...filter, after: waiting.at(-1)?.seq ?? mine.last?.seq }), {
-        connection: setConnection,
-        event: (event) => {
-          if (event.event === "end") { flush(); setEnded(true); return; }
-          if (event.event !== "line" && event.event !== "message") return;
-          const line = JSON.parse(event.data) as LogLine | LogLine[];
-          if (Array.isArray(line)) waiting.push(...line); else waiting.push(line);
-          frame ||= requestAnimationFrame(flush);
-        },
-      });
-    }, (failure: unknown) => { if (failure instanceof ApiError) setError(failure); });
+      // What a filter hides counts as read: `next` is the last line that was looked at.
+      follow(Math.max(mine.last?.seq ?? -1, Number(page.next ?? -1)) >= 0 ? Math.max(mine.last?.seq ?? -1, Number(page.next ?? -1)) : null);
+    }, fail);
     return () => { abort.abort(); open?.close(); cancelAnimationFrame(frame); };
   }, [key]);
 
-  const lines = buffer.current.lines;
+  const lines = useMemo(() => (byTime ? buffer.current.lines.toSorted(compare) : buffer.current.lines), [version, byTime]);
   const cell = 7.25;
-  const gutter = size.width < 560 ? 62 : names ? 330 : 190;
+  const gutter = size.width < 560 ? 104 : names ? 330 : 190;
   const columns = Math.max(20, Math.floor((size.width - gutter - 24) / cell));
   const offsets = useMemo(() => offsetsOf(lines.map((line) => (wrap ? Math.max(1, Math.ceil(width(line.text) / columns)) * LINE : LINE))),
-    [version, wrap, columns]);
+    [lines, version, wrap, columns]);
   const total = offsets[offsets.length - 1] ?? 0;
   const shown = windowOf(offsets, Math.max(0, scrollTop - LINE), size.height, 20);
 
@@ -118,7 +143,7 @@ export function Logs({ execution, taskRun = null, attempt = null, focus = "end",
       element.scrollTop = index >= 0 ? Math.max(0, (offsets[index] ?? 0) - size.height * 0.6) : element.scrollHeight;
     } else if (followNow.current) element.scrollTop = element.scrollHeight;
     setScrollTop(element.scrollTop);
-  }, [version, loaded, size.height, wrap, ended]);
+  }, [version, loaded, size.height, wrap, ended, byTime]);
 
   const onScroll = (): void => {
     const element = box.current;
@@ -131,7 +156,7 @@ export function Logs({ execution, taskRun = null, attempt = null, focus = "end",
 
   const loadEarlier = async (): Promise<void> => {
     const mine = buffer.current;
-    if (earlier.current || mine.complete || mine.first === null) return;
+    if (earlier.current || taskRun === null || mine.complete || mine.first === null) return;
     earlier.current = true;
     try {
       const page = await get<LogPage>(at, { ...filter, before: mine.first.seq, limit: PAGE });
@@ -177,8 +202,9 @@ export function Logs({ execution, taskRun = null, attempt = null, focus = "end",
         </span>
         <span class="grow" />
         {ended ? null : <Toggle on={follow} set={(on) => { setFollow(on); if (on) jump("end"); }} title="Stay at the newest line"><Icon name="end" size={14} />Follow</Toggle>}
+        {taskRun === null ? <Toggle on={byTime} set={setByTime} title="One order for all task runs, instead of one task run after the other">By time</Toggle> : null}
         <Toggle on={wrap} set={setWrap} title="Break long lines">Wrap</Toggle>
-        <a class="icon-button" href={`${API}${at}/download${taskRun ? `?taskRun=${encodeURIComponent(taskRun)}` : ""}`} download aria-label="Download the log" title="Download the log"><Icon name="download" /></a>
+        <a class="icon-button" href={`${API}${at}/download${taskRun ? `?taskRun=${encodeURIComponent(taskRun)}${attempt === null ? "" : `&attempt=${attempt}`}` : ""}`} download aria-label="Download the log" title="Download the log"><Icon name="download" /></a>
       </div>
       {error ? <Trouble error={error} retry={() => setAgain((old) => old + 1)} /> : null}
       <div class={`log-lines${wrap ? " wrapped" : ""}`} ref={box} role="log" aria-live="off" aria-label={label} tabIndex={0} onScroll={onScroll}
@@ -193,7 +219,7 @@ export function Logs({ execution, taskRun = null, attempt = null, focus = "end",
           </div>
         </div>
         {loaded ? <div class={`log-mark${ended ? " log-end" : ""}`}>
-          {ended ? (lines.length === 0 ? (filtered ? "No line matches" : "Nothing was written") : `End of log · ${buffer.current.complete ? `${number(lines.length)} ${filtered ? "matching " : ""}line${lines.length === 1 ? "" : "s"}` : `up to line ${number(buffer.current.last?.seq ?? 0)}`}`)
+          {cut ? `The first ${number(lines.length)} lines. Choose a task run, or download the log, for the rest.` : ended ? (lines.length === 0 ? (filtered ? "No line matches" : "Nothing was written") : `End of log · ${buffer.current.complete ? `${number(lines.length)} ${filtered ? "matching " : ""}line${lines.length === 1 ? "" : "s"}` : `up to line ${number(buffer.current.last?.seq ?? 0)}`}`)
             : lines.length === 0 ? "Nothing written yet" : <><i class="pulse" />More to come</>}
         </div> : null}
       </div>

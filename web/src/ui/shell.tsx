@@ -2,7 +2,7 @@
 import type { ComponentChildren, JSX } from "preact";
 import { useState } from "preact/hooks";
 import { signal } from "@preact/signals";
-import { ApiError, get } from "../lib/api";
+import { ApiError, call, get } from "../lib/api";
 import { commands } from "../lib/keys";
 import { useData, useKeys } from "../lib/hooks";
 import { go, here } from "../lib/route";
@@ -94,13 +94,25 @@ function Help({ close }: { close: () => void }): JSX.Element {
 
 function SignIn(): JSX.Element {
   const [token, set] = useState("");
+  const [error, setError] = useState("");
+  const enter = async (): Promise<void> => {
+    setError("");
+    try {
+      // The server keeps the token in a cookie that scripts cannot read.
+      await call("POST", "/session", { headers: { Authorization: `Bearer ${token.trim()}` } });
+      window.location.reload();
+    } catch (failure) {
+      setError(failure instanceof ApiError && failure.status === 401 ? "The server does not know this token." : (failure as Error).message);
+    }
+  };
   return (
     <main class="sign-in">
-      <form onSubmit={(event) => { event.preventDefault(); if (token.trim()) window.location.assign(`/?token=${encodeURIComponent(token.trim())}`); }}>
+      <form onSubmit={(event) => { event.preventDefault(); if (token.trim()) void enter(); }}>
         <img src="/favicon.svg" width="40" height="40" alt="" />
         <h1>Sign in to Operon</h1>
-        <p>Open the address that <code>operon server</code> printed when it started, or paste its token here. A token lasts until the server stops.</p>
-        <label>Token<input type="password" autocomplete="off" value={token} onInput={(event) => set(event.currentTarget.value)} autofocus /></label>
+        <p>Open the address that <code>operon server</code> printed when it started, or paste its token here. On AWS, paste the token of your identity provider.</p>
+        <label>Token<input type="password" autocomplete="off" value={token} onInput={(event) => set(event.currentTarget.value)} autofocus aria-invalid={error !== ""} /></label>
+        {error ? <p class="field-error" role="alert">{error}</p> : null}
         <button class="button primary" type="submit" disabled={!token.trim()}>Sign in</button>
       </form>
     </main>

@@ -193,7 +193,7 @@ function Panel({ run, execution, height, replayFrom, openItems, children }: { ru
         {isOver(execution.state) ? <button type="button" class="button ghost" onClick={() => replayFrom(run)}><Icon name="replay" size={14} />Replay from here</button> : null}
       </div>
       {about.message ? <p class={`panel-message tone-${look(about.state).tone}`}>{about.message}</p> : null}
-      <Logs key={`${run.id}/${attempt?.attempt ?? 0}`} execution={source} taskRun={run.id} attempt={run.attempts.length > 1 ? attempt?.attempt ?? null : null} focus={about.state === "FAILED" ? "error" : "end"}
+      <Logs key={`${run.id}/${attempt?.attempt ?? 0}`} execution={source} taskRun={run.id} attempt={attempt?.attempt ?? null} focus={about.state === "FAILED" ? "error" : "end"}
         level={params.get("level") as LogLevel | null} grep={params.get("grep") ?? ""} label={`Log of ${run.name}`}
         change={(changes) => patch({ ...("level" in changes ? { level: changes.level } : {}), ...("grep" in changes ? { grep: changes.grep } : {}) })} />
     </div>

@@ -102,10 +102,15 @@ function Page({ live, execution, runs }: { live: Live; execution: Execution; run
           <Gantt execution={execution} runs={runs} complete={live.complete} version={live.version} replayFrom={setReplayFrom} openItems={openItems} />
           {live.cut ? <p class="muted note">The first {number(runs.length)} task runs are shown. All items of a loop, failed first, are under <a href={base + "?tab=items"}>Items</a>.</p> : null}
         </>) : null}
-      {tab === "logs" ? <div class="full-logs"><Logs key={execution.id} execution={execution.id} names={names} taskRun={params.get("run")} level={params.get("level") as LogLevel | null} grep={params.get("grep") ?? ""}
+      {tab === "logs" ? <div class="full-logs">
+        <label class="select">Of<select value={params.get("run") ?? ""} onChange={(event) => patch({ run: event.currentTarget.value })}>
+          <option value="">all task runs</option>
+          {runs.filter((run) => run.attempts.length > 0).slice(0, 2_000).map((run) => <option key={run.id} value={run.id}>{run.name} ({look(run.state).word.toLowerCase()})</option>)}
+        </select></label>
+        <Logs key={`${execution.id} ${params.get("run")}`} execution={execution.id} names={params.get("run") ? undefined : names} taskRun={params.get("run")} level={params.get("level") as LogLevel | null} grep={params.get("grep") ?? ""}
         focus="end" label="Log of the execution" change={(changes) => patch({ ...("level" in changes ? { level: changes.level } : {}), ...("grep" in changes ? { grep: changes.grep } : {}) })} /></div> : null}
       {tab === "topology" ? <ExecutionTopology execution={execution} live={live} openItems={openItems} /> : null}
-      {tab === "items" ? <Items execution={execution} loops={loops} live={live} retry={(task, failed) => retryFailed(execution, task, failed, live.reload)} replayFrom={setReplayFrom} /> : null}
+      {tab === "items" ? <Items execution={execution} loops={loops} live={live} retry={(failed) => retryFailed(execution, failed, live.reload)} replayFrom={setReplayFrom} /> : null}
       {tab === "outputs" ? <Outputs execution={execution} runs={runs} version={live.version} /> : null}
       {tab === "metrics" ? <Metrics execution={execution} runs={runs} /> : null}
       {tab === "about" ? <About execution={execution} /> : null}
@@ -119,7 +124,7 @@ function Actions({ execution, runs, failedItems, reload, replay, again }: { exec
   return (
     <span class="actions">
       {canKill(execution) ? <button type="button" class="button danger-quiet" onClick={() => kill(execution, runs, reload)}><Icon name="stop" size={14} />Kill</button> : null}
-      {failedItems > 0 && isOver(execution.state) ? <button type="button" class="button" onClick={() => retryFailed(execution, null, failedItems, reload)}><Icon name="retry" size={14} />Retry failed items</button> : null}
+      {failedItems > 0 && isOver(execution.state) ? <button type="button" class="button" onClick={() => retryFailed(execution, failedItems, reload)}><Icon name="retry" size={14} />Retry failed items</button> : null}
       {canRestart(execution) ? <button type="button" class="button" onClick={() => restart(execution, reload)}><Icon name="retry" size={14} />Restart</button> : null}
       {canReplay(execution) ? <button type="button" class="button" onClick={replay}><Icon name="replay" size={14} />Replay</button> : null}
       <button type="button" class="button" onClick={again}><Icon name="play" size={14} />Run again</button>
@@ -142,9 +147,9 @@ function WhyFailed({ execution, runs }: { execution: Execution; runs: TaskRun[] 
 function RevisionOf({ execution }: { execution: Execution }): JSX.Element {
   const at = path("flows", execution.namespace, execution.flow);
   const revisions = useData(`revisions ${at}`, (signal) => get<{ items: Revision[] }>(route("flows", execution.namespace, execution.flow, "revisions"), {}, signal).catch(() => null));
-  const newest = revisions.data?.items.reduce((most, one) => Math.max(most, one.revision), 0) ?? 0;
-  const behind = newest > execution.revision;
-  return <a href={`${at}?tab=revisions${behind ? `&from=${execution.revision}&to=${newest}` : ""}`} title={behind ? `Compare with revision ${newest}` : "This is the newest revision"}>{execution.revision}{behind ? <span class="muted"> of {newest} · compare</span> : null}</a>;
+  const current = revisions.data?.items.find((one) => one.current)?.revision ?? execution.revision;
+  const behind = current !== execution.revision;
+  return <a href={`${at}?tab=revisions${behind ? `&from=${execution.revision}&to=${current}` : ""}`} title={behind ? `Compare with revision ${current}, which counts now` : "This is the revision that counts"}>{execution.revision}{behind ? <span class="muted"> · now {current}, compare</span> : null}</a>;
 }
 
 function Cause({ execution }: { execution: Execution }): JSX.Element {
@@ -271,7 +276,8 @@ function LabelEditor({ execution }: { execution: Execution }): JSX.Element {
   const [error, setError] = useState<ApiError | null>(null);
   const [saved, setSaved] = useState(false);
   const save = async (): Promise<void> => {
-    const labels: Record<string, string> = {};
+    // What is taken away is sent as null.
+    const labels: Record<string, string | null> = Object.fromEntries(Object.keys(execution.labels).map((key) => [key, null]));
     for (const line of text.split("\n")) {
       const colon = line.indexOf(":");
       if (colon > 0) labels[line.slice(0, colon).trim()] = line.slice(colon + 1).trim();
@@ -304,19 +310,18 @@ function Replay({ execution, runs, from, close }: { execution: Execution; runs: 
   const [revision, setRevision] = useState(String(execution.revision));
   const [error, setError] = useState<ApiError | null>(null);
   const [busy, setBusy] = useState(false);
-  useEffect(() => { if (!task && preferred) setTask(preferred); }, [preferred]);
+  useEffect(() => { if (!task) setTask(preferred ?? top[0]?.task ?? ""); }, [preferred, top]);
   const act = async (): Promise<void> => {
     setBusy(true);
-    try { await replay(execution, task || top[0]?.task || null, Number(revision) === execution.revision ? null : Number(revision)); close(); } catch (failure) {
+    try { await replay(execution, task, Number(revision) === execution.revision ? null : Number(revision)); close(); } catch (failure) {
       setBusy(false);
       setError(failure instanceof ApiError ? failure : new ApiError({ status: 0, title: String(failure) }));
     }
   };
   return (
-    <Dialog title="Replay" close={close} foot={<><button type="button" class="button" onClick={close}>Leave it</button><button type="button" class="button primary" disabled={busy} onClick={() => void act()}>Replay</button></>}>
+    <Dialog title="Replay" close={close} foot={<><button type="button" class="button" onClick={close}>Leave it</button><button type="button" class="button primary" disabled={busy || !task} onClick={() => void act()}>Replay</button></>}>
       <div class="form">
         <label>From<select value={task} onChange={(event) => setTask(event.currentTarget.value)}>
-          <option value="">the beginning</option>
           {top.map((run) => <option key={run.id} value={run.task}>{run.task} ({look(run.state).word.toLowerCase()})</option>)}
         </select></label>
         <label>On revision<select value={revision} onChange={(event) => setRevision(event.currentTarget.value)}>

@@ -22,7 +22,7 @@ const VIEWS: [string, string, State[]][] = [
   ["other", "Not run", ["SKIPPED", "CANCELLED", "KILLED"]],
 ];
 
-interface Props { execution: Execution; loops: TaskRun[]; live: Live; retry: (task: string, failed: number) => void; replayFrom: (run: TaskRun) => void }
+interface Props { execution: Execution; loops: TaskRun[]; live: Live; retry: (failed: number) => void; replayFrom: (run: TaskRun) => void }
 
 export function Items({ execution, loops, live, retry, replayFrom }: Props): JSX.Element {
   const params = query.value;
@@ -39,7 +39,7 @@ export function Items({ execution, loops, live, retry, replayFrom }: Props): JSX
         {loops.length > 1 ? <label class="select"><span class="sr">Loop</span><select value={loop.id} onChange={(event) => patch({ loop: event.currentTarget.value })}>{loops.map((run) => <option key={run.id} value={run.id}>{run.name}</option>)}</select></label> : <h2>{loop.name}</h2>}
         <Fan counts={counts} />
         <span class="grow" />
-        {failed > 0 && may("operate") ? <button type="button" class="button primary" onClick={() => retry(loop.task, failed)} disabled={!over && !isOver(loop.state)} title={over || isOver(loop.state) ? "" : "When the loop is over"}><Icon name="retry" size={14} />Retry {number(failed)} failed only</button> : null}
+        {execution.failedItems > 0 && may("operate") ? <button type="button" class="button primary" onClick={() => retry(execution.failedItems)} disabled={!over} title={over ? "" : "When the execution is over"}><Icon name="retry" size={14} />Retry {number(execution.failedItems)} failed only</button> : null}
       </div>
       <div class="segmented" role="group" aria-label="Which items">
         <button type="button" aria-pressed={view === "" || view === "all"} onClick={() => patch({ items: "all" })}>All</button>

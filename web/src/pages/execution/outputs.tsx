@@ -15,7 +15,7 @@ const PREVIEW_BYTES = 65_536;
 export function Outputs({ execution, runs, version }: { execution: Execution; runs: TaskRun[]; version: number }): JSX.Element {
   const params = query.value;
   const withOutputs = useMemo(() => runs.filter((run) => hasContent(run.outputs)), [version]);
-  const artifacts = useData(`artifacts ${execution.id} ${execution.state}`, (signal) => get<{ items: Artifact[] }>(route("executions", execution.id, "artifacts"), {}, signal));
+  const artifacts = useData(`artifacts ${execution.id} ${execution.state}`, (signal) => get<{ items: Artifact[] }>(route("executions", execution.id, "artifacts"), { limit: 1000 }, signal));
   const uri = params.get("file");
   const pick = (file: string): void => patch({ file });
   const names = new Map(runs.map((run) => [run.id, run.name]));
@@ -28,9 +28,9 @@ export function Outputs({ execution, runs, version }: { execution: Execution; ru
           {artifacts.error ? <Trouble error={artifacts.error} retry={artifacts.reload} /> : !artifacts.data ? <Skeleton rows={3} /> : artifacts.data.items.length === 0 ? <p class="muted">No task stored a file.</p> : (
             <ul class="files">{artifacts.data.items.map((file) => (
               <li key={file.uri} class={file.uri === uri ? "current" : ""}>
-                <button type="button" class="text-button" onClick={() => pick(file.uri)}><Icon name="file" size={14} /><span class="file-name">{file.name ?? file.path ?? file.uri.split("/").at(-1)}</span></button>
-                <span class="muted">{file.taskRun ? names.get(file.taskRun) ?? file.taskRun : ""}</span><span class="muted num">{bytes(file.bytes ?? file.size)}</span>
-                <a class="icon-button" href={`${API}/artifacts/download?uri=${encodeURIComponent(file.uri)}`} download aria-label={`Download ${file.name ?? "the file"}`}><Icon name="download" size={14} /></a>
+                <button type="button" class="text-button" onClick={() => pick(file.uri)}><Icon name="file" size={14} /><span class="file-name">{file.name}</span></button>
+                <span class="muted">{file.taskRun ? names.get(file.taskRun) ?? file.task ?? file.taskRun : "input"}</span>
+                <a class="icon-button" href={`${API}/artifacts/download?uri=${encodeURIComponent(file.uri)}`} download aria-label={`Download ${file.name}`}><Icon name="download" size={14} /></a>
               </li>
             ))}</ul>
           )}
@@ -97,9 +97,8 @@ function Evaluate({ execution }: { execution: Execution }): JSX.Element {
   const act = async (): Promise<void> => {
     setError(null);
     try {
-      const found = await post<Json | { value?: Json; result?: Json }>(route("executions", execution.id, "evaluate"), { expression: text });
-      const map = found !== null && typeof found === "object" && !Array.isArray(found) ? found as Record<string, Json> : null;
-      setAnswer({ value: map && "value" in map ? map["value"] ?? null : map && "result" in map ? map["result"] ?? null : found as Json });
+      const found = await post<{ result: Json }>(route("executions", execution.id, "evaluate"), { expression: text });
+      setAnswer({ value: found.result });
     } catch (failure) { setAnswer(null); if (failure instanceof ApiError) setError(failure); }
   };
   return (
@@ -116,14 +115,14 @@ function Evaluate({ execution }: { execution: Execution }): JSX.Element {
 
 function FilePreview({ uri }: { uri: string }): JSX.Element {
   const name = uri.split("/").at(-1) ?? uri;
-  const preview = useData(`preview ${uri}`, (signal) => get<Preview | string>("/artifacts/preview", { uri, bytes: PREVIEW_BYTES }, signal));
+  const preview = useData(`preview ${uri}`, (signal) => get<Preview>("/artifacts/preview", { uri, bytes: PREVIEW_BYTES }, signal));
   const shown = preview.data !== null ? previewOf(name, preview.data) : null;
   return (
     <section class="card preview">
       <div class="preview-head"><h2 class="file-name">{name}</h2><span class="grow" />
         <Copy text={uri} label="Copy the address" /><a class="button" href={`${API}/artifacts/download?uri=${encodeURIComponent(uri)}`} download><Icon name="download" size={14} />Download</a></div>
       {preview.error ? <Trouble error={preview.error} retry={preview.reload} /> : !shown ? <Skeleton rows={6} /> : <>
-        <Content shown={shown} />{shown.truncated ? <p class="muted">Only the beginning is shown.</p> : null}</>}
+        <Content shown={shown} />{shown.truncated && preview.data ? <p class="muted">The first {bytes(preview.data.text?.length)} of {bytes(preview.data.size)}.</p> : null}</>}
     </section>
   );
 }

@@ -78,17 +78,19 @@ function FlowTopology({ namespace, id, revision }: { namespace: string; id: stri
 function Slots({ namespace, id }: { namespace: string; id: string }): JSX.Element {
   const found = useData(`slots ${namespace}/${id}`, (signal) => get<Concurrency>(route("flows", namespace, id, "concurrency"), {}, signal), 1_500);
   if (!found.data) return found.error ? <Trouble error={found.error} retry={found.reload} /> : <Skeleton rows={4} />;
-  const { limit, owners = [], queued = [], behavior } = found.data;
-  if (limit === null || limit === undefined) return <Empty title="No limit" icon="item">As many executions as are started run at once. A flow limits them with <code>concurrency: {"{limit: 4}"}</code>.</Empty>;
+  const { limit, behavior, key, lock } = found.data;
+  if (limit === null) return <Empty title="No limit" icon="item">As many executions as are started run at once. A flow limits them with <code>concurrency: {"{limit: 4}"}</code>.</Empty>;
+  if (!lock) return <Empty title={`${limit} slot${limit === 1 ? "" : "s"} per key`} icon="item">Executions are limited by <code>{key}</code>: each value of it has slots of its own.</Empty>;
+  const { owners, queue } = lock;
   return (
     <section class="card">
-      <h2>{owners.length} of {limit} slot{limit === 1 ? "" : "s"} taken{behavior ? <span class="muted">, then {behavior.toLowerCase()}</span> : null}</h2>
-      <div class="slots" role="list" aria-label="Slots">{Array.from({ length: Math.min(limit, 200) }, (_, index) => {
+      <h2>{owners.length} of {limit} slot{limit === 1 ? "" : "s"} taken{behavior ? <span class="muted">, one too many: {behavior.toLowerCase()}</span> : null}</h2>
+      <div class="slots" role="list" aria-label="Slots">{Array.from({ length: Math.min(Math.max(limit, owners.length), 200) }, (_, index) => {
         const owner = owners[index];
-        return <span key={index} role="listitem" class={owner ? "slot taken" : "slot"}>{owner ? <><StateIcon state={owner.state ?? "RUNNING"} /><ExecutionLink id={owner.execution} />{owner.sinceMs ? <span class="muted"><When at={owner.sinceMs} /></span> : null}</> : <span class="muted">free</span>}</span>;
+        return <span key={index} role="listitem" class={owner ? "slot taken" : "slot"}>{owner ? <><StateIcon state={owner.quarantinedUntilMs ? "WARNING" : "RUNNING"} /><ExecutionLink id={owner.execution} />{owner.quarantinedUntilMs ? <span class="muted">held <When at={owner.quarantinedUntilMs} />: outcome unknown</span> : null}</> : <span class="muted">free</span>}</span>;
       })}</div>
-      <h2>{queued.length === 0 ? "Nothing waits" : `${queued.length} waiting`}</h2>
-      <ol class="plain">{queued.slice(0, 200).map((one) => <li key={one.execution}><StateIcon state="QUEUED" /> <ExecutionLink id={one.execution} /> {one.sinceMs ? <span class="muted">since <When at={one.sinceMs} /></span> : null}</li>)}</ol>
+      <h2>{queue.length === 0 ? "Nothing waits" : `${queue.length}${queue.length >= 100 ? " or more" : ""} waiting`}</h2>
+      <ol class="plain">{queue.map((id) => <li key={id}><StateIcon state="QUEUED" /> <ExecutionLink id={id} /></li>)}</ol>
     </section>
   );
 }

@@ -5,7 +5,7 @@ import { get, post, route } from "../../lib/api";
 import { diff, folded, type Line } from "../../lib/diff";
 import { useData } from "../../lib/hooks";
 import { patch, query } from "../../lib/route";
-import type { Page, Revision } from "../../lib/types";
+import type { Difference, Page, Revision } from "../../lib/types";
 import { Skeleton, Trouble, When } from "../../ui/bits";
 import { ask } from "../../ui/dialog";
 import { Icon } from "../../ui/icons";
@@ -15,18 +15,20 @@ export function Revisions({ namespace, id, current, changed, running }: { namesp
   const params = query.value;
   const list = useData(`revisions ${namespace}/${id} ${current}`, (signal) => get<Page<Revision>>(route("flows", namespace, id, "revisions"), { limit: 200 }, signal));
   const to = Number(params.get("to") ?? current);
-  const from = Number(params.get("from") ?? Math.max(1, to - 1));
-  const sources = useData(`sources ${namespace}/${id} ${from} ${to}`, async (signal) => {
+  const before = list.data?.items.filter((one) => one.revision < to).reduce((most, one) => Math.max(most, one.revision), 0) ?? 0;
+  const from = Number(params.get("from") ?? (before || to));
+  const sources = useData(list.data ? `sources ${namespace}/${id} ${from} ${to}` : null, async (signal) => {
     const [a, b] = await Promise.all([from, to].map((revision) => get<Revision>(route("flows", namespace, id, "revisions", revision), {}, signal)));
     return { from: a?.source ?? "", to: b?.source ?? "" };
   });
+  const plans = useData(list.data && from !== to ? `plans ${namespace}/${id} ${from} ${to}` : null, (signal) => get<Difference>(route("flows", namespace, id, "diff"), { from, to }, signal));
   const lines = useMemo(() => (sources.data ? diff(sources.data.from, sources.data.to) : null), [sources.data]);
   if (!list.data) return list.error ? <Trouble error={list.error} retry={list.reload} /> : <Skeleton rows={6} />;
   const items = [...list.data.items].sort((a, b) => b.revision - a.revision);
   const restore = (revision: number): void => ask({
     title: `Go back to revision ${revision}?`, verb: "Restore", danger: true,
     consequences: <ul>
-      <li>The source of revision {revision} becomes revision {current + 1}; nothing is deleted.</li>
+      <li>Revision {revision} counts again for executions that start from now on. No revision is deleted: {current} stays in the list.</li>
       <li>{running > 0 ? <><b>{running} execution{running === 1 ? "" : "s"} in progress</b> stay on their revision: </> : "Executions in progress stay on their revision: "}no running container is stopped.</li>
     </ul>,
     act: async () => { await post(route("flows", namespace, id, "rollback"), { revision }); changed(); patch({ from: null, to: null }); return `Revision ${revision} is restored`; },
@@ -36,7 +38,7 @@ export function Revisions({ namespace, id, current, changed, running }: { namesp
       <ol class="revision-list">
         {items.map((one) => (
           <li key={one.revision} class={one.revision === to ? "current" : ""}>
-            <button type="button" class="revision" aria-pressed={one.revision === to} onClick={() => patch({ to: String(one.revision), from: String(Math.max(1, one.revision - 1)) })}>
+            <button type="button" class="revision" aria-pressed={one.revision === to} onClick={() => patch({ to: String(one.revision), from: null })}>
               <b>{one.revision}</b>{one.revision === current ? <span class="tag">current</span> : null}
               <span class="muted">{one.createdMs ? <When at={one.createdMs} /> : null}{one.createdBy ? ` by ${one.createdBy}` : ""}</span>{one.message ? <span class="muted clip">{one.message}</span> : null}
             </button>
@@ -52,6 +54,8 @@ export function Revisions({ namespace, id, current, changed, running }: { namesp
           <span class="grow" />{lines ? <span class="muted num">+{lines.filter((line) => line.op === "new").length} −{lines.filter((line) => line.op === "gone").length}</span> : null}
         </div>
         {sources.error ? <Trouble error={sources.error} retry={sources.reload} /> : !lines ? <Skeleton rows={8} /> : <DiffView lines={lines} />}
+        {plans.data ? (plans.data.samePlan ? <p class="muted">Both compile to the same plan: nothing changes for the engine.</p>
+          : <details><summary>What changes in the plan</summary><pre class="diff plan-diff" tabIndex={0}>{plans.data.plan}</pre></details>) : null}
       </section>
     </div>
   );
