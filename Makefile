@@ -14,9 +14,18 @@ PROFILE ?= release
 SECONDS ?= 600
 CARGO_DENY := 0.20.2
 
+# Tests that need AWS: one emulator only, or what is at an address, such as http://127.0.0.1:4566 or `aws`.
+LANE ?=
+ENDPOINT ?=
+# A deployment on AWS: its name, the processor of its functions, and further parameters `Key=value` of the template.
+STAGE ?= main
+ARCH ?= arm64
+PARAMETERS ?=
+
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help demo test check bench web explore simulate test-containers pictures fmt docs advisories clean \
+.PHONY: help demo test test-aws check bench web explore simulate test-containers pictures fmt docs advisories clean \
+	package deploy destroy \
 	need-rust need-python deny
 
 help: ## Lists the targets.
@@ -58,6 +67,20 @@ simulate: need-rust ## Simulates executions under random failures for SECONDS=60
 
 test-containers: need-rust ## Runs attempts in real containers; see docs/testing-containers.
 	$(IN) cargo test --locked -p operon-tests --test containers
+
+test-aws: need-rust need-python ## Tests on emulators of AWS; LANE=ministack for one, ENDPOINT=... for another.
+	$(IN) "$$(tests/find-python)" tests/aws/run.py $(if $(LANE),--lane "$(LANE)") \
+		$(if $(ENDPOINT),--endpoint "$(ENDPOINT)")
+
+package: need-rust need-python ## Builds the functions and writes the zips target/lambda/*.zip; ARCH=x86_64.
+	$(IN) "$$(tests/find-python)" infra/tools/package.py --arch "$(ARCH)" --profile "$(PROFILE)"
+
+deploy: need-python package ## Makes or changes the deployment STAGE=main on AWS; see docs/operations.md.
+	$(IN) "$$(tests/find-python)" infra/tools/deploy.py deploy --stage "$(STAGE)" --arch "$(ARCH)" \
+		$(PARAMETERS)
+
+destroy: need-python ## Removes the deployment STAGE=main; its data bucket stays.
+	$(IN) "$$(tests/find-python)" infra/tools/deploy.py destroy --stage "$(STAGE)"
 
 pictures: need-rust need-python ## Draws docs/images anew, from a real run.
 	@$(IN) cargo build --locked --profile $(PROFILE) -p operon

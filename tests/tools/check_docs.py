@@ -26,7 +26,7 @@ _CODE = re.compile(r"`([^`\n]+)`")
 _TEST = re.compile(r"^([\w./-]+\.(?:rs|py))::(\w+)$")
 _MAKE = re.compile(r"\bmake ((?:[a-z][a-z-]*\b ?)+)")
 _TARGET = re.compile(r"^([a-z][a-z-]*):", re.MULTILINE)
-_TOP = ("cli/", "docs/", "flows/", "shared/", "tests/")
+_TOP = ("cli/", "docs/", "flows/", "infra/", "shared/", "tests/")
 
 
 def documents(root: Path) -> Iterator[Path]:

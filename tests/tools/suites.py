@@ -3,9 +3,9 @@
     python3 suites.py
 
 The suites: the Rust tests (by cargo-nextest if it is there, by cargo otherwise), the examples in the
-Rust documentation, each directory with Python tests, and the console: its logic, and its pages in a browser
-against the real server. A suite that fails stops no other. Exits
-with 1 if a test failed, a suite could not be run, or a suite had no tests.
+Rust documentation, each directory with Python tests, the console (its logic, and its pages in a browser
+against the real server), and the tests that need AWS, once per emulator. A suite that fails stops no other.
+Exits with 1 if a test failed, a suite could not be run, or a suite had no tests.
 """
 
 from __future__ import annotations
@@ -20,6 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+
+# Where the tests are that need AWS, and the emulators they run on.
+AWS_TESTS = Path("tests/aws")
+LANES = ("ministack", "localstack")
 
 # What cargo-nextest, cargo and unittest say at their end.
 _NEXTEST = re.compile(r"Summary \[.*\] +(?:\d+/)?\d+ tests? run: (.*)")
@@ -135,11 +139,16 @@ def _python(ran: int, facts: str) -> Counts:
 
 
 def python_directories(root: Path) -> Iterator[Path]:
-    """The directories with `test_*.py`, relative to `root`; neither hidden ones nor build output."""
+    """The directories with `test_*.py`, relative to `root`; neither hidden ones nor build output.
+
+    Nor those that another program starts: see `LANES`.
+    """
     for directory, names, files in os.walk(root):
         names[:] = sorted(
             name for name in names if not name.startswith(".") and name not in {"target", "node_modules"}
         )
+        if Path(directory) == root / AWS_TESTS:
+            names.remove("suite")
         if any(name.startswith("test_") and name.endswith(".py") for name in files):
             yield Path(directory).relative_to(root)
 
@@ -159,6 +168,10 @@ def suites(root: Path, *, nextest: bool) -> list[Suite]:
             for directory in python_directories(root)
         ),
         Suite("Console logic", ["tests/tools/console", "units"]),
+        *(
+            Suite(f"AWS on {lane}", [sys.executable, str(AWS_TESTS / "run.py"), "--lane", lane])
+            for lane in LANES
+        ),
     ]
 
 

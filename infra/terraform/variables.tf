@@ -1,0 +1,71 @@
+# The parameters of ../template.yaml under their names here, and where the zips go.
+
+variable "stage" {
+  type        = string
+  default     = "main"
+  description = "Name of the deployment; part of the names of what it consists of."
+}
+
+variable "region" {
+  type        = string
+  description = "Region of the release bucket, and of the deployment."
+}
+
+variable "release_bucket" {
+  type        = string
+  description = "An existing, private bucket for the zips and the template."
+}
+
+variable "zips" {
+  type        = string
+  default     = "../../target/lambda"
+  description = "Directory with the zips that `make package` wrote."
+}
+
+variable "architecture" {
+  type        = string
+  default     = "arm64"
+  description = "Processor of the functions: arm64 or x86_64, as the zips were built."
+}
+
+variable "agent_image" {
+  type        = string
+  default     = ""
+  description = "Image of the agent; empty takes the tag `latest` of the stack's own repository."
+}
+
+variable "alert_email" {
+  type        = string
+  default     = ""
+  description = "Who is told of alarms; empty tells nobody."
+}
+
+variable "vpc_id" {
+  type        = string
+  default     = ""
+  description = "VPC of the containers; empty makes one without idle cost."
+}
+
+variable "subnet_ids" {
+  type        = list(string)
+  default     = []
+  description = "Subnets of that VPC."
+}
+
+variable "log_days" {
+  type        = number
+  default     = 30
+  description = "Days for which logs are kept."
+}
+
+variable "artifact_days" {
+  type        = number
+  default     = 90
+  description = "Days for which files of executions are kept."
+}
+
+variable "upload_bucket" {
+  type        = string
+  default     = ""
+  description = "A further bucket whose uploads may start executions."
+}

@@ -1,0 +1,127 @@
+"""Rules that the template keeps and no linter knows, and that the Terraform module passes all of it on."""
+
+from __future__ import annotations
+
+import re
+import unittest
+from pathlib import Path
+
+INFRA = Path(__file__).resolve().parent
+TEMPLATE = (INFRA / "template.yaml").read_text(encoding="utf-8")
+ROLES = ("intake", "planner", "launcher", "worker", "watcher", "reconciler", "api")
+
+
+def blocks() -> dict[str, str]:
+    """Resources by name, as text."""
+    resources = TEMPLATE[TEMPLATE.index("\nResources:\n") : TEMPLATE.index("\nOutputs:\n")]
+    parts = re.split(r"^  (\w+):$", resources, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def of_type(kind: str) -> dict[str, str]:
+    """Resources of one type."""
+    return {name: text for name, text in blocks().items() if f"    Type: {kind}\n" in text}
+
+
+def number(pattern: str, text: str, default: int = 0) -> int:
+    """The number after a property."""
+    match = re.search(rf"^ +{pattern}: (\d+)$", text, re.MULTILINE)
+    return int(match[1]) if match else default
+
+
+class TestTemplate(unittest.TestCase):
+    """What the header of the template promises."""
+
+    def test_a_wildcard_as_a_resource_says_why(self) -> None:
+        lines = TEMPLATE.splitlines()
+        for at, line in enumerate(lines):
+            if re.search(r'Resource: "\*"', line):
+                with self.subTest(line=at + 1):
+                    before = lines[max(0, at - 4) : at]
+                    self.assertTrue(any("# Wildcard:" in text for text in before), before)
+
+    def test_no_role_may_do_anything_of_a_service(self) -> None:
+        for name, text in of_type("AWS::IAM::Role").items():
+            with self.subTest(name):
+                self.assertEqual(re.findall(r'"(?:[a-z0-9]+:)?\*"(?=[,\]]|$)', re.sub(r'Resource: "\*"', "", text)), [])
+
+    def test_every_function_has_a_role_and_a_log_group_of_its_own(self) -> None:
+        functions = of_type("AWS::Serverless::Function")
+        self.assertEqual(sorted(name.lower() for name in functions), sorted(ROLES))
+        for name, text in functions.items():
+            with self.subTest(name):
+                self.assertIn(f"Role: !GetAtt {name}Role.Arn", text)
+                self.assertIn(f"LogGroup: !Ref {name}Logs", text)
+                self.assertIn(f"Binary: operon-{name.lower()}-function", text)
+
+    def test_every_queue_that_is_read_has_a_dead_letter_queue(self) -> None:
+        queues = of_type("AWS::SQS::Queue")
+        for name, text in queues.items():
+            with self.subTest(name):
+                self.assertIn("SqsManagedSseEnabled: true", text)
+                if name.endswith("DeadLetters"):
+                    self.assertEqual(number("MessageRetentionPeriod", text), 14 * 86400)
+                else:
+                    self.assertRegex(text, r"deadLetterTargetArn: !GetAtt \w+DeadLetters\.Arn, maxReceiveCount: 5")
+
+    def test_a_queue_is_invisible_for_six_timeouts_of_its_reader(self) -> None:
+        queues = of_type("AWS::SQS::Queue")
+        shared = number("Timeout", TEMPLATE[: TEMPLATE.index("\nResources:")])
+        read = 0
+        for name, text in of_type("AWS::Serverless::Function").items():
+            for queue in re.findall(r"Queue: !GetAtt (\w+)\.Arn", text):
+                read += 1
+                with self.subTest(name):
+                    visibility = number("VisibilityTimeout", queues[queue])
+                    self.assertGreaterEqual(visibility, 6 * number("Timeout", text, shared))
+                    self.assertIn("FunctionResponseTypes: [ReportBatchItemFailures]", text)
+        self.assertEqual(read, 4)
+
+    def test_planner_and_launcher_are_rolled_out_by_canary(self) -> None:
+        functions = of_type("AWS::Serverless::Function")
+        slow = {name for name, text in functions.items() if "Type: Canary10Percent5Minutes\n" in text}
+        self.assertEqual(slow, {"Planner", "Launcher"})
+        for name in slow:
+            self.assertRegex(functions[name], r"Alarms: \[!Ref \w+, !Ref \w+")
+
+    def test_every_log_group_ends(self) -> None:
+        for name, text in of_type("AWS::Logs::LogGroup").items():
+            self.assertIn("RetentionInDays: !Ref LogDays", text, name)
+
+    def test_only_the_data_bucket_is_left(self) -> None:
+        left = {name for name, text in blocks().items() if "    DeletionPolicy: Retain\n" in text}
+        self.assertEqual(left, {"DataBucket"})
+
+    def test_nothing_costs_while_idle(self) -> None:
+        for kind in ["AWS::EC2::NatGateway", "AWS::EC2::EIP", "AWS::ECS::Service", "AWS::KMS::Key"]:
+            self.assertEqual(of_type(kind), {}, kind)
+        for name, text in of_type("AWS::EC2::VPCEndpoint").items():
+            self.assertIn("VpcEndpointType: Gateway", text, name)
+
+    def test_nothing_may_connect_to_containers(self) -> None:
+        for name, text in of_type("AWS::EC2::SecurityGroup").items():
+            self.assertNotIn("SecurityGroupIngress", text, name)
+
+
+class TestTerraform(unittest.TestCase):
+    """The module beside it."""
+
+    def test_every_parameter_is_passed_on(self) -> None:
+        parameters = TEMPLATE[TEMPLATE.index("\nParameters:\n") : TEMPLATE.index("\nConditions:\n")]
+        main = (INFRA / "terraform/main.tf").read_text(encoding="utf-8")
+        passed = main[main.index("parameters = {") :]
+        names = re.findall(r"^  (\w+):$", parameters, re.MULTILINE)
+        self.assertEqual(sorted(re.findall(r"^    (\w+) +=", passed, re.MULTILINE)), sorted(names))
+
+    def test_every_function_gets_its_zip(self) -> None:
+        main = (INFRA / "terraform/main.tf").read_text(encoding="utf-8")
+        pattern = re.search(r'"/(CodeUri.*)/",', main)
+        assert pattern is not None
+        # As Terraform reads it: a backslash is written twice in a string.
+        found = re.findall(pattern[1].replace("\\\\", "\\"), TEMPLATE)
+        self.assertEqual(sorted(found), sorted(ROLES))
+        self.assertEqual(sorted(re.findall(r'"([a-z]+)"', main[: main.index("])")])), sorted(ROLES))
+
+
+if __name__ == "__main__":
+    unittest.main()

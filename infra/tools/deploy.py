@@ -1,0 +1,77 @@
+"""Makes, changes and removes a deployment with AWS SAM.
+
+    python3 deploy.py deploy --stage NAME [--arch arm64|x86_64] [Key=value …]
+    python3 deploy.py destroy --stage NAME
+
+Needs credentials of AWS in the environment, and the zips of `make package`. What is deployed is
+infra/template.yaml with the zips in place of the sources: target/lambda/template.yaml.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+INFRA = Path(__file__).resolve().parents[1]
+ROOT = INFRA.parent
+LAMBDA = ROOT / "target/lambda"
+sys.path.insert(0, str(ROOT / "tests/tools"))
+
+import venvs  # noqa: E402 - it lives with the tools of the tests
+
+_CODE = re.compile(r"^( +CodeUri: )\.\./functions/([a-z]+)$", re.MULTILINE)
+_BUILD = re.compile(r"^ +Metadata: \{ BuildMethod: .*\n", re.MULTILINE)
+
+
+def with_zips(template: str) -> str:
+    """The template with the zips beside it instead of what they are built from."""
+    return _BUILD.sub("", _CODE.sub(r"\1\2.zip", template))
+
+
+def deploy_command(sam: Path, stage: str, arch: str, parameters: list[str]) -> list[str]:
+    """One call of SAM: uploads, makes a change set and carries it out."""
+    return [
+        str(sam), "deploy",
+        "--template-file", str(LAMBDA / "template.yaml"),
+        "--stack-name", f"operon-{stage}",
+        "--resolve-s3", "--s3-prefix", f"operon-{stage}",
+        "--capabilities", "CAPABILITY_IAM",
+        "--no-fail-on-empty-changeset", "--no-confirm-changeset",
+        "--parameter-overrides", f"Stage={stage}", f"Architecture={arch}", *parameters,
+    ]  # fmt: skip
+
+
+def destroy_command(sam: Path, stage: str) -> list[str]:
+    """Removes the stack and its zips; what its template retains stays."""
+    return [str(sam), "delete", "--stack-name", f"operon-{stage}", "--no-prompts"]
+
+
+def main() -> int:
+    """Does what is asked."""
+    parser = argparse.ArgumentParser(description="Operon on AWS")
+    parser.add_argument("action", choices=["deploy", "destroy"])
+    parser.add_argument("--stage", default="main")
+    parser.add_argument("--arch", choices=["arm64", "x86_64"], default="arm64")
+    parser.add_argument("parameters", nargs="*", metavar="Key=value", help="of the template")
+    options = parser.parse_args()
+    try:
+        sam = venvs.ensure("lint", INFRA / "requirements-lint.txt") / "bin/sam"
+    except venvs.InstallFailed as error:
+        sys.exit(f"deploy: {error}")
+    if options.action == "deploy":
+        LAMBDA.mkdir(parents=True, exist_ok=True)
+        text = (INFRA / "template.yaml").read_text(encoding="utf-8")
+        (LAMBDA / "template.yaml").write_text(with_zips(text), encoding="utf-8")
+        command = deploy_command(sam, options.stage, options.arch, options.parameters)
+    else:
+        command = destroy_command(sam, options.stage)
+    environment = {"SAM_CLI_TELEMETRY": "0", **os.environ}
+    return subprocess.run(command, env=environment, check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,125 @@
+"""Builds the functions and writes target/lambda/<role>.zip, each with its `bootstrap`.
+
+    python3 package.py [--arch arm64|x86_64] [--profile NAME]
+
+For the processor of this machine plain cargo is enough; for another one it takes cargo-lambda, which
+brings a linker. Invariant: a zip written here starts on Lambda: its processor is the one asked for, and it
+needs no newer C library than Amazon Linux 2023 has.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import re
+import shutil
+import struct
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+ROLES = ("intake", "planner", "launcher", "worker", "watcher", "reconciler", "api")
+GLIBC_MAX = (2, 34)
+"""Of provided.al2023."""
+ZIP_BYTES_MAX = 5 << 20
+"""The project's own limit: what is larger starts slower."""
+_MACHINES = {"x86_64": 62, "arm64": 183}
+_ZIP_TIME = (1980, 1, 1, 0, 0, 0)
+
+
+class PackageFailed(Exception):
+    """What is wrong, and what to do."""
+
+
+def own_arch() -> str:
+    """This machine's processor, in Lambda's words."""
+    machine = platform.machine().lower()
+    return {"amd64": "x86_64", "aarch64": "arm64"}.get(machine, machine)
+
+
+def check(binary: bytes, arch: str) -> None:
+    """Refuses what would not start on Lambda."""
+    if binary[:4] != b"\x7fELF":
+        raise PackageFailed("not a Linux binary; build on Linux or with cargo-lambda")
+    (machine,) = struct.unpack_from("<H", binary, 18)
+    if machine != _MACHINES[arch]:
+        raise PackageFailed(f"the binary is for another processor than {arch}")
+    versions = {(int(a), int(b)) for a, b in re.findall(rb"GLIBC_(\d+)\.(\d+)", binary)}
+    if versions and max(versions) > GLIBC_MAX:
+        needs, has = (".".join(map(str, version)) for version in (max(versions), GLIBC_MAX))
+        raise PackageFailed(
+            f"the binary needs glibc {needs} and Lambda has {has}; build with cargo-lambda, or on an older Linux"
+        )
+
+
+def build(arch: str, profile: str) -> Path:
+    """Builds for a processor and returns the directory with the binaries."""
+    packages = [part for role in ROLES for part in ("-p", f"operon-{role}-function")]
+    options = ["--locked", "--profile", profile, *packages]
+    if arch == own_arch() and platform.system() == "Linux":
+        _run(["cargo", "build", *options])
+        return target_directory() / profile
+    if shutil.which("cargo-lambda") is None:
+        raise PackageFailed(
+            f"this machine builds for {own_arch()}, and {arch} takes cargo-lambda: `pip install cargo-lambda`, and "
+            f"`rustup target add {'aarch64' if arch == 'arm64' else arch}-unknown-linux-gnu`; or ARCH={own_arch()}"
+        )
+    _run(["cargo", "lambda", "build", f"--{'arm64' if arch == 'arm64' else 'x86-64'}", *options])
+    return target_directory() / "lambda"
+
+
+def target_directory() -> Path:
+    """Where cargo builds."""
+    command = ["cargo", "metadata", "--no-deps", "--format-version", "1"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, check=True, stdin=subprocess.DEVNULL)
+    return Path(json.loads(done.stdout)["target_directory"])
+
+
+def _run(command: list[str]) -> None:
+    if subprocess.run(command, cwd=ROOT, check=False, stdin=subprocess.DEVNULL).returncode != 0:
+        raise PackageFailed("the functions do not build")
+
+
+def binary_of(directory: Path, role: str) -> Path:
+    """The binary of a function, as cargo or as cargo-lambda leaves it."""
+    name = f"operon-{role}-function"
+    nested = directory / name / "bootstrap"
+    return nested if nested.is_file() else directory / name
+
+
+def write_zip(place: Path, binary: bytes) -> int:
+    """Writes a zip that depends on nothing but its contents; its size."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    entry = zipfile.ZipInfo("bootstrap", _ZIP_TIME)
+    entry.external_attr = 0o755 << 16
+    entry.create_system = 3
+    with zipfile.ZipFile(place, "w") as archive:
+        archive.writestr(entry, binary, zipfile.ZIP_DEFLATED, 9)
+    return place.stat().st_size
+
+
+def main() -> int:
+    """Packages all functions."""
+    parser = argparse.ArgumentParser(description="The zips of the functions")
+    parser.add_argument("--arch", choices=sorted(_MACHINES), default="arm64")
+    parser.add_argument("--profile", default="release")
+    options = parser.parse_args()
+    try:
+        directory = build(options.arch, options.profile)
+        for role in ROLES:
+            binary = binary_of(directory, role).read_bytes()
+            check(binary, options.arch)
+            size = write_zip(ROOT / f"target/lambda/{role}.zip", binary)
+            print(f"target/lambda/{role}.zip  {size / 1e6:.1f} MB  {options.arch}")
+            if size > ZIP_BYTES_MAX:
+                raise PackageFailed(f"{role}.zip has {size} bytes; at most {ZIP_BYTES_MAX} are allowed")
+    except PackageFailed as error:
+        sys.exit(f"package: {error}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

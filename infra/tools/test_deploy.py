@@ -1,0 +1,35 @@
+"""What is handed to SAM."""
+
+from __future__ import annotations
+
+import unittest
+from pathlib import Path
+
+import deploy
+
+
+class TestDeploy(unittest.TestCase):
+    """From the template of the repository to the one that is deployed."""
+
+    def test_every_function_gets_its_zip(self) -> None:
+        text = deploy.with_zips((deploy.INFRA / "template.yaml").read_text(encoding="utf-8"))
+        for role in ["intake", "planner", "launcher", "worker", "watcher", "reconciler", "api"]:
+            self.assertEqual(text.count(f"CodeUri: {role}.zip\n"), 1, role)
+        self.assertNotIn("../functions", text)
+        self.assertNotIn("rust-cargolambda", text)
+
+    def test_parameters_reach_the_stack(self) -> None:
+        command = deploy.deploy_command(Path("sam"), "staging", "x86_64", ["AlertEmail=a@b.example"])
+        given = command[command.index("--parameter-overrides") + 1 :]
+        self.assertEqual(given, ["Stage=staging", "Architecture=x86_64", "AlertEmail=a@b.example"])
+        self.assertIn("operon-staging", command)
+
+    def test_destroying_leaves_the_data_bucket_and_nothing_else(self) -> None:
+        text = (deploy.INFRA / "template.yaml").read_text(encoding="utf-8")
+        self.assertEqual(text.count("DeletionPolicy: Retain\n"), 1)
+        before = text[: text.index("DeletionPolicy: Retain\n")].rstrip()
+        self.assertTrue(before.endswith("DataBucket:\n    Type: AWS::S3::Bucket"), before[-80:])
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,46 @@
+"""What is not packaged, because it would not start on Lambda."""
+
+from __future__ import annotations
+
+import struct
+import tempfile
+import unittest
+import zipfile
+from pathlib import Path
+
+import package
+
+
+def elf(machine: int, text: bytes = b"") -> bytes:
+    """The beginning of a binary, and something in it."""
+    return b"\x7fELF" + bytes(14) + struct.pack("<H", machine) + bytes(40) + text
+
+
+class TestPackage(unittest.TestCase):
+    """Binaries and their zips."""
+
+    def test_what_lambda_can_start(self) -> None:
+        package.check(elf(62, b"GLIBC_2.2.5 GLIBC_2.34"), "x86_64")
+        package.check(elf(183), "arm64")
+
+    def test_what_it_cannot(self) -> None:
+        for binary, part in [
+            (b"#!/bin/sh", "not a Linux binary"),
+            (elf(62), "another processor"),
+            (elf(183, b"GLIBC_2.35"), "needs glibc 2.35"),
+        ]:
+            with self.assertRaisesRegex(package.PackageFailed, part):
+                package.check(binary, "arm64")
+
+    def test_a_zip_is_executable_and_the_same_each_time(self) -> None:
+        with tempfile.TemporaryDirectory() as directory:
+            one, two = Path(directory, "a/one.zip"), Path(directory, "two.zip")
+            package.write_zip(one, b"x")
+            package.write_zip(two, b"x")
+            self.assertEqual(one.read_bytes(), two.read_bytes())
+            entry = zipfile.ZipFile(one).getinfo("bootstrap")
+            self.assertEqual(entry.external_attr >> 16, 0o755)
+
+
+if __name__ == "__main__":
+    unittest.main()

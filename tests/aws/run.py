@@ -1,0 +1,90 @@
+"""Runs the tests that need AWS, on emulators or at an endpoint.
+
+    python3 run.py [--lane localstack|ministack] [--endpoint URL]
+
+Without arguments both lanes, one after the other. `--endpoint` names an emulator that already runs, or
+`aws` for the account that the environment's credentials belong to: then the stack it makes costs money
+for as long as it stands, and is removed at the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import lanes
+
+SUITE = Path(__file__).resolve().parent / "suite"
+
+
+def binaries(profile: str) -> Path:
+    """Builds what the suite runs and returns the directory it is in."""
+    roles = ("intake", "planner", "launcher", "worker", "watcher", "reconciler", "api")
+    packages = [part for role in roles for part in ("-p", f"operon-{role}-function")]
+    command = ["cargo", "build", "--locked", "--profile", profile, *packages, "-p", "operon-agent", "-p", "operon-probe"]
+    if subprocess.run(command, cwd=lanes.ROOT, stdin=subprocess.DEVNULL, check=False).returncode != 0:
+        sys.exit("aws: what the suite runs does not build")
+    target = os.environ.get("CARGO_TARGET_DIR", "target")
+    return lanes.ROOT / target / profile
+
+
+@contextlib.contextmanager
+def lane_of(name: str, endpoint: str | None) -> Iterator[lanes.Lane]:
+    """An emulator of our own, or whatever is at the endpoint."""
+    if endpoint is None:
+        with lanes.start(name) as lane:
+            yield lane
+    else:
+        yield lanes.Lane(name, "" if endpoint == "aws" else endpoint, Path())
+
+
+def run(name: str, endpoint: str | None, directory: Path, pattern: str) -> int:
+    """Runs the suite on one lane; its exit code."""
+    started = time.monotonic()
+    # The client's Python is that of the lane: boto3 is pinned there.
+    python = lanes.KINDS["ministack" if endpoint else name].install() / "bin/python"
+    with lane_of(name, endpoint) as lane:
+        ready = time.monotonic() - started
+        environment = dict(os.environ) if endpoint == "aws" else lane.environment()
+        environment |= {
+            "OPERON_TEST_LANE": name,
+            "OPERON_TEST_ENDPOINT": lane.endpoint,
+            "OPERON_TEST_BINARIES": str(directory),
+            "PYTHONPATH": str(SUITE.parent),
+        }
+        command = [str(python), "-m", "unittest", "discover", "-v", "-s", str(SUITE), "-p", pattern]
+        done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, check=False)
+        if done.returncode != 0:
+            print(f"aws: the end of what {name} wrote:\n{lanes.tail(lane)}", flush=True)
+    took = time.monotonic() - started
+    print(f"aws: lane {name}: healthy after {ready:.1f} s, over after {took:.0f} s", flush=True)
+    return done.returncode
+
+
+def main() -> int:
+    """Runs all lanes asked for, and fails if one does."""
+    parser = argparse.ArgumentParser(description="Tests on emulators of AWS")
+    parser.add_argument("--lane", choices=sorted(lanes.KINDS), help="only this one")
+    parser.add_argument("--endpoint", help="an emulator that runs already, or `aws`")
+    parser.add_argument("--profile", default="fast", help="of cargo")
+    parser.add_argument("--pattern", default="test_*.py", help="only these files of the suite")
+    options = parser.parse_args()
+    names = [options.lane] if options.lane else sorted(lanes.KINDS, reverse=True)
+    if options.endpoint:
+        names = ["aws" if options.endpoint == "aws" else options.lane or "endpoint"]
+    directory = binaries(options.profile)
+    try:
+        codes = [run(name, options.endpoint, directory, options.pattern) for name in names]
+    except (lanes.LaneFailed, lanes.venvs.InstallFailed) as error:
+        sys.exit(f"aws: {error}")
+    return max(codes)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
