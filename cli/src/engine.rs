@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use operon_core::exec::{Event, Reason};
+use operon_engine::Ports;
 use operon_engine::ports::{AttemptRow, ExecutionId, ExecutionRow, ShardKey};
 use operon_local::dispatch::Limits;
 use operon_local::embedded::{Engine, FlowSource, Observer};
@@ -77,13 +78,33 @@ pub(crate) fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyh
     result
 }
 
+/// Opens the state directory with an engine of its own, whose flows are found through its ports.
+pub(crate) async fn open_with(
+    args: &EngineArgs,
+    flows: impl FnOnce(&Ports) -> Box<dyn FlowSource>,
+    observer: Box<dyn Observer>,
+) -> anyhow::Result<Laptop> {
+    let opened = Laptop::open_with(&args.state.dir, options(args), flows, observer);
+    opened.await.map_err(explained)
+}
+
 async fn opened(
     args: &EngineArgs,
     flows: Box<dyn FlowSource>,
     shown: &Shown,
 ) -> Result<Laptop, OpenError> {
+    Laptop::open(
+        &args.state.dir,
+        options(args),
+        flows,
+        Box::new(shown.clone()),
+    )
+    .await
+}
+
+fn options(args: &EngineArgs) -> Options {
     let machine = Limits::of_machine();
-    let options = Options {
+    Options {
         limits: Limits {
             cpu_milli: args.cpus.unwrap_or(machine.cpu_milli),
             memory_mib: args.memory.unwrap_or(machine.memory_mib),
@@ -96,8 +117,7 @@ async fn opened(
         },
         secrets: args.secrets.clone(),
         variables: std::env::vars_os().collect(),
-    };
-    Laptop::open(&args.state.dir, options, flows, Box::new(shown.clone())).await
+    }
 }
 
 /// Opens the state directory with an engine of its own.

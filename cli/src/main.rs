@@ -4,6 +4,7 @@
 //! only place that writes to the terminal. Invariant: one place maps what happened to an exit code (`exit`).
 
 mod args;
+mod client;
 mod commands;
 mod diagnostics;
 mod engine;

@@ -25,6 +25,8 @@ pub(crate) enum Executions {
     Restart(OneArgs),
     /// Continues an execution that is over and has failed iterations: those that have not succeeded begin again.
     RetryFailed(OneArgs),
+    /// Sets or removes labels.
+    Labels(super::LabelsArgs),
     /// Runs the flow again with the same inputs, reusing what came before a task.
     Replay(ReplayArgs),
 }

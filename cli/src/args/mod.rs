@@ -2,7 +2,9 @@
 
 mod executions;
 mod flows;
+mod remote;
 mod run;
+mod server;
 
 use std::path::PathBuf;
 
@@ -15,7 +17,11 @@ pub(crate) use flows::{
     ExplainArgs, FmtArgs, GraphArgs, GraphFormat, PlanOutput, PluginsCommand, SpecVersion,
     ValidateArgs, ValidateOutput,
 };
+pub(crate) use remote::{
+    ContextCommand, FlowName, FlowsCommand, LabelsArgs, ServerChoice, TriggersCommand,
+};
 pub(crate) use run::{EngineArgs, ResumeArgs, RunArgs, RunnerName};
+pub(crate) use server::ServerArgs;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -48,11 +54,28 @@ pub(crate) enum Command {
     Run(Box<RunArgs>),
     /// Takes up every execution that is not over, and works until all are.
     Resume(ResumeArgs),
+    /// Serves the console and the HTTP interface on this machine, and executes what is started there.
+    Server(Box<ServerArgs>),
     /// Lists, shows, follows and steers executions.
     #[command(visible_alias = "exec")]
     Executions {
         #[command(subcommand)]
         command: Executions,
+    },
+    /// Lists, deploys, compares and rolls back flows of a server.
+    Flows {
+        #[command(subcommand)]
+        command: FlowsCommand,
+    },
+    /// Lists and steers triggers of a server.
+    Triggers {
+        #[command(subcommand)]
+        command: TriggersCommand,
+    },
+    /// Keeps the servers you work with.
+    Context {
+        #[command(subcommand)]
+        command: ContextCommand,
     },
     /// Checks flows and plugins, and says everything that is wrong.
     Validate(ValidateArgs),

@@ -4,11 +4,15 @@ mod doctor;
 mod executions;
 mod flows;
 mod plugins;
+mod remote;
 mod resume;
 mod run;
+mod server;
 mod validate;
 
 use std::rc::Rc;
+
+pub(crate) use server::ADDRESS_FILE;
 
 use clap::CommandFactory as _;
 
@@ -21,6 +25,10 @@ pub(crate) fn run(command: Command, console: &Rc<Console>) -> anyhow::Result<Exi
     match command {
         Command::Run(args) => run::run(&args, console),
         Command::Resume(args) => resume::resume(&args, console),
+        Command::Flows { command } => remote::flows(&command, console),
+        Command::Triggers { command } => remote::triggers(&command, console),
+        Command::Context { command } => remote::context(&command, console),
+        Command::Server(args) => server::server(&args, console),
         Command::Executions { command } => executions::executions(&command, console),
         Command::Validate(args) => validate::validate(&args, console),
         Command::Fmt(args) => flows::fmt(&args, console),

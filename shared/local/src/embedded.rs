@@ -196,6 +196,12 @@ impl Engine {
         self.inner.send(Message::new(key, event));
     }
 
+    /// Works for ever: on what is in progress and on what comes through the inbox. Dropping the future stops it;
+    /// nothing is lost.
+    pub async fn serve(&self) -> Result<(), EngineError> {
+        self.work(|_| false).await
+    }
+
     /// Works until no execution is in progress.
     pub async fn run_to_end(&self) -> Result<(), EngineError> {
         self.work(|inner| inner.running.borrow().is_empty()).await

@@ -3,6 +3,7 @@
 //! Invariant: nothing is read that is not below the directory of the flow, or a `plugins` directory between
 //! it and the root of the repository; symbolic links to directories are not followed.
 
+mod deployed;
 mod plugins;
 #[cfg(test)]
 mod tests;
@@ -11,6 +12,7 @@ use std::fs;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
+use async_trait::async_trait;
 use operon_core::lang::diagnostic::Severity;
 use operon_core::lang::yaml::DOCUMENT_BYTES_MAX;
 use operon_core::lang::{self, Flow, Plugins};
@@ -18,6 +20,7 @@ use operon_core::plan::{Plan, compile};
 
 use crate::embedded::{FlowError, FlowSource};
 
+pub use deployed::{DeployedFile, DeployedFlows, deploy_directory};
 pub use plugins::{PluginFile, PluginFiles};
 
 /// Directories below the flow's that are searched.
@@ -148,8 +151,9 @@ impl DirectoryFlows {
     }
 }
 
+#[async_trait(?Send)]
 impl FlowSource for DirectoryFlows {
-    fn flow(
+    async fn flow(
         &self,
         namespace: &str,
         flow: &str,

@@ -82,6 +82,16 @@ impl Laptop {
         flows: Box<dyn FlowSource>,
         observer: Box<dyn Observer>,
     ) -> Result<Self, OpenError> {
+        Self::open_with(path, options, |_| flows, observer).await
+    }
+
+    /// [`Self::open`] with flows that are found through the engine's ports.
+    pub async fn open_with(
+        path: &Path,
+        options: Options,
+        flows: impl FnOnce(&Ports) -> Box<dyn FlowSource>,
+        observer: Box<dyn Observer>,
+    ) -> Result<Self, OpenError> {
         let state = StateDir::open(path)?;
         let lock = state.lock()?;
         let store = Arc::new(SqliteStore::open(&state.database())?);
@@ -114,6 +124,7 @@ impl Laptop {
             dispatcher: Dispatcher::new(options.limits),
             runner: Arc::new(runner),
         };
+        let flows = flows(&ports);
         let engine = Engine::new(Parts {
             ports,
             store: store.clone(),

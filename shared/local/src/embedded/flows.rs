@@ -1,5 +1,6 @@
 //! Where `Subflow` finds flows.
 
+use async_trait::async_trait;
 use operon_core::plan::Plan;
 
 /// Why a flow is not there.
@@ -26,9 +27,10 @@ pub enum FlowError {
 }
 
 /// Finds flows by name.
+#[async_trait(?Send)]
 pub trait FlowSource {
     /// The plan of a flow and the directory of its namespace files. `near` is that of the flow that calls it.
-    fn flow(
+    async fn flow(
         &self,
         namespace: &str,
         flow: &str,

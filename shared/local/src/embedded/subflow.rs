@@ -123,6 +123,7 @@ impl Inner {
             .parts
             .flows
             .flow(&namespace, &flow, active.meta.flow_dir.as_deref())
+            .await
             .map_err(|error| error.to_string())?;
         let mut labels = BTreeMap::new();
         if call

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use async_trait::async_trait;
 use operon_core::lang::model::Flow;
 use operon_core::plan::Plan;
 use operon_core::plan::builder::FlowBuilder;
@@ -18,8 +19,9 @@ use crate::laptop::{Laptop, Options};
 
 struct NoFlows;
 
+#[async_trait(?Send)]
 impl FlowSource for NoFlows {
-    fn flow(
+    async fn flow(
         &self,
         namespace: &str,
         flow: &str,

@@ -37,27 +37,29 @@ fn every_plugin_of_the_repository_is_in_the_binary() {
     assert_eq!(plugins.names().count(), BUILT_IN.len());
 }
 
-#[test]
-fn a_flow_is_found_below_the_directory_by_namespace_and_id() {
+#[tokio::test]
+async fn a_flow_is_found_below_the_directory_by_namespace_and_id() {
     let directory = tempfile::tempdir().unwrap();
     let root = directory.path();
     write(root, "a.yaml", &flow("one"));
     write(root, "deep/er/b.yml", &flow("two"));
     write(root, "broken.yaml", "id: [");
     let near = root.display().to_string();
-    let find = |namespace: &str, id: &str| DirectoryFlows.flow(namespace, id, Some(&near));
-    let (plan, place) = find("lab", "two").unwrap();
+    let find = async |namespace: &'static str, id: &'static str| {
+        DirectoryFlows.flow(namespace, id, Some(&near)).await
+    };
+    let (plan, place) = find("lab", "two").await.unwrap();
     assert_eq!(plan.flow, "two");
     assert_eq!(place.unwrap(), root.join("deep/er").display().to_string());
-    let text = find("lab", "three").unwrap_err().to_string();
+    let text = find("lab", "three").await.unwrap_err().to_string();
     assert!(text.contains("`three` in namespace `lab`"), "{text}");
     assert!(text.contains(&near), "{text}");
-    assert!(find("other", "one").is_err());
-    assert!(DirectoryFlows.flow("lab", "one", None).is_err());
+    assert!(find("other", "one").await.is_err());
+    assert!(DirectoryFlows.flow("lab", "one", None).await.is_err());
 }
 
-#[test]
-fn a_flow_that_is_wrong_is_named_with_its_line() {
+#[tokio::test]
+async fn a_flow_that_is_wrong_is_named_with_its_line() {
     let directory = tempfile::tempdir().unwrap();
     write(
         directory.path(),
@@ -67,6 +69,7 @@ fn a_flow_that_is_wrong_is_named_with_its_line() {
     let near = directory.path().display().to_string();
     let text = DirectoryFlows
         .flow("lab", "bad", Some(&near))
+        .await
         .unwrap_err()
         .to_string();
     assert!(text.contains("bad.yaml:5: "), "{text}");

@@ -1,0 +1,231 @@
+//! Commands that ask a server: `flows`, `triggers`, `context`, and what of `executions` only a server does.
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Subcommand};
+
+use super::{StateArgs, ValidateOutput};
+
+/// Which server is asked, and how its answer is shown.
+#[derive(Debug, Clone, ClapArgs)]
+pub(crate) struct ServerChoice {
+    /// Ask the server of this context; `local` means the one on this machine.
+    #[arg(long, value_name = "NAME", env = "OPERON_CONTEXT")]
+    pub(crate) context: Option<String>,
+    #[command(flatten)]
+    pub(crate) state: StateArgs,
+    /// How it is shown.
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(crate) output: ValidateOutput,
+}
+
+/// A flow of a server: `namespace/id`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct FlowName {
+    /// Dots make a hierarchy.
+    pub(crate) namespace: String,
+    /// Unique in the namespace.
+    pub(crate) id: String,
+}
+
+fn flow_name(text: &str) -> Result<FlowName, String> {
+    match text.split_once('/') {
+        Some((namespace, id)) if !namespace.is_empty() && !id.is_empty() => Ok(FlowName {
+            namespace: namespace.to_owned(),
+            id: id.to_owned(),
+        }),
+        _ => Err("write it as `namespace/id`".to_owned()),
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum FlowsCommand {
+    /// Lists deployed flows.
+    #[command(visible_alias = "ls")]
+    List {
+        /// Only flows of this namespace.
+        #[arg(long, value_name = "NAME")]
+        namespace: Option<String>,
+        #[command(flatten)]
+        server: ServerChoice,
+    },
+    /// Deploys a flow file: it is checked, and becomes the revision that counts.
+    Deploy {
+        /// The flow's YAML file.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// The revision you have seen; refuses if another one counts.
+        #[arg(long, value_name = "N")]
+        expect: Option<u32>,
+        /// What is said about it.
+        #[arg(short, long, value_name = "TEXT")]
+        message: Option<String>,
+        #[command(flatten)]
+        server: ServerChoice,
+    },
+    /// Prints the source of the revision that counts.
+    Source {
+        /// `namespace/id`
+        #[arg(value_parser = flow_name)]
+        flow: FlowName,
+        #[command(flatten)]
+        server: ServerChoice,
+    },
+    /// Lists the revisions of a flow, the newest first.
+    Revisions {
+        /// `namespace/id`
+        #[arg(value_parser = flow_name)]
+        flow: FlowName,
+        #[command(flatten)]
+        server: ServerChoice,
+    },
+    /// Shows how two revisions differ, in their text and in their plans.
+    Diff {
+        /// `namespace/id`
+        #[arg(value_parser = flow_name)]
+        flow: FlowName,
+        /// The older one; the one before the newer without it.
+        #[arg(long, value_name = "N")]
+        from: Option<u32>,
+        /// The newer one; the one that counts without it.
+        #[arg(long, value_name = "N")]
+        to: Option<u32>,
+        #[command(flatten)]
+        server: ServerChoice,
+    },
+    /// Makes an earlier revision count again.
+    Rollback {
+        /// `namespace/id`
+        #[arg(value_parser = flow_name)]
+        flow: FlowName,
+        /// Its number.
+        #[arg(long, value_name = "N")]
+        to: u32,
+        #[command(flatten)]
+        server: ServerChoice,
+    },
+    /// Lets a flow be started again.
+    Enable {
+        /// `namespace/id`
+        #[arg(value_parser = flow_name)]
+        flow: FlowName,
+        #[command(flatten)]
+        server: ServerChoice,
+    },
+    /// Forbids a flow to be started, by triggers and by people.
+    Disable {
+        /// `namespace/id`
+        #[arg(value_parser = flow_name)]
+        flow: FlowName,
+        #[command(flatten)]
+        server: ServerChoice,
+    },
+    /// Starts an execution of a deployed flow.
+    Start {
+        /// `namespace/id`
+        #[arg(value_parser = flow_name)]
+        flow: FlowName,
+        /// Value of an input; a list or object is written as JSON.
+        #[arg(short, long = "input", value_name = "KEY=VALUE", value_parser = super::run::pair)]
+        inputs: Vec<(String, String)>,
+        /// Label of the execution.
+        #[arg(long = "label", value_name = "KEY=VALUE", value_parser = super::run::pair)]
+        labels: Vec<(String, String)>,
+        /// Names this wish: asking again with the same key gives the same execution.
+        #[arg(long, value_name = "TEXT")]
+        idempotency_key: Option<String>,
+        #[command(flatten)]
+        server: ServerChoice,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TriggersCommand {
+    /// Lists triggers with their last and next times.
+    #[command(visible_alias = "ls")]
+    List {
+        /// Only triggers of this namespace.
+        #[arg(long, value_name = "NAME")]
+        namespace: Option<String>,
+        #[command(flatten)]
+        server: ServerChoice,
+    },
+    /// Lets a trigger fire again.
+    Enable {
+        /// `namespace/flow`
+        #[arg(value_parser = flow_name)]
+        flow: FlowName,
+        /// Of the trigger.
+        trigger: String,
+        #[command(flatten)]
+        server: ServerChoice,
+    },
+    /// Keeps a trigger from firing.
+    Disable {
+        /// `namespace/flow`
+        #[arg(value_parser = flow_name)]
+        flow: FlowName,
+        /// Of the trigger.
+        trigger: String,
+        #[command(flatten)]
+        server: ServerChoice,
+    },
+    /// Makes up for slots of a schedule.
+    Backfill {
+        /// `namespace/flow`
+        #[arg(value_parser = flow_name)]
+        flow: FlowName,
+        /// Of the trigger.
+        trigger: String,
+        /// First time, such as 2026-11-01T00:00:00Z.
+        #[arg(long, value_name = "TIME")]
+        from: jiff::Timestamp,
+        /// Up to here.
+        #[arg(long, value_name = "TIME")]
+        to: jiff::Timestamp,
+        #[command(flatten)]
+        server: ServerChoice,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ContextCommand {
+    /// Adds a server under a name.
+    Add {
+        /// How you call it.
+        name: String,
+        /// Its address, `https://…`.
+        url: String,
+        /// File with the token, readable by you only; without it, the variable OPERON_TOKEN.
+        #[arg(long, value_name = "FILE")]
+        token_file: Option<PathBuf>,
+    },
+    /// Uses a context in commands without `--context`; `local` means this machine.
+    Use {
+        /// Of the context.
+        name: String,
+    },
+    /// Lists contexts.
+    #[command(visible_alias = "ls")]
+    List,
+    /// Forgets a context.
+    Remove {
+        /// Of the context.
+        name: String,
+    },
+}
+
+/// Labels of an execution.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct LabelsArgs {
+    /// Of the execution.
+    pub(crate) id: operon_engine::ports::ExecutionId,
+    /// Labels that are set.
+    #[arg(value_name = "KEY=VALUE", value_parser = super::run::pair)]
+    pub(crate) set: Vec<(String, String)>,
+    /// Labels that are removed.
+    #[arg(long, value_name = "KEY")]
+    pub(crate) remove: Vec<String>,
+    #[command(flatten)]
+    pub(crate) server: ServerChoice,
+}

@@ -1,0 +1,240 @@
+//! A client of the HTTP interface: the same for a server on this machine and for one on AWS.
+//!
+//! Invariant: a token is never part of an address, a message or a log. Invariant: an answer has a size limit.
+
+mod contexts;
+mod events;
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::exit::Usage;
+
+pub(crate) use contexts::{Contexts, Entry, LOCAL, Target};
+pub(crate) use events::Events;
+
+/// Bytes of an answer at most.
+const ANSWER_MAX: usize = 64 * 1024 * 1024;
+/// How long an answer may take; streams are not answers.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What a server says went wrong.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Problem {
+    /// In words.
+    pub(crate) title: String,
+    /// What exactly, and what to do.
+    pub(crate) detail: String,
+    /// Findings in a flow, or wrong inputs.
+    pub(crate) errors: Vec<Value>,
+}
+
+/// A client of one server.
+#[derive(Debug, Clone)]
+pub(crate) struct Client {
+    http: reqwest::Client,
+    target: Target,
+}
+
+impl Client {
+    /// A client of the server that a context, the environment or a running server of the state directory names.
+    pub(crate) fn choose(context: Option<&str>, state: &Path) -> anyhow::Result<Self> {
+        let target = Contexts::target(context, state)?;
+        target.map_or_else(
+            || {
+                Err(Usage::new("there is no server to ask")
+                    .help(
+                        "start one with `operon server`, or name one with `operon context add NAME URL` and `--context NAME`",
+                    )
+                    .into())
+            },
+            Self::of,
+        )
+    }
+
+    /// A client of a server.
+    pub(crate) fn of(target: Target) -> anyhow::Result<Self> {
+        let http = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(Duration::from_secs(10))
+            .build()
+            .context("no HTTP client can be made")?;
+        Ok(Self { http, target })
+    }
+
+    /// Where the server is.
+    pub(crate) fn url(&self) -> &str {
+        &self.target.url
+    }
+
+    /// A request for a path such as `/executions`, to which a body and a query may be added.
+    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let url = format!("{}/api/v1{path}", self.target.url.trim_end_matches('/'));
+        let request = self.http.request(method, url);
+        match &self.target.token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        }
+    }
+
+    /// Asks and reads the answer.
+    pub(crate) async fn ask<T: DeserializeOwned>(
+        &self,
+        request: RequestBuilder,
+    ) -> anyhow::Result<T> {
+        let bytes = self.bytes(request).await?;
+        let bytes = if bytes.is_empty() {
+            b"null".to_vec()
+        } else {
+            bytes
+        };
+        serde_json::from_slice(&bytes)
+            .context("the server's answer is not what this release understands")
+    }
+
+    /// Asks and reads the answer as it is.
+    pub(crate) async fn bytes(&self, request: RequestBuilder) -> anyhow::Result<Vec<u8>> {
+        let mut answer = self.send(request.timeout(TIMEOUT)).await?;
+        let mut bytes = Vec::new();
+        while let Some(chunk) = answer.chunk().await.map_err(|error| self.lost(&error))? {
+            if bytes.len() + chunk.len() > ANSWER_MAX {
+                anyhow::bail!("the server's answer has more than {ANSWER_MAX} bytes");
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        Ok(bytes)
+    }
+
+    /// `GET` of a path with a query.
+    pub(crate) async fn get<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+    ) -> anyhow::Result<T> {
+        let path = with_query(path, query);
+        self.ask(self.request(Method::GET, &path)).await
+    }
+
+    /// `POST` of JSON to a path.
+    pub(crate) async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &Value,
+    ) -> anyhow::Result<T> {
+        self.ask(self.request(Method::POST, path).json(body)).await
+    }
+
+    /// Events of a path, as they come.
+    pub(crate) async fn events(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+        last: Option<&str>,
+    ) -> anyhow::Result<Events> {
+        let mut request = self.request(Method::GET, &with_query(path, query));
+        if let Some(last) = last {
+            request = request.header("last-event-id", last);
+        }
+        Ok(Events::new(self.send(request).await?))
+    }
+
+    async fn send(&self, request: RequestBuilder) -> anyhow::Result<Response> {
+        let answer = request.send().await.map_err(|error| self.lost(&error))?;
+        let status = answer.status();
+        if status.is_success() {
+            return Ok(answer);
+        }
+        let body = answer.bytes().await.unwrap_or_default();
+        let problem: Problem = serde_json::from_slice(&body).unwrap_or_default();
+        Err(self.refused(status, &problem))
+    }
+
+    fn lost(&self, error: &reqwest::Error) -> anyhow::Error {
+        let url = &self.target.url;
+        // Not the error's own text: it may hold the whole address.
+        let what = if error.is_timeout() {
+            "does not answer in time"
+        } else if error.is_connect() {
+            "cannot be reached"
+        } else {
+            "broke off"
+        };
+        anyhow::anyhow!("the server at {url} {what}; is it running, and is the address right?")
+    }
+
+    fn refused(&self, status: StatusCode, problem: &Problem) -> anyhow::Error {
+        let mut text = if problem.detail.is_empty() {
+            format!("the server at {} answered {status}", self.target.url)
+        } else {
+            problem.detail.clone()
+        };
+        for error in &problem.errors {
+            let field = |name: &str| error.get(name).and_then(Value::as_str).unwrap_or_default();
+            let line = error
+                .get("line")
+                .and_then(Value::as_u64)
+                .unwrap_or_default();
+            let place = if line > 0 {
+                format!("line {line}: ")
+            } else {
+                String::new()
+            };
+            text.push_str(&format!(
+                "\n  {place}{} {}",
+                field("rule"),
+                field("message")
+            ));
+        }
+        if status.is_client_error() {
+            let usage = Usage::new(text);
+            return match status {
+                StatusCode::UNAUTHORIZED => usage
+                    .help("`operon context add NAME URL --token-file FILE`, or the variable OPERON_TOKEN, gives a token")
+                    .into(),
+                _ => usage.into(),
+            };
+        }
+        anyhow::anyhow!(text)
+    }
+}
+
+/// A path with a query string.
+fn with_query(path: &str, query: &[(&str, String)]) -> String {
+    let pairs: Vec<String> = query
+        .iter()
+        .map(|(key, value)| format!("{key}={}", part(value)))
+        .collect();
+    if pairs.is_empty() {
+        path.to_owned()
+    } else {
+        format!("{path}?{}", pairs.join("&"))
+    }
+}
+
+/// A part of a path, or a value of a query.
+pub(crate) fn part(text: &str) -> String {
+    let mut out = String::new();
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn parts_of_a_path_are_one_part() {
+        assert_eq!(super::part("a.b/c d?é"), "a.b%2Fc%20d%3F%C3%A9");
+    }
+}

@@ -1,0 +1,211 @@
+//! `operon server`: the embedded engine, the HTTP interface and the console in one process, on this machine.
+//!
+//! The engine lives on this thread. The interface has a thread and a runtime of its own, so that neither waits for
+//! the other; they share the store, and what is asked for goes to the engine through the store's inbox.
+
+use std::fs::OpenOptions;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use operon_api::auth::{Auth, LocalToken};
+use operon_api::{Api, Console as Pages, Prices, Settings};
+use operon_core::lang::Plugins;
+use operon_engine::Ports;
+use operon_engine::evaluate::Evaluator;
+use operon_engine::flows::Flows;
+use operon_engine::operations::Operations;
+use operon_engine::ports::{AttemptRow, ExecutionRow};
+use operon_local::embedded::Observer;
+use operon_local::flows::{DeployedFile, DeployedFlows, deploy_directory};
+use operon_local::laptop::Laptop;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::args::ServerArgs;
+use crate::engine;
+use crate::exit::{Exit, Usage};
+use crate::load;
+use crate::output::Console;
+
+mod assets {
+    use operon_api::Asset;
+
+    include!(concat!(env!("OUT_DIR"), "/console.rs"));
+}
+
+/// The file in the state directory that tells commands of this machine how to reach the server.
+pub(crate) const ADDRESS_FILE: &str = "server.json";
+
+/// Nobody watches the engine: who wants to know asks the interface.
+struct Unwatched;
+
+impl Observer for Unwatched {
+    fn execution(&self, _: &ExecutionRow) {}
+    fn task_run(&self, _: &AttemptRow) {}
+}
+
+pub(crate) fn server(args: &ServerArgs, console: &Rc<Console>) -> anyhow::Result<Exit> {
+    let directory = args.flows.clone().unwrap_or_else(|| PathBuf::from("."));
+    if !directory.is_dir() {
+        return Err(Usage::new(format!("`{}` is no directory", directory.display())).into());
+    }
+    let plugins = Arc::new(load::plugins(&directory, console)?);
+    let listener = TcpListener::bind(args.listen).map_err(|error| {
+        Usage::new(format!("nothing can listen on {}: {error}", args.listen))
+            .help("choose another port with `--listen`")
+    })?;
+    listener.set_nonblocking(true)?;
+    let address = listener.local_addr()?;
+    engine::block_on(async {
+        let laptop = engine::open_with(
+            &args.engine,
+            |ports| Box::new(DeployedFlows(Flows::new(ports, Arc::clone(&plugins)))),
+            Box::new(Unwatched),
+        )
+        .await?;
+        let ports = laptop.engine.evaluator().ports.clone();
+        if let Some(directory) = &args.flows {
+            deploy(&ports, &plugins, directory, console).await?;
+        }
+        let token = token()?;
+        let _file = announce(&args.engine.state.dir, address, &token)?;
+        let api = application(&laptop, ports, plugins, &token);
+        let _server = serve(listener, api)?;
+        laptop.engine.recover().await?;
+        console.line(&format!("http://{address}/?token={token}"));
+        console.note("Operon listens there, on this machine only. Press Ctrl-C to stop it.");
+        console.flush();
+        run(&laptop).await
+    })
+}
+
+/// Works until it is told to stop. What is in progress is taken up by the next server or `operon resume`.
+async fn run(laptop: &Laptop) -> anyhow::Result<Exit> {
+    let listen = |kind| signal(kind).context("signals cannot be received");
+    let mut interrupt = listen(SignalKind::interrupt())?;
+    let mut terminate = listen(SignalKind::terminate())?;
+    let mut hangup = listen(SignalKind::hangup())?;
+    tokio::select! {
+        result = laptop.engine.serve() => result?,
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+        _ = hangup.recv() => {}
+    }
+    laptop.logs.flush();
+    Ok(Exit::Success)
+}
+
+fn application(laptop: &Laptop, ports: Ports, plugins: Arc<Plugins>, token: &str) -> Api {
+    let subject = std::env::var("USER").unwrap_or_else(|_| "local".to_owned());
+    let evaluator = Evaluator {
+        ports: ports.clone(),
+        // Of its own: what the engine remembers of shards is the engine's.
+        shards: Arc::default(),
+        items: Arc::default(),
+    };
+    Api::new(Settings {
+        operations: Operations {
+            evaluator,
+            flows: Flows::new(&ports, plugins),
+            sink: laptop.store.clone(),
+        },
+        logs: Arc::new(laptop.logs.reader()),
+        auth: Auth::Local(Arc::new(LocalToken::new(token, &subject))),
+        console: Pages::new(assets::ASSETS),
+        prices: Prices::FREE,
+        webhooks: None,
+        triggers: None,
+        dead_letters: None,
+    })
+}
+
+async fn deploy(
+    ports: &Ports,
+    plugins: &Arc<Plugins>,
+    directory: &Path,
+    console: &Console,
+) -> anyhow::Result<()> {
+    let flows = Flows::new(ports, Arc::clone(plugins));
+    let results = deploy_directory(&flows, directory, "operon server").await;
+    let results = results.map_err(|error| Usage::new(error.to_string()))?;
+    for (path, result) in results {
+        match result {
+            DeployedFile::Deployed { flow, revision } => {
+                console.note(&format!("Deployed `{flow}`, revision {revision}."));
+            }
+            DeployedFile::Known => {}
+            DeployedFile::Refused(reason) => {
+                console.warning(&format!("{} is not deployed: {reason}", path.display()));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// 256 bits that nobody can guess.
+fn token() -> anyhow::Result<String> {
+    use std::fmt::Write as _;
+
+    let mut bytes = [0_u8; 32];
+    let random = std::fs::File::open("/dev/urandom");
+    random
+        .and_then(|mut random| random.read_exact(&mut bytes))
+        .context("no random numbers can be read from /dev/urandom")?;
+    let mut text = String::new();
+    for byte in bytes {
+        write!(text, "{byte:02x}")?;
+    }
+    Ok(text)
+}
+
+/// The address file, removed when the server ends.
+struct Announced(PathBuf);
+
+impl Drop for Announced {
+    fn drop(&mut self) {
+        // A file that is left tells of a server that does not answer; commands say so.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+fn announce(state: &Path, address: SocketAddr, token: &str) -> anyhow::Result<Announced> {
+    let path = state.join(ADDRESS_FILE);
+    let text = serde_json::json!({"url": format!("http://{address}"), "token": token}).to_string();
+    // Removed first: the mode counts only for a file that is made here.
+    let _ = std::fs::remove_file(&path);
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&path)
+        .with_context(|| format!("{} cannot be written", path.display()))?;
+    file.write_all(text.as_bytes())?;
+    Ok(Announced(path))
+}
+
+/// The interface's thread: it ends with the process.
+fn serve(listener: TcpListener, api: Api) -> anyhow::Result<std::thread::JoinHandle<()>> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .thread_name("operon-api")
+        .build()
+        .context("the runtime cannot be started")?;
+    let thread = std::thread::Builder::new().name("operon-api".to_owned());
+    let handle = thread.spawn(move || {
+        runtime.block_on(async move {
+            let served = match tokio::net::TcpListener::from_std(listener) {
+                Ok(listener) => operon_api::serve(listener, api).await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = served {
+                tracing::error!(%error, "the HTTP interface stopped");
+            }
+        });
+    })?;
+    Ok(handle)
+}

@@ -1,0 +1,162 @@
+//! What other parts of Operon answer for this application: triggers, webhooks, dead letters.
+
+use async_trait::async_trait;
+use axum::body::Bytes;
+use axum::http::{HeaderMap, Method};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use crate::problem::Problem;
+
+/// Bytes of a webhook's body at most: GitHub's largest is 25 MB, most are some KB; what is larger belongs into a file.
+pub const WEBHOOK_BYTES_MAX: usize = 5 * 1024 * 1024;
+
+/// A request to a webhook, as it came: signatures are over the bytes.
+#[derive(Debug, Clone)]
+pub struct WebhookRequest {
+    /// Of the flow.
+    pub namespace: String,
+    /// The flow.
+    pub flow: String,
+    /// The trigger in it.
+    pub trigger: String,
+    /// GET, POST or PUT.
+    pub method: Method,
+    /// As they came.
+    pub headers: HeaderMap,
+    /// Query parameters, in order.
+    pub query: Vec<(String, String)>,
+    /// As it came.
+    pub body: Bytes,
+}
+
+/// What a webhook is answered.
+#[derive(Debug, Clone)]
+pub struct WebhookAnswer {
+    /// HTTP status.
+    pub status: u16,
+    /// JSON body.
+    pub body: Value,
+}
+
+/// Answers webhooks. Stands outside authentication: it checks signatures itself.
+#[async_trait]
+pub trait Webhooks: Send + Sync {
+    /// Takes a request in.
+    async fn receive(&self, request: WebhookRequest) -> Result<WebhookAnswer, Problem>;
+}
+
+/// A trigger, as it is shown.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TriggerSummary {
+    /// Of the flow.
+    pub namespace: String,
+    /// The flow.
+    pub flow: String,
+    /// Unique in the flow.
+    pub id: String,
+    /// Its type.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// It never fires: by the flow's text, or because somebody disabled it.
+    pub disabled: bool,
+    /// Fired last, milliseconds since the epoch.
+    pub last_ms: Option<u64>,
+    /// Fires next, milliseconds since the epoch.
+    pub next_ms: Option<u64>,
+    /// Should have fired before now and has not.
+    pub late: bool,
+    /// The execution it started last.
+    pub last_execution: Option<String>,
+    /// For people: the schedule, the bucket, …
+    pub detail: Option<String>,
+    /// Where a webhook is called.
+    pub url: Option<String>,
+    /// What went wrong last.
+    pub last_error: Option<String>,
+}
+
+/// Slots of a schedule to be made up for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct BackfillRequest {
+    /// First time, milliseconds since the epoch.
+    pub from_ms: u64,
+    /// Up to here, milliseconds since the epoch.
+    pub to_ms: u64,
+    /// Values by input id.
+    #[serde(default)]
+    #[schema(value_type = Object)]
+    pub inputs: serde_json::Map<String, Value>,
+    /// Labels of the executions.
+    #[serde(default)]
+    pub labels: std::collections::BTreeMap<String, String>,
+}
+
+/// Lists and steers triggers.
+#[async_trait]
+pub trait TriggerAdmin: Send + Sync {
+    /// Triggers in the order of namespace, flow and id, after the one named; all of one flow, if that is given.
+    async fn list(
+        &self,
+        namespace: Option<&str>,
+        flow: Option<&str>,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<(Vec<TriggerSummary>, Option<String>), Problem>;
+    /// Lets it fire, or not; how it was before.
+    async fn set_disabled(
+        &self,
+        namespace: &str,
+        flow: &str,
+        id: &str,
+        disabled: bool,
+    ) -> Result<TriggerSummary, Problem>;
+    /// Makes up for slots of a schedule; what is shown of it.
+    async fn backfill(
+        &self,
+        namespace: &str,
+        flow: &str,
+        id: &str,
+        request: BackfillRequest,
+    ) -> Result<Value, Problem>;
+    /// Schedules that fire next, of all flows or of one namespace.
+    async fn next(
+        &self,
+        namespace: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<TriggerSummary>, Problem>;
+}
+
+/// A message that nobody could handle.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DeadLetter {
+    /// Names it.
+    pub id: String,
+    /// The queue it was in.
+    pub queue: String,
+    /// When it was given up, milliseconds since the epoch.
+    pub at_ms: u64,
+    /// Why.
+    pub reason: String,
+    /// Its beginning.
+    pub body: String,
+    /// The execution it is about.
+    pub execution: Option<String>,
+}
+
+/// Messages that nobody could handle.
+#[async_trait]
+pub trait DeadLetters: Send + Sync {
+    /// The newest first, after the one named.
+    async fn list(
+        &self,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<(Vec<DeadLetter>, Option<String>), Problem>;
+    /// Puts one back into its queue.
+    async fn redrive(&self, id: &str) -> Result<(), Problem>;
+}

@@ -1,0 +1,223 @@
+//! One action on many executions: a preview, and a report of what was done and what was not.
+
+use std::collections::BTreeMap;
+
+use axum::Json as Answer;
+use axum::extract::State;
+use operon_engine::operations::{OperationError, Resume};
+use operon_engine::ports::ExecutionRow;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+
+use super::executions::{ExecutionQuery, existing, find, id_of};
+use crate::dto::ExecutionSummary;
+use crate::extract::Json;
+use crate::mutate::Who;
+use crate::problem::Problem;
+use crate::state::Api;
+
+/// Executions in one request at most: each is read and written, and the answer names each that was skipped.
+pub(crate) const BULK_MAX: usize = 1000;
+/// Executions shown in a preview.
+const PREVIEW_MAX: usize = 20;
+
+/// What is done to each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum BulkAction {
+    /// See the route of one.
+    Kill,
+    /// See the route of one.
+    Restart,
+    /// See the route of one.
+    RetryFailed,
+    /// Every pause goes on without values.
+    Resume,
+    /// Sets or removes `labels`.
+    Labels,
+}
+
+impl BulkAction {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Kill => "execution.kill",
+            Self::Restart => "execution.restart",
+            Self::RetryFailed => "execution.retry-failed",
+            Self::Resume => "execution.resume",
+            Self::Labels => "execution.labels",
+        }
+    }
+}
+
+/// An action on many executions.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct BulkRequest {
+    /// What is done.
+    action: BulkAction,
+    /// To these; or
+    #[serde(default)]
+    ids: Option<Vec<String>>,
+    /// to all that match, as in the list; at most 1,000 at once.
+    #[serde(default)]
+    query: Option<ExecutionQuery>,
+    /// Only say what would be done.
+    #[serde(default)]
+    dry_run: bool,
+    /// For the action `labels`.
+    #[serde(default)]
+    #[schema(value_type = Object)]
+    labels: BTreeMap<String, Option<String>>,
+}
+
+/// What was done.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct BulkReport {
+    /// Executions that were meant.
+    matched: usize,
+    /// More match than one request takes: ask again.
+    more: bool,
+    /// Executions to which it was, or would be, done.
+    done: usize,
+    /// The others.
+    skipped: Vec<Skipped>,
+    /// In a preview: the first of them.
+    preview: Vec<ExecutionSummary>,
+}
+
+/// An execution to which nothing was done.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub(crate) struct Skipped {
+    /// Its id.
+    id: String,
+    /// Why.
+    reason: String,
+}
+
+/// Does one thing to many executions, or says what would be done.
+#[utoipa::path(post, path = "/api/v1/executions/bulk", request_body = BulkRequest, tag = "executions",
+    responses((status = 200, body = BulkReport), (status = 400, body = Problem), (status = 422, body = Problem)))]
+pub(crate) async fn bulk(
+    State(api): State<Api>,
+    who: Who,
+    Json(wish): Json<BulkRequest>,
+) -> Result<Answer<BulkReport>, Problem> {
+    if wish.action == BulkAction::Labels {
+        super::start::check_labels(wish.labels.iter().map(|(key, value)| (key, value.as_ref())))?;
+    }
+    let mut report = BulkReport::default();
+    let rows = meant(&api, &wish, &mut report).await?;
+    report.matched = rows.len() + report.skipped.len();
+    if wish.dry_run {
+        let shown = rows.iter().take(PREVIEW_MAX).map(ExecutionSummary::from);
+        report.preview = shown.collect();
+    }
+    for row in rows {
+        let id = row.meta.id.clone();
+        let result = if wish.dry_run {
+            would(&api, &wish, &row).await
+        } else {
+            apply(&api, &who, &wish, &row).await
+        };
+        match result {
+            Ok(()) => report.done += 1,
+            Err(problem) => report.skipped.push(Skipped {
+                id: id.to_string(),
+                reason: problem.detail,
+            }),
+        }
+    }
+    if !wish.dry_run {
+        let after = json!({"done": report.done, "skipped": report.skipped.len()});
+        who.did(&api, wish.action.name(), "bulk", Value::Null, after)
+            .await?;
+    }
+    Ok(Answer(report))
+}
+
+/// The executions that are meant; those that are not there are skipped at once.
+async fn meant(
+    api: &Api,
+    wish: &BulkRequest,
+    report: &mut BulkReport,
+) -> Result<Vec<ExecutionRow>, Problem> {
+    match (&wish.ids, &wish.query) {
+        (Some(ids), None) => {
+            if ids.len() > BULK_MAX {
+                return Err(Problem::unprocessable(format!(
+                    "at most {BULK_MAX} ids are taken at once"
+                )));
+            }
+            let mut rows = Vec::new();
+            for text in ids {
+                let found = match id_of(text) {
+                    Ok(id) => existing(api, &id).await,
+                    Err(problem) => Err(problem),
+                };
+                match found {
+                    Ok(row) => rows.push(row),
+                    Err(problem) if problem.status == 404 => report.skipped.push(Skipped {
+                        id: text.chars().take(64).collect(),
+                        reason: problem.detail,
+                    }),
+                    Err(problem) => return Err(problem),
+                }
+            }
+            Ok(rows)
+        }
+        (None, Some(query)) => {
+            let limit = u32::try_from(BULK_MAX).unwrap_or(u32::MAX);
+            let (rows, next) = find(&*api.ports().store, query, limit, None).await?;
+            report.more = next.is_some() && rows.len() == BULK_MAX;
+            Ok(rows)
+        }
+        (Some(_), Some(_)) | (None, None) => {
+            Err(Problem::bad_request("give either `ids` or `query`"))
+        }
+    }
+}
+
+/// Whether it is possible now.
+async fn would(api: &Api, wish: &BulkRequest, row: &ExecutionRow) -> Result<(), Problem> {
+    let snapshot = api.operations().snapshot(&row.meta.id).await?;
+    let possible: Result<(), OperationError> = match wish.action {
+        BulkAction::Kill => snapshot.kill().map(drop),
+        BulkAction::Restart => snapshot.restart().map(drop),
+        BulkAction::RetryFailed => snapshot.retry_failed().map(drop),
+        BulkAction::Resume => snapshot.pauses(None).map(drop),
+        BulkAction::Labels => Ok(()),
+    };
+    Ok(possible?)
+}
+
+async fn apply(
+    api: &Api,
+    who: &Who,
+    wish: &BulkRequest,
+    row: &ExecutionRow,
+) -> Result<(), Problem> {
+    let id = &row.meta.id;
+    let operations = api.operations();
+    match wish.action {
+        BulkAction::Kill => operations.kill(id).await?,
+        BulkAction::Restart => operations.restart(id).await?,
+        BulkAction::RetryFailed => operations.retry_failed(id).await?,
+        BulkAction::Resume => {
+            let resume = Resume {
+                task_run: None,
+                go_on: true,
+                inputs: BTreeMap::new(),
+                by: who.0.subject.clone(),
+            };
+            operations.resume(id, resume).await.map(drop)?;
+        }
+        BulkAction::Labels => {
+            api.ports().store.set_labels(id, &wish.labels).await?;
+        }
+    }
+    let before = json!({"state": row.state});
+    who.did(api, wish.action.name(), id.as_str(), before, Value::Null)
+        .await
+}

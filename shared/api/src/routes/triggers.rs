@@ -1,0 +1,259 @@
+//! Triggers, backfills, dead letters and webhooks: answered by whoever keeps them.
+
+use axum::Json as Answer;
+use axum::extract::State;
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::response::{IntoResponse as _, Response};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use utoipa::IntoParams;
+
+use crate::cursor;
+use crate::dto::Page;
+use crate::extract::{Json, Path, Query, Raw};
+use crate::hooks::{
+    BackfillRequest, DeadLetter, DeadLetters, TriggerAdmin, TriggerSummary, WebhookRequest,
+};
+use crate::mutate::Who;
+use crate::problem::Problem;
+use crate::state::Api;
+
+/// Parameters of a webhook's query string at most.
+const QUERY_MAX: usize = 100;
+
+fn admin(api: &Api) -> Result<&dyn TriggerAdmin, Problem> {
+    api.triggers()
+        .ok_or_else(|| Problem::not_implemented("this server has no triggers"))
+}
+
+fn letters(api: &Api) -> Result<&dyn DeadLetters, Problem> {
+    api.dead_letters()
+        .ok_or_else(|| Problem::not_implemented("this server has no queues"))
+}
+
+/// Which triggers.
+#[derive(Debug, Clone, Default, Deserialize, IntoParams)]
+#[serde(default)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct TriggerQuery {
+    /// Exact.
+    namespace: Option<String>,
+    /// Rows at most, 1 to 1000; 50 without it.
+    limit: Option<u32>,
+    /// `next` of the page before.
+    cursor: Option<String>,
+}
+
+/// Triggers of all flows.
+#[utoipa::path(get, path = "/api/v1/triggers", params(TriggerQuery), tag = "triggers",
+    responses((status = 200, body = Page<TriggerSummary>), (status = 400, body = Problem)))]
+pub(crate) async fn list(
+    State(api): State<Api>,
+    Query(query): Query<TriggerQuery>,
+) -> Result<Answer<Page<TriggerSummary>>, Problem> {
+    let limit = cursor::limit(query.limit)?;
+    let Some(triggers) = api.triggers() else {
+        return Ok(Answer(Page {
+            items: Vec::new(),
+            next: None,
+        }));
+    };
+    let after: Option<String> = cursor::read(query.cursor.as_deref())?;
+    let namespace = query.namespace.as_deref();
+    let (items, next) = triggers
+        .list(namespace, None, after.as_deref(), limit)
+        .await?;
+    Ok(Answer(Page {
+        items,
+        next: next.and_then(|place| cursor::write(&place)),
+    }))
+}
+
+/// Triggers of a flow with their last and next times.
+#[utoipa::path(get, path = "/api/v1/flows/{namespace}/{id}/triggers", tag = "flows",
+    params(("namespace" = String, Path), ("id" = String, Path)),
+    responses((status = 200, body = Page<TriggerSummary>), (status = 404, body = Problem)))]
+pub(crate) async fn of_flow(
+    State(api): State<Api>,
+    Path((namespace, id)): Path<(String, String)>,
+) -> Result<Answer<Page<TriggerSummary>>, Problem> {
+    let (_, revision) = api.flows().current(&namespace, &id).await?;
+    let items = match api.triggers() {
+        Some(triggers) => {
+            triggers
+                .list(Some(&namespace), Some(&id), None, 1000)
+                .await?
+                .0
+        }
+        // What the text says, where nobody keeps more.
+        None => revision
+            .triggers
+            .iter()
+            .map(|trigger| TriggerSummary {
+                namespace: namespace.clone(),
+                flow: id.clone(),
+                id: trigger.id.clone(),
+                kind: trigger.trigger_type.clone(),
+                disabled: trigger.disabled,
+                ..TriggerSummary::default()
+            })
+            .collect(),
+    };
+    Ok(Answer(Page { items, next: None }))
+}
+
+async fn set_disabled(
+    api: &Api,
+    who: &Who,
+    (namespace, flow, id): (String, String, String),
+    disabled: bool,
+) -> Result<Answer<TriggerSummary>, Problem> {
+    let before = admin(api)?
+        .set_disabled(&namespace, &flow, &id, disabled)
+        .await?;
+    let after = TriggerSummary {
+        disabled,
+        ..before.clone()
+    };
+    if before.disabled != disabled {
+        let action = if disabled {
+            "trigger.disable"
+        } else {
+            "trigger.enable"
+        };
+        let target = format!("{namespace}/{flow}/{id}");
+        let state = |disabled: bool| json!({"disabled": disabled});
+        who.did(api, action, target, state(before.disabled), state(disabled))
+            .await?;
+    }
+    Ok(Answer(after))
+}
+
+/// Lets a trigger fire again.
+#[utoipa::path(post, path = "/api/v1/triggers/{namespace}/{flow}/{id}/enable", tag = "triggers",
+    params(("namespace" = String, Path), ("flow" = String, Path), ("id" = String, Path)),
+    responses((status = 200, body = TriggerSummary), (status = 404, body = Problem)))]
+pub(crate) async fn enable(
+    State(api): State<Api>,
+    who: Who,
+    Path(path): Path<(String, String, String)>,
+) -> Result<Answer<TriggerSummary>, Problem> {
+    set_disabled(&api, &who, path, false).await
+}
+
+/// Keeps a trigger from firing. What it started goes on.
+#[utoipa::path(post, path = "/api/v1/triggers/{namespace}/{flow}/{id}/disable", tag = "triggers",
+    params(("namespace" = String, Path), ("flow" = String, Path), ("id" = String, Path)),
+    responses((status = 200, body = TriggerSummary), (status = 404, body = Problem)))]
+pub(crate) async fn disable(
+    State(api): State<Api>,
+    who: Who,
+    Path(path): Path<(String, String, String)>,
+) -> Result<Answer<TriggerSummary>, Problem> {
+    set_disabled(&api, &who, path, true).await
+}
+
+/// Makes up for slots of a schedule.
+#[utoipa::path(post, path = "/api/v1/triggers/{namespace}/{flow}/{id}/backfill", tag = "triggers",
+    params(("namespace" = String, Path), ("flow" = String, Path), ("id" = String, Path)),
+    request_body = BackfillRequest,
+    responses((status = 202, body = Object), (status = 404, body = Problem), (status = 422, body = Problem)))]
+pub(crate) async fn backfill(
+    State(api): State<Api>,
+    who: Who,
+    Path((namespace, flow, id)): Path<(String, String, String)>,
+    Json(wish): Json<BackfillRequest>,
+) -> Result<(StatusCode, Answer<Value>), Problem> {
+    if wish.from_ms >= wish.to_ms {
+        return Err(Problem::unprocessable("`fromMs` must be before `toMs`"));
+    }
+    let after = json!({"fromMs": wish.from_ms, "toMs": wish.to_ms});
+    let made = admin(&api)?.backfill(&namespace, &flow, &id, wish).await?;
+    let target = format!("{namespace}/{flow}/{id}");
+    who.did(&api, "trigger.backfill", target, Value::Null, after)
+        .await?;
+    Ok((StatusCode::ACCEPTED, Answer(made)))
+}
+
+/// A page of dead letters.
+#[derive(Debug, Clone, Default, Deserialize, IntoParams)]
+#[serde(default)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct LetterQuery {
+    /// Rows at most, 1 to 1000; 50 without it.
+    limit: Option<u32>,
+    /// `next` of the page before.
+    cursor: Option<String>,
+}
+
+/// Messages that nobody could handle.
+#[utoipa::path(get, path = "/api/v1/dead-letters", params(LetterQuery), tag = "triggers",
+    responses((status = 200, body = Page<DeadLetter>), (status = 400, body = Problem)))]
+pub(crate) async fn dead_letters(
+    State(api): State<Api>,
+    Query(query): Query<LetterQuery>,
+) -> Result<Answer<Page<DeadLetter>>, Problem> {
+    let limit = cursor::limit(query.limit)?;
+    let Some(letters) = api.dead_letters() else {
+        return Ok(Answer(Page {
+            items: Vec::new(),
+            next: None,
+        }));
+    };
+    let after: Option<String> = cursor::read(query.cursor.as_deref())?;
+    let (items, next) = letters.list(after.as_deref(), limit).await?;
+    Ok(Answer(Page {
+        items,
+        next: next.and_then(|place| cursor::write(&place)),
+    }))
+}
+
+/// Puts a message back into its queue.
+#[utoipa::path(post, path = "/api/v1/dead-letters/{id}/redrive", params(("id" = String, Path)), tag = "triggers",
+    responses((status = 202), (status = 404, body = Problem)))]
+pub(crate) async fn redrive(
+    State(api): State<Api>,
+    who: Who,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Problem> {
+    letters(&api)?.redrive(&id).await?;
+    who.did(&api, "dead-letter.redrive", &id, Value::Null, Value::Null)
+        .await?;
+    Ok(StatusCode::ACCEPTED)
+}
+
+/// A webhook. Outside authentication: who keeps the triggers checks its signature over the bytes as they came.
+pub(crate) async fn webhook(
+    State(api): State<Api>,
+    Path((namespace, flow, trigger)): Path<(String, String, String)>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    Raw(body): Raw,
+) -> Result<Response, Problem> {
+    let webhooks = api
+        .webhooks()
+        .ok_or_else(|| Problem::not_implemented("this server takes no webhooks"))?;
+    let query: Result<axum::extract::Query<Vec<(String, String)>>, _> =
+        axum::extract::Query::try_from_uri(&uri);
+    let query = query
+        .map_err(|error| Problem::bad_request(error.body_text()))?
+        .0;
+    if query.len() > QUERY_MAX {
+        return Err(Problem::bad_request(format!(
+            "at most {QUERY_MAX} query parameters are taken"
+        )));
+    }
+    let request = WebhookRequest {
+        namespace,
+        flow,
+        trigger,
+        method,
+        headers,
+        query,
+        body,
+    };
+    let answer = webhooks.receive(request).await?;
+    let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::OK);
+    Ok((status, Answer(answer.body)).into_response())
+}

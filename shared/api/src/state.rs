@@ -1,0 +1,110 @@
+//! What the application is made of.
+
+use std::sync::Arc;
+
+use operon_engine::Ports;
+use operon_engine::audit::Audit;
+use operon_engine::flows::Flows;
+use operon_engine::operations::Operations;
+use operon_engine::plans::Plans;
+use operon_engine::ports::LogReader;
+
+use crate::auth::Auth;
+use crate::console::Console;
+use crate::hooks::{DeadLetters, TriggerAdmin, Webhooks};
+use crate::prices::Prices;
+
+/// What may be chosen about the application.
+pub struct Settings {
+    /// Executions and flows.
+    pub operations: Operations,
+    /// Logs of attempts.
+    pub logs: Arc<dyn LogReader>,
+    /// Who may call.
+    pub auth: Auth,
+    /// The console's files.
+    pub console: Console,
+    /// What an hour of a task costs.
+    pub prices: Prices,
+    /// Answers webhooks; none refuses them.
+    pub webhooks: Option<Arc<dyn Webhooks>>,
+    /// Lists and steers triggers.
+    pub triggers: Option<Arc<dyn TriggerAdmin>>,
+    /// Messages that nobody could handle.
+    pub dead_letters: Option<Arc<dyn DeadLetters>>,
+}
+
+/// The application's state. Cheap to clone.
+#[derive(Clone)]
+pub struct Api {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    settings: Settings,
+    audit: Audit,
+    plans: Plans,
+}
+
+impl Api {
+    /// The application over these parts.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        let audit = Audit::new(&settings.operations.evaluator.ports);
+        Self {
+            inner: Arc::new(Inner {
+                settings,
+                audit,
+                plans: Plans::default(),
+            }),
+        }
+    }
+
+    pub(crate) fn ports(&self) -> &Ports {
+        &self.inner.settings.operations.evaluator.ports
+    }
+
+    pub(crate) fn operations(&self) -> &Operations {
+        &self.inner.settings.operations
+    }
+
+    pub(crate) fn flows(&self) -> &Flows {
+        &self.inner.settings.operations.flows
+    }
+
+    pub(crate) fn logs(&self) -> &dyn LogReader {
+        &*self.inner.settings.logs
+    }
+
+    pub(crate) fn auth(&self) -> &Auth {
+        &self.inner.settings.auth
+    }
+
+    pub(crate) fn console(&self) -> &Console {
+        &self.inner.settings.console
+    }
+
+    pub(crate) fn prices(&self) -> &Prices {
+        &self.inner.settings.prices
+    }
+
+    pub(crate) fn plans(&self) -> &Plans {
+        &self.inner.plans
+    }
+
+    pub(crate) fn audit(&self) -> &Audit {
+        &self.inner.audit
+    }
+
+    pub(crate) fn webhooks(&self) -> Option<&dyn Webhooks> {
+        self.inner.settings.webhooks.as_deref()
+    }
+
+    pub(crate) fn triggers(&self) -> Option<&dyn TriggerAdmin> {
+        self.inner.settings.triggers.as_deref()
+    }
+
+    pub(crate) fn dead_letters(&self) -> Option<&dyn DeadLetters> {
+        self.inner.settings.dead_letters.as_deref()
+    }
+}

@@ -1,0 +1,388 @@
+//! What goes on for longer than an answer: events of an execution, lines of logs.
+//!
+//! A stream asks the store again and again, because nothing tells an HTTP server of another process what happened.
+//! It reads shards, which are small, and of task runs only those whose slot changed. Invariant: an event's id says
+//! all that is needed to go on after it, so a reader that comes back loses nothing. Invariant: a stream ends
+//! after [`LIFE`], and the reader comes back: who may no longer read does not.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::body::Bytes;
+use axum::response::sse::Event;
+use futures_util::{Stream, stream};
+use operon_core::exec::{RootPhase, Shard, Slot, State};
+use operon_core::plan::{Layout, ShardId};
+use operon_engine::plans::LoadedPlan;
+use operon_engine::ports::{AttemptId, ExecutionId, ExecutionRow, TaskRunKey};
+use serde::Serialize;
+
+use crate::dto::{ExecutionSummary, TaskRun};
+use crate::problem::Problem;
+use crate::routes::{Wanted, attempts, line_of, task_run};
+use crate::state::Api;
+
+/// How long a stream lives; readers come back by themselves.
+const LIFE: Duration = Duration::from_mins(10);
+/// Between two looks at a small execution.
+const PAUSE: Duration = Duration::from_millis(400);
+/// Between two looks at one with many shards.
+const PAUSE_LARGE: Duration = Duration::from_secs(2);
+/// Shards from which on an execution is large, and an id does not hold all their versions any more.
+const SHARDS_LARGE: usize = 64;
+/// Task runs told at once; when more changed, the reader is told to read the lists again.
+const TOLD_MAX: usize = 500;
+/// Lines of a log sent in one go.
+const LINES: usize = 1000;
+/// Between two looks at a log.
+const LOG_PAUSE: Duration = Duration::from_millis(250);
+
+fn event(name: &str, id: &str, data: &impl Serialize) -> Option<Event> {
+    Event::default().event(name).id(id).json_data(data).ok()
+}
+
+/// `0=5,0.12/0=9`: versions of shards.
+fn read_versions(id: Option<&str>) -> BTreeMap<ShardId, u64> {
+    let pairs = id.unwrap_or_default().split(',').take(2 * SHARDS_LARGE);
+    pairs
+        .filter_map(|pair| {
+            let (shard, version) = pair.split_once('=')?;
+            Some((shard.parse().ok()?, version.parse().ok()?))
+        })
+        .collect()
+}
+
+struct Watch {
+    api: Api,
+    id: ExecutionId,
+    plan: Arc<LoadedPlan>,
+    row: Option<ExecutionRow>,
+    known: BTreeMap<ShardId, u64>,
+    shards: HashMap<ShardId, (u64, Shard)>,
+    /// Task runs whose slot changed at the last look: their rows may have been written after it.
+    again: Vec<TaskRunKey>,
+    told: HashMap<TaskRunKey, TaskRun>,
+    queue: VecDeque<Event>,
+    begun: Instant,
+    first: bool,
+    over: bool,
+}
+
+/// What changes in an execution.
+pub(crate) fn execution(
+    api: Api,
+    id: ExecutionId,
+    plan: Arc<LoadedPlan>,
+    last: Option<&str>,
+) -> impl Stream<Item = Result<Event, Infallible>> + Send + use<> {
+    let watch = Watch {
+        api,
+        id,
+        plan,
+        row: None,
+        known: read_versions(last),
+        shards: HashMap::new(),
+        again: Vec::new(),
+        told: HashMap::new(),
+        queue: VecDeque::new(),
+        begun: Instant::now(),
+        first: true,
+        over: false,
+    };
+    stream::unfold(watch, async |mut watch| {
+        loop {
+            if let Some(event) = watch.queue.pop_front() {
+                return Some((Ok(event), watch));
+            }
+            if watch.over || watch.begun.elapsed() > LIFE {
+                return None;
+            }
+            if watch.first {
+                watch.first = false;
+            } else {
+                let large = watch.shards.len() > SHARDS_LARGE;
+                tokio::time::sleep(if large { PAUSE_LARGE } else { PAUSE }).await;
+            }
+            if watch.look().await.is_err() {
+                // The reader comes back when the store answers.
+                return None;
+            }
+        }
+    })
+}
+
+impl Watch {
+    /// The id of what is told now: versions of all shards, as long as they are few.
+    fn place(&self) -> String {
+        let mut pairs: Vec<_> = self
+            .shards
+            .iter()
+            .map(|(id, (version, _))| (id, *version))
+            .collect();
+        pairs.sort();
+        let pairs = pairs.iter().take(SHARDS_LARGE);
+        let pairs: Vec<String> = pairs
+            .map(|(id, version)| format!("{id}={version}"))
+            .collect();
+        pairs.join(",")
+    }
+
+    async fn look(&mut self) -> Result<(), Problem> {
+        let store = Arc::clone(&self.api.ports().store);
+        // Shards first: a row that is over is told after all task runs that made it so.
+        let shards = store.shards(&self.id).await?;
+        let mut changed = std::mem::take(&mut self.again);
+        let mut fresh = Vec::new();
+        for (id, stored) in shards {
+            let known = self.shards.get(&id).map(|(version, _)| *version);
+            if known == Some(stored.version) {
+                continue;
+            }
+            let shard = Shard::decode(&stored.bytes)
+                .map_err(|error| Problem::internal(&error.to_string()))?;
+            let skipped = known.is_none() && self.known.get(&id) == Some(&stored.version);
+            if !skipped {
+                let before = self.shards.get(&id).map(|(_, shard)| shard);
+                fresh.extend(changes(&self.plan, &id, before, &shard));
+            }
+            self.shards.insert(id, (stored.version, shard));
+        }
+        self.again.clone_from(&fresh);
+        changed.extend(fresh);
+        changed.sort();
+        changed.dedup();
+        let place = self.place();
+        if changed.len() > TOLD_MAX {
+            self.again.clear();
+            self.queue.extend(event("refresh", &place, &changed.len()));
+        } else {
+            for run in changed {
+                let rows = store.attempts(&self.id, &run).await?;
+                let Some(shown) = task_run(&self.plan, &rows) else {
+                    continue;
+                };
+                if self.told.get(&run) != Some(&shown) {
+                    self.queue.extend(event("task-run", &place, &shown));
+                    if self.told.len() < 10 * TOLD_MAX {
+                        self.told.insert(run, shown);
+                    }
+                }
+            }
+        }
+        self.row(store.execution(&self.id).await?, &place);
+        Ok(())
+    }
+
+    fn row(&mut self, row: Option<ExecutionRow>, place: &str) {
+        let Some(row) = row else {
+            self.over = true;
+            return;
+        };
+        let summary = ExecutionSummary::from(&row);
+        if self.row.as_ref() != Some(&row) {
+            self.queue.extend(event("execution", place, &summary));
+        }
+        let root = self.shards.get(&ShardId::ROOT);
+        let done = root.is_none_or(|(_, root)| root.phase == RootPhase::Over);
+        if row.ended_ms.is_some() && done && self.again.is_empty() {
+            self.queue.extend(event("end", place, &summary));
+            self.over = true;
+        }
+        self.row = Some(row);
+    }
+}
+
+/// Task runs whose slot changed.
+fn changes(
+    plan: &LoadedPlan,
+    id: &ShardId,
+    before: Option<&Shard>,
+    after: &Shard,
+) -> Vec<TaskRunKey> {
+    let Some(layout) = Layout::of(&plan.plan, id) else {
+        return Vec::new();
+    };
+    let mut changed = Vec::new();
+    for (slot, state) in (0_u16..).zip(&after.slots) {
+        let was = before.and_then(|shard| shard.slots.get(usize::from(slot)));
+        let fresh = was.copied().unwrap_or_else(Slot::default);
+        let node = layout.node_of(slot);
+        let node = node.and_then(|node| layout.nodes.get(usize::from(node)));
+        let same = fresh == *state || (was.is_none() && state.state == State::Waiting);
+        if !same && node.is_some_and(|node| !node.hidden) {
+            changed.push(TaskRunKey {
+                shard: id.clone(),
+                slot,
+            });
+        }
+    }
+    changed
+}
+
+struct Tail {
+    api: Api,
+    id: ExecutionId,
+    one: Option<AttemptId>,
+    attempts: Vec<AttemptId>,
+    /// Number of the attempt, and of the next line in it.
+    index: usize,
+    from: u64,
+    wanted: Wanted,
+    queue: VecDeque<Event>,
+    begun: Instant,
+    quiet: bool,
+    over: bool,
+}
+
+/// Lines of one attempt, or of all in the order in which they began, as they are written.
+pub(crate) fn logs(
+    api: Api,
+    id: ExecutionId,
+    one: Option<AttemptId>,
+    from: u64,
+    wanted: Wanted,
+    last: Option<&str>,
+) -> impl Stream<Item = Result<Event, Infallible>> + Send + use<> {
+    // `7:120` is line 120 of the eighth attempt; the one after it is wanted.
+    let place = last.and_then(|last| {
+        let (index, seq) = last.split_once(':')?;
+        Some((
+            index.parse().ok()?,
+            seq.parse::<u64>().ok()?.saturating_add(1),
+        ))
+    });
+    let (index, from) = place.unwrap_or((0, from));
+    let tail = Tail {
+        api,
+        id,
+        attempts: one.iter().cloned().collect(),
+        index: if one.is_some() { 0 } else { index },
+        one,
+        from,
+        wanted,
+        queue: VecDeque::new(),
+        begun: Instant::now(),
+        quiet: false,
+        over: false,
+    };
+    stream::unfold(tail, async |mut tail| {
+        loop {
+            if let Some(event) = tail.queue.pop_front() {
+                return Some((Ok(event), tail));
+            }
+            if tail.over || tail.begun.elapsed() > LIFE {
+                return None;
+            }
+            if tail.quiet {
+                tokio::time::sleep(LOG_PAUSE).await;
+            }
+            if tail.look().await.is_err() {
+                return None;
+            }
+        }
+    })
+}
+
+impl Tail {
+    async fn look(&mut self) -> Result<(), Problem> {
+        let row = self.api.ports().store.execution(&self.id).await?;
+        let over = row.is_none_or(|row| row.ended_ms.is_some());
+        if self.one.is_none() {
+            self.attempts = attempts(&self.api, &self.id).await?;
+        }
+        let Some(attempt) = self.attempts.get(self.index).cloned() else {
+            self.quiet = true;
+            if over {
+                self.end();
+            }
+            return Ok(());
+        };
+        let page = self.api.logs().read(&attempt, self.from, LINES).await?;
+        let read = page.lines.len();
+        for line in page.lines {
+            self.from = line.seq + 1;
+            if self.wanted.matches(&line) {
+                let id = format!("{}:{}", self.index, line.seq);
+                self.queue
+                    .extend(event("line", &id, &line_of(&attempt, line)));
+            }
+        }
+        self.quiet = read < LINES;
+        // Without an end marker the log of what is over may still have lines that are not visible yet: it is
+        // at its end when a look brings none.
+        if read == LINES || !(page.ended || (over && read == 0)) {
+            return Ok(());
+        }
+        (self.index, self.from) = (self.index + 1, 0);
+        self.quiet = false;
+        if self.one.is_some() {
+            self.end();
+        }
+        Ok(())
+    }
+
+    fn end(&mut self) {
+        let id = format!("{}:0", self.index);
+        self.queue.extend(event("end", &id, &self.id));
+        self.over = true;
+    }
+}
+
+struct Download {
+    api: Api,
+    attempts: VecDeque<AttemptId>,
+    from: u64,
+    wanted: Wanted,
+}
+
+/// Logs as text, as far as they are written.
+pub(crate) fn text(
+    api: Api,
+    attempts: Vec<AttemptId>,
+    wanted: Wanted,
+) -> impl Stream<Item = Result<Bytes, std::io::Error>> + Send + use<> {
+    let download = Download {
+        api,
+        attempts: attempts.into(),
+        from: 0,
+        wanted,
+    };
+    stream::unfold(download, async |mut download| {
+        loop {
+            let attempt = download.attempts.front()?.clone();
+            let page = match download
+                .api
+                .logs()
+                .read(&attempt, download.from, LINES)
+                .await
+            {
+                Ok(page) => page,
+                Err(error) => {
+                    download.attempts.clear();
+                    let error = std::io::Error::other(error.to_string());
+                    return Some((Err(error), download));
+                }
+            };
+            let mut text = String::new();
+            for line in &page.lines {
+                download.from = line.seq + 1;
+                if download.wanted.matches(line) {
+                    let shown = line_of(&attempt, line.clone());
+                    let time = operon_engine::evaluate::rfc3339(shown.time_ms);
+                    for part in [&time, " ", &shown.level, " ", &shown.text, "\n"] {
+                        text.push_str(part);
+                    }
+                }
+            }
+            if page.lines.len() < LINES {
+                download.attempts.pop_front();
+                download.from = 0;
+            }
+            if !text.is_empty() {
+                return Some((Ok(Bytes::from(text)), download));
+            }
+        }
+    })
+}

@@ -1,0 +1,81 @@
+//! An issuer of tokens with a key of its own, and what it publishes.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
+use axum::Router;
+use axum::routing::get;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use operon_api::auth::{Oidc, OidcSettings, Role};
+use serde_json::{Value, json};
+
+pub(crate) const ISSUER: &str = "https://issuer.example/pool";
+pub(crate) const AUDIENCE: &str = "operon";
+
+pub(crate) struct Issuer {
+    key: EncodingKey,
+    /// How often the keys were read.
+    pub(crate) reads: Arc<AtomicUsize>,
+    pub(crate) oidc: Arc<Oidc>,
+}
+
+impl Issuer {
+    pub(crate) async fn start() -> Self {
+        let random = SystemRandom::new();
+        let pkcs8 =
+            EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).unwrap();
+        let pair =
+            EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8.as_ref()).unwrap();
+        // An uncompressed point: a byte, then both coordinates.
+        let point = pair.public_key().as_ref().to_vec();
+        let text = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+        let keys = json!({"keys": [{
+            "kty": "EC", "crv": "P-256", "kid": "k1", "alg": "ES256", "use": "sig",
+            "x": text(&point[1..33]), "y": text(&point[33..65]),
+        }]});
+        let reads = Arc::<AtomicUsize>::default();
+        let counted = Arc::clone(&reads);
+        let served = Router::new().route(
+            "/keys",
+            get(async move || {
+                counted.fetch_add(1, Ordering::SeqCst);
+                axum::Json(keys.clone())
+            }),
+        );
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move { axum::serve(listener, served).await });
+        let oidc = Oidc::new(OidcSettings {
+            issuer: ISSUER.to_owned(),
+            audience: AUDIENCE.to_owned(),
+            keys_url: format!("http://{address}/keys"),
+            role_claim: "groups".to_owned(),
+            groups: vec![("on-call".to_owned(), Role::Operator)],
+        })
+        .unwrap();
+        Self {
+            key: EncodingKey::from_ec_der(pkcs8.as_ref()),
+            reads,
+            oidc: Arc::new(oidc),
+        }
+    }
+
+    pub(crate) fn sign(&self, key_id: &str, claims: &Value) -> String {
+        let mut header = Header::new(Algorithm::ES256);
+        header.kid = Some(key_id.to_owned());
+        encode(&header, claims, &self.key).unwrap()
+    }
+
+    /// A token with this role that is good, but for what `change` does to it.
+    pub(crate) fn token(&self, role: &str, change: impl FnOnce(&mut Value)) -> String {
+        let mut claims = json!({
+            "iss": ISSUER, "aud": AUDIENCE, "sub": "alice", "exp": 4_000_000_000_u64, "groups": [role],
+        });
+        change(&mut claims);
+        self.sign("k1", &claims)
+    }
+}

@@ -1,0 +1,8 @@
+//! The application over ports in memory: who may call what, what is too large, and what routes answer.
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
+
+mod authorisation;
+mod issuer;
+mod limits;
+mod local;
+mod world;
