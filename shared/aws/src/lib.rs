@@ -1,1 +1,26 @@
-//! The ports of Operon on AWS.
+//! The ports of Operon on AWS: state and records in one `DynamoDB` table, files in S3, messages in SQS, secrets in
+//! Secrets Manager.
+//!
+//! The functions are wiring over this crate and `operon-engine`: they read [`Config`] once, build the clients of
+//! [`Sdk`] once, and hand the ports to the engine. Invariant: an endpoint is only ever set through the SDK's own
+//! variables (`AWS_ENDPOINT_URL`, `AWS_ENDPOINT_URL_S3`, …), so the same binary runs on AWS and on an emulator.
+
+pub mod artifacts;
+pub mod clock;
+pub mod config;
+mod errors;
+pub mod meter;
+pub mod sdk;
+pub mod secrets;
+pub mod sqs;
+pub mod store;
+pub mod telemetry;
+
+pub use artifacts::S3Artifacts;
+pub use clock::SystemClock;
+pub use config::{Config, ConfigError, Role};
+pub use meter::Meter;
+pub use sdk::Sdk;
+pub use secrets::ManagedSecrets;
+pub use sqs::{Batch, Delivery, Outgoing, Queue, QueueError};
+pub use store::DynamoStore;

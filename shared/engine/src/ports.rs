@@ -20,6 +20,7 @@ pub use records::{
 };
 pub use runner::{Clock, RunnerError, SecretError, Secrets, TaskRunner};
 pub use store::{
-    AttemptRow, EventSink, ExecutionFilter, ExecutionId, ExecutionMeta, ExecutionRow, KvEntry,
-    SaveOutcome, ShardKey, ShardRow, ShardWrite, StateStore, StoreError, TaskRunKey, Write,
+    AttemptRow, EventSink, ExecutionFilter, ExecutionId, ExecutionMeta, ExecutionRow, KV_BYTES_MAX,
+    KV_KEY_MAX, KvEntry, SaveOutcome, ShardKey, ShardRow, ShardWrite, StateStore, StoreError,
+    TaskRunKey, Write,
 };

@@ -166,7 +166,8 @@ pub struct ShardWrite {
 }
 
 /// Everything that one turn of the planner writes, applied in one transaction where the store has them
-/// and otherwise in this order.
+/// and otherwise in this order. What is derived from a shard whose write is in conflict may be dropped with it: it is
+/// derived again from what is there.
 #[derive(Debug, Clone, Default)]
 pub struct Write {
     /// Conditional; a conflict drops this write of a shard only.
@@ -253,6 +254,13 @@ pub struct ExecutionFilter {
     pub parent: Option<ExecutionId>,
 }
 
+/// Bytes of the JSON of a key-value pair's value, or of cached outputs, at most: below `DynamoDB`'s 400 KB for an
+/// item. Larger data belongs into an artifact.
+pub const KV_BYTES_MAX: usize = 300 * 1024;
+
+/// Bytes of a pair's key at most: `DynamoDB`'s limit for a sort key.
+pub const KV_KEY_MAX: usize = 1024;
+
 /// A key-value pair of a namespace.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct KvEntry {
@@ -314,7 +322,8 @@ pub trait StateStore: Send + Sync {
         id: &ExecutionId,
         run: &TaskRunKey,
     ) -> Result<Vec<AttemptRow>, StoreError>;
-    /// Attempts of all task runs of one task, ascending by name; `limit` rows at most, after `cursor` (a row's key).
+    /// Attempts of all task runs of one task in the order of their keys, so those of a loop come in the order of its
+    /// iterations; `limit` rows at most.
     async fn attempts_of_task(
         &self,
         id: &ExecutionId,

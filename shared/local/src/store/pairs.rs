@@ -1,18 +1,12 @@
 //! Key-value pairs of namespaces, and the task cache. What has expired is not there, but is removed only
 //! by `purge_expired`.
 
-use operon_engine::ports::{KvEntry, StoreError};
+use operon_engine::ports::{KV_BYTES_MAX, KV_KEY_MAX, KvEntry, StoreError};
 use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::{Map, Value};
 
 use super::codec::{failed, from_json, int, json, opt_int, opt_uint};
 use super::shards::{execute, prepare};
-
-/// Bytes of one value's JSON at most; larger data belongs into an artifact. 1 MiB.
-const VALUE_MAX: usize = 1 << 20;
-
-/// Bytes of a key at most. 1 KiB.
-const KEY_MAX: usize = 1 << 10;
 
 /// A pair, unless it has expired.
 pub(super) fn get(
@@ -80,9 +74,9 @@ pub(super) fn set(
     overwrite: bool,
     now_ms: u64,
 ) -> Result<bool, StoreError> {
-    if entry.key.len() > KEY_MAX {
+    if entry.key.len() > KV_KEY_MAX {
         return Err(StoreError::Failed(format!(
-            "a key has {} bytes; at most {KEY_MAX} are allowed",
+            "a key has {} bytes; at most {KV_KEY_MAX} are allowed",
             entry.key.len()
         )));
     }
@@ -169,11 +163,11 @@ pub(super) fn purge_expired(connection: &Connection, now_ms: u64) -> Result<usiz
 }
 
 fn limited(text: String) -> Result<String, StoreError> {
-    if text.len() <= VALUE_MAX {
+    if text.len() <= KV_BYTES_MAX {
         Ok(text)
     } else {
         Err(StoreError::Failed(format!(
-            "a value has {} bytes of JSON; at most {VALUE_MAX} can be stored, \
+            "a value has {} bytes of JSON; at most {KV_BYTES_MAX} can be stored, \
              put larger data into a file",
             text.len()
         )))

@@ -69,4 +69,10 @@ mod tests {
     async fn records_keep_their_contract() {
         crate::contract::records(&*MemoryPorts::default().records).await;
     }
+
+    #[tokio::test]
+    async fn state_keeps_its_contract() {
+        let ports = MemoryPorts::default();
+        crate::contract::state(&*ports.store, &ports.clock).await;
+    }
 }

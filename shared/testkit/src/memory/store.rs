@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use operon_core::plan::ShardId;
 use operon_engine::ports::{
-    AttemptRow, Clock as _, ExecutionFilter, ExecutionId, ExecutionRow, KvEntry, SaveOutcome,
-    ShardKey, ShardRow, ShardWrite, StateStore, StoreError, TaskRunKey, Write,
+    AttemptRow, Clock as _, ExecutionFilter, ExecutionId, ExecutionRow, KV_BYTES_MAX, KV_KEY_MAX,
+    KvEntry, SaveOutcome, ShardKey, ShardRow, ShardWrite, StateStore, StoreError, TaskRunKey,
+    Write,
 };
 use serde_json::{Map, Value};
 
@@ -20,8 +21,8 @@ pub struct MemoryStore {
     clock: Arc<TestClock>,
 }
 
-/// An execution's place in a lock's queue: smaller priorities (negated) first, then the order of arrival.
-type Place = (i64, u64);
+/// An execution's place in a lock's queue: larger priorities (negated) first, then age.
+type Place = (i64, u64, ExecutionId);
 
 #[derive(Debug, Default)]
 struct Tables {
@@ -34,8 +35,7 @@ struct Tables {
     shards: BTreeMap<ShardKey, (ShardRow, Option<u64>)>,
     attempts: BTreeMap<(ExecutionId, TaskRunKey, u8), AttemptRow>,
     locks: BTreeMap<String, ShardRow>,
-    queues: BTreeMap<String, BTreeMap<Place, ExecutionId>>,
-    arrivals: u64,
+    queues: BTreeMap<String, BTreeSet<Place>>,
     kv: BTreeMap<(String, String), KvEntry>,
     cache: BTreeMap<String, (Map<String, Value>, Option<u64>)>,
 }
@@ -104,6 +104,23 @@ fn limited(limit: u32) -> usize {
 
 fn lives(expires_ms: Option<u64>, now_ms: u64) -> bool {
     expires_ms.is_none_or(|expires| expires > now_ms)
+}
+
+/// The limits that every store has.
+fn check_pair(entry: &KvEntry) -> Result<(), StoreError> {
+    let bytes = entry.value.to_string().len();
+    if entry.key.len() > KV_KEY_MAX {
+        let bytes = entry.key.len();
+        return Err(StoreError::Failed(format!(
+            "a key has {bytes} bytes; at most {KV_KEY_MAX} are allowed"
+        )));
+    }
+    if bytes > KV_BYTES_MAX {
+        return Err(StoreError::Failed(format!(
+            "a value has {bytes} bytes of JSON; at most {KV_BYTES_MAX} can be stored"
+        )));
+    }
+    Ok(())
 }
 
 fn matches(row: &ExecutionRow, filter: &ExecutionFilter) -> bool {
@@ -224,7 +241,11 @@ impl StateStore for MemoryStore {
                 let key = (row.execution.clone(), row.task_run.clone(), row.attempt);
                 tables.attempts.insert(key, row);
             }
-            for row in write.executions {
+            for mut row in write.executions {
+                if let Some(there) = tables.executions.get(&row.meta.id) {
+                    // Fixed when it was created.
+                    row.meta = there.meta.clone();
+                }
                 tables.executions.insert(row.meta.id.clone(), row);
             }
             outcomes
@@ -270,12 +291,8 @@ impl StateStore for MemoryStore {
         Ok(self.with(|tables| {
             let own = tables.attempts.values();
             let own = own.filter(|row| row.execution == *id && row.task == task);
-            let mut rows: Vec<_> = own.cloned().collect();
-            rows.sort_by(|a, b| {
-                (&a.name, &a.task_run, a.attempt).cmp(&(&b.name, &b.task_run, b.attempt))
-            });
-            rows.truncate(limited(limit));
-            rows
+            // The map is in the order of keys.
+            own.take(limited(limit)).cloned().collect()
         }))
     }
 
@@ -321,12 +338,9 @@ impl StateStore for MemoryStore {
 
     async fn queued(&self, key: &str, limit: u32) -> Result<Vec<ExecutionId>, StoreError> {
         Ok(self.with(|tables| {
-            let queue = tables
-                .queues
-                .get(key)
-                .into_iter()
-                .flat_map(BTreeMap::values);
-            queue.take(limited(limit)).cloned().collect()
+            let queue = tables.queues.get(key).into_iter().flatten();
+            let ids = queue.map(|(_, _, id)| id.clone());
+            ids.take(limited(limit)).collect()
         }))
     }
 
@@ -338,13 +352,14 @@ impl StateStore for MemoryStore {
         queued: bool,
     ) -> Result<(), StoreError> {
         self.with(|tables| {
+            let created_ms = tables
+                .executions
+                .get(id)
+                .map_or(0, |row| row.meta.created_ms);
             let queue = tables.queues.entry(key.to_owned()).or_default();
-            let is_in = queue.values().any(|there| there == id);
-            if queued && !is_in {
-                tables.arrivals += 1;
-                queue.insert((-i64::from(priority), tables.arrivals), id.clone());
-            } else if !queued {
-                queue.retain(|_, there| there != id);
+            queue.retain(|(_, _, there)| there != id);
+            if queued {
+                queue.insert((-i64::from(priority), created_ms, id.clone()));
             }
         });
         Ok(())
@@ -386,6 +401,7 @@ impl StateStore for MemoryStore {
         entry: &KvEntry,
         overwrite: bool,
     ) -> Result<bool, StoreError> {
+        check_pair(entry)?;
         let place = (namespace.to_owned(), entry.key.clone());
         let now_ms = self.clock.now_ms();
         Ok(self.with(|tables| {

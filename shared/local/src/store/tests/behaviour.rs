@@ -1,4 +1,4 @@
-//! The contract of `StateStore`, method by method.
+//! The contracts of the ports, and what only this store does.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,106 +8,30 @@ use operon_engine::ports::{
     Clock, ExecutionFilter, KvEntry, Metric, MetricKind, SaveOutcome, ShardKey, ShardRow,
     StateStore, StoreError, Usage, Write,
 };
+use operon_testkit::contract;
+use operon_testkit::memory::TestClock;
 use serde_json::{Map, Value, json};
 
 use super::{SqliteStore, attempt, execution, file, fresh, id, run, save, shard_write};
 
 #[tokio::test]
+async fn state_keeps_its_contract() {
+    let directory = tempfile::tempdir().unwrap();
+    let clock = Arc::<TestClock>::default();
+    let store = SqliteStore::open_with(&file(&directory), clock.clone()).unwrap();
+    contract::state(&store, &clock).await;
+}
+
+#[tokio::test]
 async fn an_execution_is_created_once_and_keeps_its_content() {
     let (_directory, store) = fresh();
-    let row = execution("a", 10);
-    assert!(store.create(&row, b"plan").await.unwrap());
-    let mut other = row.clone();
-    other.meta.flow = "other".to_owned();
-    assert!(!store.create(&other, b"changed").await.unwrap());
-    assert_eq!(store.execution(&id("a")).await.unwrap(), Some(row));
-    assert_eq!(
-        store.plan("h1").await.unwrap().as_deref(),
-        Some(&b"plan"[..])
-    );
-    assert_eq!(store.plan("h2").await.unwrap(), None);
-    assert_eq!(store.execution(&id("b")).await.unwrap(), None);
+    contract::state::an_execution_is_created_once_and_keeps_its_content(&store).await;
 }
 
 #[tokio::test]
-async fn derived_state_is_replaced_and_the_fixed_part_kept() {
+async fn due_shards_come_longest_overdue_first() {
     let (_directory, store) = fresh();
-    let row = execution("a", 10);
-    store.create(&row, b"plan").await.unwrap();
-    let mut next = row.clone();
-    next.state = "FAILED".to_owned();
-    next.reason = Some("align failed".to_owned());
-    next.started_ms = Some(11);
-    next.ended_ms = Some(12);
-    next.outputs = Map::from_iter([("n".to_owned(), json!(3))]);
-    next.labels.insert("team".to_owned(), "b".to_owned());
-    let mut forged = next.clone();
-    forged.meta.namespace = "elsewhere".to_owned();
-    for _ in 0..2 {
-        let write = Write {
-            executions: vec![forged.clone()],
-            ..Write::default()
-        };
-        assert_eq!(store.write(write).await.unwrap(), []);
-        assert_eq!(store.execution(&id("a")).await.unwrap(), Some(next.clone()));
-    }
-}
-
-#[tokio::test]
-async fn a_shard_is_written_only_with_its_version() {
-    let (_directory, store) = fresh();
-    let write = |expected, bytes: &[u8]| shard_write("a", ShardId::ROOT, expected, bytes);
-    assert_eq!(
-        save(&store, write(3, b"x")).await,
-        SaveOutcome::Conflict(None)
-    );
-    assert_eq!(save(&store, write(0, b"one")).await, SaveOutcome::Saved(1));
-    let there = |version, bytes: &[u8]| {
-        SaveOutcome::Conflict(Some(ShardRow {
-            version,
-            bytes: bytes.to_vec(),
-        }))
-    };
-    assert_eq!(save(&store, write(0, b"x")).await, there(1, b"one"));
-    assert_eq!(save(&store, write(1, b"two")).await, SaveOutcome::Saved(2));
-    assert_eq!(save(&store, write(1, b"x")).await, there(2, b"two"));
-    let key = write(0, b"").key;
-    assert_eq!(
-        store.shard(&key).await.unwrap(),
-        Some(ShardRow {
-            version: 2,
-            bytes: b"two".to_vec()
-        })
-    );
-}
-
-#[tokio::test]
-async fn a_conflict_drops_that_shard_only() {
-    let (_directory, store) = fresh();
-    let shard = |part, expected| shard_write("a", ShardId::of_part(part), expected, b"s");
-    let outcomes = store
-        .write(Write {
-            shards: vec![shard(0, 0), shard(1, 7), shard(2, 0)],
-            attempts: vec![attempt("a", run(ShardId::of_part(1), 0), 1)],
-            executions: vec![execution("a", 1)],
-        })
-        .await
-        .unwrap();
-    assert_eq!(
-        outcomes,
-        [
-            SaveOutcome::Saved(1),
-            SaveOutcome::Conflict(None),
-            SaveOutcome::Saved(1)
-        ]
-    );
-    let shards: Vec<ShardId> = (store.shards(&id("a")).await.unwrap().into_iter())
-        .map(|(id, _)| id)
-        .collect();
-    assert_eq!(shards, [ShardId::of_part(0), ShardId::of_part(2)]);
-    let page = store.attempts_page(&id("a"), None, 9).await.unwrap();
-    assert_eq!(page.len(), 1);
-    assert!(store.execution(&id("a")).await.unwrap().is_some());
+    contract::state::due_shards_come_longest_overdue_first(&store).await;
 }
 
 #[tokio::test]
@@ -176,28 +100,6 @@ async fn a_failing_piece_of_a_group_leaves_nothing_and_fails_alone() {
     let stored = store.shards(&id("a")).await.unwrap();
     assert_eq!(stored.len(), 294);
     assert!(stored.iter().all(|(shard, _)| shard.part() % 50 != 7));
-}
-
-#[tokio::test]
-async fn due_shards_come_longest_overdue_first() {
-    let (_directory, store) = fresh();
-    for (part, due_ms) in [(0, Some(300)), (1, None), (2, Some(100)), (3, Some(200))] {
-        let mut write = shard_write("a", ShardId::of_part(part), 0, b"s");
-        write.due_ms = due_ms;
-        save(&store, write).await;
-    }
-    let due = async |now, limit| -> Vec<u16> {
-        let keys = store.due(now, limit).await.unwrap();
-        keys.iter().map(|key| key.shard.part()).collect()
-    };
-    assert_eq!(store.next_due().await.unwrap(), Some(100));
-    assert!(due(99, 9).await.is_empty());
-    assert_eq!(due(200, 9).await, [2, 3]);
-    assert_eq!(due(999, 2).await, [2, 3]);
-    // A complete shard is due no more.
-    save(&store, shard_write("a", ShardId::of_part(2), 1, b"s")).await;
-    assert_eq!(store.next_due().await.unwrap(), Some(200));
-    assert_eq!(due(999, 9).await, [3, 0]);
 }
 
 #[tokio::test]
@@ -342,33 +244,10 @@ async fn pairs_expire_and_are_listed_by_prefix() {
     assert!(!store.kv_delete("ns", "a").await.unwrap());
     let large = entry("large", Value::from("x".repeat(1 << 20)), None);
     let error = store.kv_set("ns", &large, true).await.unwrap_err();
-    assert!(error.to_string().contains("at most 1048576"), "{error}");
+    assert!(error.to_string().contains("at most 307200"), "{error}");
     let long = entry(&"k".repeat(1025), Value::Null, None);
     let error = store.kv_set("ns", &long, true).await.unwrap_err();
     assert!(error.to_string().contains("at most 1024"), "{error}");
-}
-
-#[tokio::test]
-async fn cached_outputs_expire() {
-    let (_directory, store) = fresh();
-    let outputs = Map::from_iter([("n".to_owned(), json!(1))]);
-    store.put_cached("k", &outputs, Some(10)).await.unwrap();
-    assert_eq!(store.cached("k", 9).await.unwrap(), Some(outputs.clone()));
-    assert_eq!(store.cached("k", 10).await.unwrap(), None);
-    store.put_cached("k", &outputs, None).await.unwrap();
-    assert_eq!(store.cached("k", u64::MAX).await.unwrap(), Some(outputs));
-    assert_eq!(store.cached("other", 0).await.unwrap(), None);
-}
-
-#[tokio::test]
-async fn revisions_count_the_plans_of_a_flow() {
-    let (_directory, store) = fresh();
-    let mut numbers = Vec::new();
-    for hash in ["x", "y", "x", "z"] {
-        numbers.push(store.revision("ns", "flow", hash).await.unwrap());
-    }
-    numbers.push(store.revision("ns", "other", "y").await.unwrap());
-    assert_eq!(numbers, [1, 2, 1, 3, 1]);
 }
 
 #[tokio::test]
@@ -387,7 +266,7 @@ async fn state_outlives_the_store() {
 #[tokio::test]
 async fn records_keep_their_contract() {
     let (_directory, store) = fresh();
-    operon_testkit::contract::records(&store).await;
+    contract::records(&store).await;
 }
 
 #[tokio::test]

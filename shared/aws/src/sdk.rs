@@ -1,0 +1,145 @@
+//! The SDK's configuration, read once, and the clients built from it.
+//!
+//! Invariant: every request ends within a known time, and is repeated at most [`ATTEMPTS_MAX`] times; what fails then
+//! is delivered again by its queue. Nothing here knows an address: endpoints come from the SDK's own variables.
+
+use std::time::Duration;
+
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, SdkConfig};
+
+use crate::meter::Meter;
+
+/// Transmissions of one request at most, the first included.
+pub const ATTEMPTS_MAX: u32 = 4;
+/// Waiting between transmissions at most.
+const BACKOFF_MAX: Duration = Duration::from_secs(2);
+/// Until a connection stands.
+const CONNECT: Duration = Duration::from_secs(3);
+/// One transmission, answer included; requests are small.
+const ATTEMPT: Duration = Duration::from_secs(10);
+/// One transmission to S3, which may carry a part of a file.
+const S3_ATTEMPT: Duration = Duration::from_mins(2);
+
+/// What all clients share. Clones are cheap.
+#[derive(Debug, Clone)]
+pub struct Sdk {
+    config: SdkConfig,
+    meter: Meter,
+    path_style: bool,
+}
+
+impl Sdk {
+    /// Reads region, credentials and endpoints from where the SDK finds them.
+    pub async fn load() -> Self {
+        let config = aws_config::defaults(BehaviorVersion::latest())
+            .retry_config(
+                RetryConfig::standard()
+                    .with_max_attempts(ATTEMPTS_MAX)
+                    .with_max_backoff(BACKOFF_MAX),
+            )
+            .timeout_config(timeouts(ATTEMPT))
+            .load()
+            .await;
+        Self::new(config)
+    }
+
+    /// Clients over an existing configuration.
+    #[must_use]
+    pub fn new(config: SdkConfig) -> Self {
+        // Host names with the bucket in them lead nowhere on an emulator.
+        let path_style =
+            config.endpoint_url().is_some() || std::env::var_os("AWS_ENDPOINT_URL_S3").is_some();
+        Self {
+            config,
+            meter: Meter::default(),
+            path_style,
+        }
+    }
+
+    /// Counts what all clients of this configuration send.
+    #[must_use]
+    pub const fn meter(&self) -> &Meter {
+        &self.meter
+    }
+
+    /// The shared configuration, for clients that are not made here.
+    #[must_use]
+    pub const fn config(&self) -> &SdkConfig {
+        &self.config
+    }
+
+    /// A client of `DynamoDB`.
+    #[must_use]
+    pub fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
+        let config = aws_sdk_dynamodb::config::Builder::from(&self.config)
+            .interceptor(self.meter.interceptor("DynamoDB"));
+        aws_sdk_dynamodb::Client::from_conf(config.build())
+    }
+
+    /// A client of S3, with path style where an endpoint is set.
+    #[must_use]
+    pub fn s3(&self) -> aws_sdk_s3::Client {
+        let config = aws_sdk_s3::config::Builder::from(&self.config)
+            .interceptor(self.meter.interceptor("S3"))
+            .timeout_config(timeouts(S3_ATTEMPT))
+            .force_path_style(self.path_style);
+        aws_sdk_s3::Client::from_conf(config.build())
+    }
+
+    /// A client of SQS.
+    #[must_use]
+    pub fn sqs(&self) -> aws_sdk_sqs::Client {
+        let config = aws_sdk_sqs::config::Builder::from(&self.config)
+            .interceptor(self.meter.interceptor("SQS"));
+        aws_sdk_sqs::Client::from_conf(config.build())
+    }
+
+    /// A client of ECS.
+    #[must_use]
+    pub fn ecs(&self) -> aws_sdk_ecs::Client {
+        let config = aws_sdk_ecs::config::Builder::from(&self.config)
+            .interceptor(self.meter.interceptor("ECS"));
+        aws_sdk_ecs::Client::from_conf(config.build())
+    }
+
+    /// A client of Secrets Manager.
+    #[must_use]
+    pub fn secrets_manager(&self) -> aws_sdk_secretsmanager::Client {
+        let config = aws_sdk_secretsmanager::config::Builder::from(&self.config)
+            .interceptor(self.meter.interceptor("SecretsManager"));
+        aws_sdk_secretsmanager::Client::from_conf(config.build())
+    }
+
+    /// A client of `EventBridge` Scheduler.
+    #[must_use]
+    pub fn scheduler(&self) -> aws_sdk_scheduler::Client {
+        let config = aws_sdk_scheduler::config::Builder::from(&self.config)
+            .interceptor(self.meter.interceptor("Scheduler"));
+        aws_sdk_scheduler::Client::from_conf(config.build())
+    }
+
+    /// A client of SNS.
+    #[must_use]
+    pub fn sns(&self) -> aws_sdk_sns::Client {
+        let config = aws_sdk_sns::config::Builder::from(&self.config)
+            .interceptor(self.meter.interceptor("SNS"));
+        aws_sdk_sns::Client::from_conf(config.build())
+    }
+
+    /// A client of SES.
+    #[must_use]
+    pub fn ses(&self) -> aws_sdk_sesv2::Client {
+        let config = aws_sdk_sesv2::config::Builder::from(&self.config)
+            .interceptor(self.meter.interceptor("SES"));
+        aws_sdk_sesv2::Client::from_conf(config.build())
+    }
+}
+
+fn timeouts(attempt: Duration) -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .connect_timeout(CONNECT)
+        .operation_attempt_timeout(attempt)
+        .build()
+}

@@ -1,0 +1,162 @@
+//! Secrets from Secrets Manager.
+//!
+//! A secret `NAME` of the namespace `a.b` is looked for in `<prefix>/a.b/NAME`, `<prefix>/a/NAME` and
+//! `<prefix>/NAME`, in that order: what a namespace does not have it inherits. Invariant: values are never printed,
+//! not even by `Debug`, and stay in memory for [`KEPT`] at most, so that a rotated secret is picked up.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use operon_engine::ports::{Clock, SecretError, Secrets};
+
+use crate::errors::Trouble;
+use crate::sdk::Sdk;
+
+/// How long a value, or the knowledge that there is none, is used without asking again.
+pub const KEPT: Duration = Duration::from_mins(5);
+/// Names kept at most; beyond that all are asked for again.
+const NAMES_MAX: usize = 1000;
+/// Bytes of a value at most: 64 KiB, which is Secrets Manager's own limit.
+const VALUE_MAX: usize = 64 << 10;
+/// Bytes of the full name at most (Secrets Manager).
+const NAME_MAX: usize = 512;
+
+/// A value, or that there is none, and since when that is known.
+type Known = (Option<String>, u64);
+
+/// Secrets of a deployment.
+pub struct ManagedSecrets {
+    client: aws_sdk_secretsmanager::Client,
+    prefix: String,
+    clock: Arc<dyn Clock>,
+    known: Mutex<HashMap<String, Known>>,
+}
+
+impl fmt::Debug for ManagedSecrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ManagedSecrets")
+            .field("prefix", &self.prefix)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ManagedSecrets {
+    /// Secrets whose names begin with `prefix`.
+    #[must_use]
+    pub fn new(sdk: &Sdk, prefix: &str, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            client: sdk.secrets_manager(),
+            prefix: prefix.trim_end_matches('/').to_owned(),
+            clock,
+            known: Mutex::default(),
+        }
+    }
+
+    /// Full names under which a secret of a namespace may be stored, the most specific first.
+    #[must_use]
+    pub fn names(&self, namespace: &str, name: &str) -> Vec<String> {
+        let mut names = Vec::new();
+        let mut space = Some(namespace).filter(|namespace| !namespace.is_empty());
+        while let Some(namespace) = space {
+            names.push(format!("{}/{namespace}/{name}", self.prefix));
+            space = namespace.rsplit_once('.').map(|(parent, _)| parent);
+        }
+        names.push(format!("{}/{name}", self.prefix));
+        names
+    }
+
+    /// The full name under which the secret is stored, for whoever must refer to it without its value.
+    pub async fn full_name(&self, namespace: &str, name: &str) -> Result<String, SecretError> {
+        self.find(namespace, name).await.map(|(full, _)| full)
+    }
+
+    async fn find(&self, namespace: &str, name: &str) -> Result<(String, String), SecretError> {
+        let missing = || SecretError::Missing {
+            name: name.to_owned(),
+            remedy: format!(
+                "create it: aws secretsmanager create-secret --name '{}/{namespace}/{name}' --secret-string …",
+                self.prefix
+            ),
+        };
+        for part in [namespace, name] {
+            if !is_plain(part) || part.len() > NAME_MAX {
+                return Err(SecretError::Failed(format!(
+                    "`{}` cannot be part of a secret's name; use letters, digits, `.`, `-` and `_`",
+                    part.chars().take(80).collect::<String>()
+                )));
+            }
+        }
+        if name.is_empty() {
+            return Err(missing());
+        }
+        for full in self.names(namespace, name) {
+            if let Some(value) = self.value(&full).await? {
+                return Ok((full, value));
+            }
+        }
+        Err(missing())
+    }
+
+    async fn value(&self, full: &str) -> Result<Option<String>, SecretError> {
+        let now = self.clock.now_ms();
+        let kept = u64::try_from(KEPT.as_millis()).unwrap_or(u64::MAX);
+        if let Some((value, since)) = self.lock().get(full)
+            && now.saturating_sub(*since) < kept
+        {
+            return Ok(value.clone());
+        }
+        let value = self.ask(full).await?;
+        let mut known = self.lock();
+        if known.len() >= NAMES_MAX {
+            known.clear();
+        }
+        known.insert(full.to_owned(), (value.clone(), now));
+        Ok(value)
+    }
+
+    async fn ask(&self, full: &str) -> Result<Option<String>, SecretError> {
+        let answer = self.client.get_secret_value().secret_id(full).send().await;
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(error) => {
+                return match Trouble::of("reading a secret", &error) {
+                    Trouble::Refused { code, .. } if code == "ResourceNotFoundException" => {
+                        Ok(None)
+                    }
+                    trouble @ (Trouble::Busy(_) | Trouble::Refused { .. }) => {
+                        Err(SecretError::Failed(trouble.text()))
+                    }
+                };
+            }
+        };
+        match answer.secret_string {
+            Some(value) if value.len() <= VALUE_MAX => Ok(Some(value)),
+            Some(value) => Err(SecretError::Failed(format!(
+                "`{full}` has {} bytes; a secret has at most {VALUE_MAX}",
+                value.len()
+            ))),
+            None => Err(SecretError::Failed(format!(
+                "`{full}` holds bytes and no text; store it with --secret-string"
+            ))),
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Known>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn is_plain(part: &str) -> bool {
+    part.bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte))
+}
+
+#[async_trait]
+impl Secrets for ManagedSecrets {
+    async fn secret(&self, namespace: &str, name: &str) -> Result<String, SecretError> {
+        self.find(namespace, name).await.map(|(_, value)| value)
+    }
+}
