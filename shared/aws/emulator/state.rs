@@ -1,8 +1,11 @@
 //! The contracts of the stores, and what only this one does.
 
-use operon_aws::DynamoStore;
+use operon_aws::{BuiltinLogs, DynamoStore};
 use operon_core::plan::ShardId;
-use operon_engine::ports::{SaveOutcome, ShardKey, StateStore as _, Write};
+use operon_engine::ports::{
+    AttemptId, LogLevel, LogLine, LogLines, LogReader as _, LogSink as _, SaveOutcome, ShardKey,
+    StateStore as _, Write,
+};
 use operon_testkit::contract;
 use operon_testkit::contract::rows::{PLAN, attempt, execution, id, run, shard_write};
 
@@ -141,5 +144,40 @@ async fn a_plan_that_is_not_what_its_name_says_is_refused() {
         error.to_string().contains("does not have that hash"),
         "{error}"
     );
+    world.end().await;
+}
+
+#[tokio::test]
+async fn lines_of_built_in_tasks_are_read_in_pages() {
+    let world = World::new().await;
+    let logs = BuiltinLogs::new(world.store());
+    let attempt = AttemptId {
+        execution: id("a"),
+        task_run: run(ShardId::ROOT, 1),
+        attempt: 1,
+    };
+    let empty = logs.read(&attempt, 0, 9).await.unwrap();
+    assert_eq!(empty, LogLines::default());
+    for seq in 0..5 {
+        let line = LogLine {
+            seq,
+            time_ms: seq,
+            level: LogLevel::Info,
+            text: format!("line {seq}"),
+        };
+        logs.line(&attempt, line);
+    }
+    logs.end(&attempt);
+    logs.flush().await.unwrap();
+    let numbers = |page: LogLines| {
+        let numbers: Vec<u64> = page.lines.iter().map(|line| line.seq).collect();
+        (numbers, page.ended)
+    };
+    let read = async |from, limit| numbers(logs.read(&attempt, from, limit).await.unwrap());
+    assert_eq!(read(0, 2).await, (vec![0, 1], false));
+    assert_eq!(read(3, 2).await, (vec![3, 4], true));
+    let tail = async |before, count| numbers(logs.tail(&attempt, before, count).await.unwrap());
+    assert_eq!(tail(None, 2).await, (vec![3, 4], true));
+    assert_eq!(tail(Some(3), 2).await, (vec![1, 2], false));
     world.end().await;
 }

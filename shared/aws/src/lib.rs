@@ -23,4 +23,4 @@ pub use meter::Meter;
 pub use sdk::Sdk;
 pub use secrets::ManagedSecrets;
 pub use sqs::{Batch, Delivery, Outgoing, Queue, QueueError};
-pub use store::DynamoStore;
+pub use store::{BuiltinLogs, DynamoStore};

@@ -10,13 +10,14 @@ mod executions;
 mod item;
 mod keys;
 mod lists;
+mod logs;
 mod pairs;
 mod plans;
 mod records;
 mod shards;
 mod table;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -32,6 +33,7 @@ use operon_engine::ports::{
 use serde_json::{Map, Value};
 
 use crate::sdk::Sdk;
+pub use logs::{BuiltinLogs, LOG_BYTES_MAX};
 use plans::PlanFiles;
 use table::Table;
 
@@ -103,14 +105,16 @@ impl DynamoStore {
         }
         flows.insert(name.to_owned());
     }
+}
 
-    /// Writes shards, each on its condition; outcomes in their order.
-    async fn write_shards(&self, write: &Write) -> Result<Vec<SaveOutcome>, StoreError> {
-        stream::iter(write.shards.iter().map(|shard| self.save_shard(shard)))
-            .buffered(WRITES_AT_ONCE)
-            .try_collect()
-            .await
-    }
+/// Some at a time; the first error ends the rest.
+async fn all<T>(
+    writes: Vec<impl Future<Output = Result<T, StoreError>>>,
+) -> Result<Vec<T>, StoreError> {
+    stream::iter(writes)
+        .buffered(WRITES_AT_ONCE)
+        .try_collect()
+        .await
 }
 
 /// A limit of rows as a length.
@@ -163,6 +167,14 @@ impl StateStore for DynamoStore {
         self.list_executions(filter).await
     }
 
+    async fn set_labels(
+        &self,
+        id: &ExecutionId,
+        labels: &BTreeMap<String, Option<String>>,
+    ) -> Result<bool, StoreError> {
+        self.give_labels(id, labels).await
+    }
+
     async fn shard(&self, key: &ShardKey) -> Result<Option<ShardRow>, StoreError> {
         self.read_shard(key).await
     }
@@ -172,40 +184,39 @@ impl StateStore for DynamoStore {
     }
 
     async fn write(&self, write: Write) -> Result<Vec<SaveOutcome>, StoreError> {
-        let saved = self.write_shards(&write).await?;
-        let outcomes: HashMap<&ShardKey, &SaveOutcome> = write
-            .shards
-            .iter()
-            .map(|shard| &shard.key)
-            .zip(&saved)
-            .collect();
-        let attempts = write.attempts.iter().filter_map(|row| {
+        let mut writes = Vec::with_capacity(write.shards.len());
+        for shard in &write.shards {
+            writes.push(self.save_shard(shard));
+        }
+        let saved = all(writes).await?;
+        let mut outcomes = HashMap::new();
+        for (shard, outcome) in write.shards.iter().zip(&saved) {
+            outcomes.insert(&shard.key, outcome);
+        }
+        let mut writes = Vec::with_capacity(write.attempts.len());
+        for row in &write.attempts {
             let key = ShardKey {
                 execution: row.execution.clone(),
                 shard: row.task_run.shard.clone(),
             };
             match derived(&outcomes, &key) {
-                Derived::From(version) => Some((row, Some(version))),
-                Derived::Unknown => Some((row, None)),
-                Derived::Stale => None,
+                Derived::From(version) => writes.push(self.put_attempt(row, Some(version))),
+                Derived::Unknown => writes.push(self.put_attempt(row, None)),
+                Derived::Stale => {}
             }
-        });
-        stream::iter(attempts.map(|(row, version)| self.put_attempt(row, version)))
-            .buffered(WRITES_AT_ONCE)
-            .try_collect::<()>()
-            .await?;
-        let executions = write.executions.iter().filter_map(|row| {
+        }
+        all(writes).await?;
+        let mut writes = Vec::with_capacity(write.executions.len());
+        for row in &write.executions {
             match derived(&outcomes, &ShardKey::root(&row.meta.id)) {
-                Derived::From(version) => Some((row, Some(version))),
-                Derived::Unknown => Some((row, None)),
-                Derived::Stale => None,
+                Derived::From(version) => {
+                    writes.push(self.put_execution(row, Some(version), false))
+                }
+                Derived::Unknown => writes.push(self.put_execution(row, None, false)),
+                Derived::Stale => {}
             }
-        });
-        stream::iter(executions.map(|(row, version)| self.put_execution(row, version, false)))
-            .buffered(WRITES_AT_ONCE)
-            .try_collect::<Vec<bool>>()
-            .await?;
-        drop(outcomes);
+        }
+        all(writes).await?;
         Ok(saved)
     }
 

@@ -22,6 +22,7 @@ pub async fn state(store: &dyn StateStore, clock: &TestClock) {
     state::lists_are_what_matches_newest_first(store).await;
     state::an_execution_is_created_once_and_keeps_its_content(store).await;
     state::derived_state_is_replaced_and_the_fixed_part_kept(store).await;
+    state::labels_that_people_gave_survive_what_the_engine_writes(store).await;
     state::large_executions_come_back_whole(store).await;
     state::a_shard_is_written_only_with_its_version(store).await;
     state::a_conflict_drops_that_shard_only(store).await;

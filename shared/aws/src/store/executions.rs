@@ -6,6 +6,7 @@
 //! comes from (`sv`): a slower planner does not replace what is newer.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write as _;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use operon_engine::ports::{ExecutionId, ExecutionMeta, ExecutionRow, StoreError};
@@ -18,6 +19,9 @@ use super::{DynamoStore, RETENTION_MS, keys};
 
 /// Bytes of inputs with trigger, or of outputs, in the item itself at most.
 const INLINE_MAX: usize = 512;
+
+/// How often labels are changed again when others change them.
+const CONFLICTS_MAX: usize = 10;
 
 /// Classes of states, each with partitions of its own in the list index.
 pub(super) const CLASSES: [char; 3] = ['a', 'f', 's'];
@@ -49,7 +53,7 @@ struct Derived {
 
 /// What of the fixed part may be large.
 #[derive(Serialize, Deserialize)]
-struct Given {
+struct Started {
     inputs: Map<String, Value>,
     trigger: Value,
 }
@@ -64,6 +68,9 @@ struct Fixed {
     apart: bool,
 }
 
+/// Labels that people gave; none hides one that a task gave.
+type Given = BTreeMap<String, Option<String>>;
+
 /// The pieces an execution is stored in.
 struct Pieces {
     fixed: String,
@@ -74,7 +81,7 @@ struct Pieces {
 
 impl Pieces {
     fn of(row: &ExecutionRow) -> Result<Self, StoreError> {
-        let given = Given {
+        let given = Started {
             inputs: row.meta.inputs.clone(),
             trigger: row.meta.trigger.clone(),
         };
@@ -138,7 +145,7 @@ impl DynamoStore {
         if self.table.get(&key(&meta.id, "E")).await?.is_some() {
             return Ok(false);
         }
-        self.list_by_flow(meta).await?;
+        self.enter_lists(meta).await?;
         self.put_execution(row, None, true).await
     }
 
@@ -179,7 +186,8 @@ impl DynamoStore {
         .collect();
         let mut optional = |name: &str, attribute: &str, value: Option<AttributeValue>| {
             if let Some(value) = value {
-                set.push_str(&format!(", {attribute} = :{name}"));
+                // Writing to a string cannot fail.
+                let _ = write!(set, ", {attribute} = :{name}");
                 values.insert(format!(":{name}"), value);
             } else if name != "sv" {
                 remove.push_str(if remove.is_empty() { " REMOVE " } else { ", " });
@@ -187,6 +195,11 @@ impl DynamoStore {
             }
         };
         optional("lb", "lb", labels(row));
+        optional(
+            "pa",
+            "pa",
+            row.meta.parent.as_ref().map(|(id, ..)| text(id.as_str())),
+        );
         let ends = row.ended_ms.map(|_| number(self.expiry(RETENTION_MS)));
         optional("ttl", "#ttl", ends);
         optional("sv", "sv", version.map(number));
@@ -200,6 +213,54 @@ impl DynamoStore {
             .update(&key(id, "E"), set + &remove, condition, values)
             .await?;
         Ok(matches!(written, Written::Done(_)))
+    }
+
+    /// Sets or removes labels that people gave an execution; false when there is no such execution.
+    pub(super) async fn give_labels(
+        &self,
+        id: &ExecutionId,
+        labels: &Given,
+    ) -> Result<bool, StoreError> {
+        for _ in 0..CONFLICTS_MAX {
+            let Some(item) = self.table.get(&key(id, "E")).await? else {
+                return Ok(false);
+            };
+            let mut given = given_labels(&item)?;
+            given.extend(labels.clone());
+            let pairs = given
+                .iter()
+                .filter_map(|(key, value)| Some(label(key, value.as_ref()?)));
+            let pairs: Vec<String> = pairs.collect();
+            let keys: Vec<String> = given.keys().map(|key| keys::part(key)).collect();
+            let mut update = "SET gl = :gl".to_owned();
+            let mut values = HashMap::from([(":gl".to_owned(), text(json(&given, "labels")?))]);
+            let mut remove = String::new();
+            for (name, set) in [("gs", pairs), ("gk", keys)] {
+                // There are no empty sets.
+                if set.is_empty() {
+                    remove.push_str(if remove.is_empty() { " REMOVE " } else { ", " });
+                    remove.push_str(name);
+                } else {
+                    let _ = write!(update, ", {name} = :{name}");
+                    values.insert(format!(":{name}"), AttributeValue::Ss(set));
+                }
+            }
+            let condition = match item.get("gl") {
+                Some(before) => Condition::new("gl = :before", [(":before", before.clone())]),
+                None => Condition::new("attribute_exists(pk) AND attribute_not_exists(gl)", []),
+            };
+            let place = key(id, "E");
+            let written = self
+                .table
+                .update(&place, update + &remove, Some(condition), values)
+                .await?;
+            if matches!(written, Written::Done(_)) {
+                return Ok(true);
+            }
+        }
+        Err(StoreError::Busy(format!(
+            "labels of {id} are changed by others all the time"
+        )))
     }
 
     async fn put_piece(
@@ -271,6 +332,14 @@ impl DynamoStore {
     }
 }
 
+fn given_labels(item: &Item) -> Result<Given, StoreError> {
+    if item.contains_key("gl") {
+        from_json(item, "gl")
+    } else {
+        Ok(Given::new())
+    }
+}
+
 fn row(
     item: &Item,
     given: Option<&Item>,
@@ -282,10 +351,17 @@ fn row(
     };
     let Fixed { mut meta, apart } = from_json(item, "m")?;
     if apart {
-        let Given { inputs, trigger } = from_json(given.ok_or_else(|| lacks("the inputs"))?, "j")?;
+        let Started { inputs, trigger } =
+            from_json(given.ok_or_else(|| lacks("the inputs"))?, "j")?;
         (meta.inputs, meta.trigger) = (inputs, trigger);
     }
-    let derived: Derived = from_json(item, "d")?;
+    let mut derived: Derived = from_json(item, "d")?;
+    for (key, value) in given_labels(item)? {
+        match value {
+            Some(value) => derived.l.insert(key, value),
+            None => derived.l.remove(&key),
+        };
+    }
     let outputs = match derived.o {
         Some(outputs) => outputs,
         None => from_json(outputs.ok_or_else(|| lacks("the outputs"))?, "j")?,

@@ -148,6 +148,11 @@ pub(super) fn flow_executions(name: &str) -> String {
     format!("F#{name}")
 }
 
+/// Where the subflows of an execution are listed.
+pub(super) fn children(id: &ExecutionId) -> String {
+    format!("P#{id}")
+}
+
 pub(super) fn revisions(namespace: &str, flow: &str) -> String {
     format!("N#{}", flow_name(namespace, flow))
 }

@@ -7,7 +7,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use futures_util::future::try_join_all;
-use operon_engine::ports::{ExecutionFilter, ExecutionMeta, ExecutionRow, StoreError};
+use operon_engine::ports::{ExecutionFilter, ExecutionId, ExecutionMeta, ExecutionRow, StoreError};
 
 use super::executions::{CLASSES, class, label};
 use super::item::{Item, Key, get_text, number, text};
@@ -20,6 +20,57 @@ const CONDITIONS_MAX: usize = 32;
 const LOOK: usize = 100;
 /// Flows of a namespace that are listed together at most.
 const FLOWS_MAX: usize = 1000;
+
+/// Which part of a list is wanted, as sort keys.
+struct Range {
+    low: String,
+    high: String,
+    descending: bool,
+    cursor: Option<String>,
+}
+
+impl Range {
+    /// None when nothing can lie in it.
+    fn of(filter: &ExecutionFilter) -> Option<Self> {
+        let place = |(created_ms, id): &(u64, ExecutionId)| keys::created(*created_ms, id);
+        let (before, after) = (
+            filter.before.as_ref().map(place),
+            filter.after.as_ref().map(place),
+        );
+        // Every sort key has an id behind its time, so a time alone comes before all of its moment.
+        let time = |ms: u64| format!("{ms:016}");
+        let low = filter.from_ms.map(time).max(after.clone());
+        let high = [filter.to_ms.map(time), before.clone()]
+            .into_iter()
+            .flatten()
+            .min();
+        let range = Self {
+            low: low.unwrap_or_else(|| "0".to_owned()),
+            // After all digits.
+            high: high.unwrap_or_else(|| "~".to_owned()),
+            descending: after.is_none(),
+            cursor: after.or(before),
+        };
+        (range.low <= range.high).then_some(range)
+    }
+
+    /// The range within a partition, over the names of its keys.
+    fn condition(&self, partition: &str, sort: &str, name: String) -> Condition {
+        Condition::new(
+            format!("{partition} = :p AND {sort} BETWEEN :low AND :high"),
+            [
+                (":p", text(name)),
+                (":low", text(&self.low)),
+                (":high", text(&self.high)),
+            ],
+        )
+    }
+
+    /// The ends of the range belong to it, cursors do not.
+    fn is_cursor(&self, sort: &str) -> bool {
+        self.cursor.as_deref() == Some(sort)
+    }
+}
 
 /// One partition that is read from the newest on.
 struct Stream {
@@ -53,15 +104,20 @@ impl Stream {
     }
 }
 
-/// Streams as one, newest first.
+/// Streams as one, newest first, or oldest first after a cursor.
 struct Merged {
     streams: Vec<Stream>,
+    descending: bool,
     pages: usize,
 }
 
 impl Merged {
-    fn new(streams: Vec<Stream>) -> Self {
-        Self { streams, pages: 0 }
+    fn new(streams: Vec<Stream>, descending: bool) -> Self {
+        Self {
+            streams,
+            descending,
+            pages: 0,
+        }
     }
 
     /// The next item of all.
@@ -95,18 +151,22 @@ impl Merged {
                 }
             }
         }
-        let newest = self
+        let found = self
             .streams
             .iter_mut()
             .filter(|stream| !stream.found.is_empty());
-        let newest = newest.max_by(|a, b| a.head().cmp(&b.head()));
-        Ok(newest.and_then(|stream| stream.found.pop_front()))
+        let first = if self.descending {
+            found.max_by(|a, b| a.head().cmp(&b.head()))
+        } else {
+            found.min_by(|a, b| a.head().cmp(&b.head()))
+        };
+        Ok(first.and_then(|stream| stream.found.pop_front()))
     }
 }
 
 impl DynamoStore {
-    /// Enters an execution under its flow, and the flow among the flows that have executions.
-    pub(super) async fn list_by_flow(&self, meta: &ExecutionMeta) -> Result<(), StoreError> {
+    /// Enters an execution under its flow and its parent, and the flow among the flows that have executions.
+    pub(super) async fn enter_lists(&self, meta: &ExecutionMeta) -> Result<(), StoreError> {
         let name = keys::flow_name(&meta.namespace, &meta.flow);
         if !self.knows_flow(&name) {
             self.table
@@ -115,9 +175,16 @@ impl DynamoStore {
             self.remember_flow(&name);
         }
         let sort = keys::created(meta.created_ms, &meta.id);
-        let mut item = Key::new(keys::flow_executions(&name), sort).item();
-        item.insert("ttl".to_owned(), number(self.expiry(RETENTION_MS)));
-        self.table.put(item, None).await.map(drop)
+        let parent = meta.parent.as_ref().map(|(id, ..)| keys::children(id));
+        for partition in [Some(keys::flow_executions(&name)), parent]
+            .into_iter()
+            .flatten()
+        {
+            let mut item = Key::new(partition, &sort).item();
+            item.insert("ttl".to_owned(), number(self.expiry(RETENTION_MS)));
+            self.table.put(item, None).await?;
+        }
+        Ok(())
     }
 
     pub(super) async fn list_executions(
@@ -132,8 +199,8 @@ impl DynamoStore {
         // Of executions that are well there are most: a flow's entries are fewer than those of all flows.
         let well =
             filter.states.is_empty() || filter.states.iter().any(|state| class(state) == 's');
-        let items = if filter.namespace.is_some() && well {
-            self.by_flow(filter).await?
+        let items = if filter.parent.is_some() || filter.namespace.is_some() && well {
+            self.by_entries(filter).await?
         } else {
             self.by_class(filter).await?
         };
@@ -141,57 +208,56 @@ impl DynamoStore {
     }
 
     async fn by_class(&self, filter: &ExecutionFilter) -> Result<Vec<Item>, StoreError> {
+        let Some(range) = Range::of(filter) else {
+            return Ok(Vec::new());
+        };
         let classes = CLASSES.into_iter().filter(|class_| {
             filter.states.is_empty() || filter.states.iter().any(|state| class(state) == *class_)
         });
         let limit = limited(filter.limit);
         let (conditions, values) = conditions(filter);
         let streams = classes.flat_map(keys::list_partitions).map(|partition| {
-            let mut keys = Condition::new("l = :p", [(":p", text(partition))]);
-            if let Some((created_ms, id)) = &filter.before {
-                keys.expression.push_str(" AND lk < :before");
-                keys.values
-                    .insert(":before".to_owned(), text(keys::created(*created_ms, id)));
-            }
+            let mut keys = range.condition("l", "lk", partition);
             keys.values.extend(values.clone());
             let query = Query {
                 index: Some("list"),
                 keys,
                 filter: conditions.clone(),
-                descending: true,
+                descending: range.descending,
                 limit,
             };
             Stream::new(query, "lk")
         });
-        let mut merged = Merged::new(streams.collect());
+        let mut merged = Merged::new(streams.collect(), range.descending);
         let mut items = Vec::new();
         while items.len() < limit {
-            let Some(item) = merged.next(self, limit).await? else {
+            // One more: the cursor itself may be among them.
+            let Some(item) = merged.next(self, limit.saturating_add(1)).await? else {
                 break;
             };
-            items.push(item);
+            if !range.is_cursor(get_text(&item, "lk")?) {
+                items.push(item);
+            }
         }
         Ok(items)
     }
 
-    /// Entries of the flows that match, looked up and filtered a hundred at a time.
-    async fn by_flow(&self, filter: &ExecutionFilter) -> Result<Vec<Item>, StoreError> {
-        let streams = self.flows_of(filter).await?.into_iter().map(|name| {
-            let mut keys = Condition::new("pk = :p", [(":p", text(keys::flow_executions(&name)))]);
-            if let Some((created_ms, id)) = &filter.before {
-                keys.expression.push_str(" AND sk < :before");
-                keys.values
-                    .insert(":before".to_owned(), text(keys::created(*created_ms, id)));
-            }
+    /// Entries of a parent, or of the flows that match, looked up and filtered a hundred at a time.
+    async fn by_entries(&self, filter: &ExecutionFilter) -> Result<Vec<Item>, StoreError> {
+        let Some(range) = Range::of(filter) else {
+            return Ok(Vec::new());
+        };
+        let partitions = self.partitions_of(filter).await?;
+        let streams = partitions.into_iter().map(|partition| {
             let query = Query {
-                keys,
-                descending: true,
+                keys: range.condition("pk", "sk", partition),
+                descending: range.descending,
                 limit: LOOK,
                 ..Query::default()
             };
             Stream::new(query, "sk")
         });
-        let mut merged = Merged::new(streams.collect());
+        let mut merged = Merged::new(streams.collect(), range.descending);
         let limit = limited(filter.limit);
         let plain = filter.states.is_empty() && filter.labels.is_empty();
         let look = if plain { limit.min(LOOK) } else { LOOK };
@@ -202,11 +268,11 @@ impl DynamoStore {
                 let Some(entry) = merged.next(self, look).await? else {
                     break;
                 };
-                let id = get_text(&entry, "sk")?
-                    .rsplit('#')
-                    .next()
-                    .unwrap_or_default()
-                    .to_owned();
+                let sort = get_text(&entry, "sk")?;
+                if range.is_cursor(sort) {
+                    continue;
+                }
+                let id = sort.rsplit('#').next().unwrap_or_default();
                 wanted.push(Key::new(format!("E#{id}"), "E"));
             }
             let mut found = HashMap::new();
@@ -223,12 +289,17 @@ impl DynamoStore {
         }
     }
 
-    async fn flows_of(&self, filter: &ExecutionFilter) -> Result<Vec<String>, StoreError> {
+    async fn partitions_of(&self, filter: &ExecutionFilter) -> Result<Vec<String>, StoreError> {
+        if let Some(parent) = &filter.parent {
+            return Ok(vec![keys::children(parent)]);
+        }
         let Some(namespace) = &filter.namespace else {
             return Ok(Vec::new());
         };
         if let Some(flow) = &filter.flow {
-            return Ok(vec![keys::flow_name(namespace, flow)]);
+            return Ok(vec![keys::flow_executions(&keys::flow_name(
+                namespace, flow,
+            ))]);
         }
         let query = Query {
             keys: Condition::new(
@@ -244,7 +315,7 @@ impl DynamoStore {
         let items = self.table.query(&query).await?;
         items
             .iter()
-            .map(|item| get_text(item, "sk").map(str::to_owned))
+            .map(|item| get_text(item, "sk").map(keys::flow_executions))
             .collect()
     }
 }
@@ -269,8 +340,12 @@ fn conditions(
         values.extend(names.into_iter().zip(filter.states.iter().map(text)));
     }
     for (n, (key, value)) in filter.labels.iter().enumerate() {
-        parts.push(format!("contains(lb, :l{n})"));
+        // What people gave wins over what the flow and its tasks gave.
+        parts.push(format!(
+            "(contains(gs, :l{n}) OR (contains(lb, :l{n}) AND NOT contains(gk, :k{n})))"
+        ));
         values.insert(format!(":l{n}"), text(label(key, value)));
+        values.insert(format!(":k{n}"), text(keys::part(key)));
     }
     ((!parts.is_empty()).then(|| parts.join(" AND ")), values)
 }
@@ -282,15 +357,19 @@ fn matches(item: &Item, filter: &ExecutionFilter) -> bool {
     };
     let state = get_text(item, "st").unwrap_or_default();
     let none = Vec::new();
-    let labels = item
-        .get("lb")
-        .and_then(|set| set.as_ss().ok())
-        .unwrap_or(&none);
+    let set = |name: &str| {
+        let set = item.get(name).and_then(|set| set.as_ss().ok());
+        set.unwrap_or(&none)
+    };
+    let (all, given, hidden) = (set("lb"), set("gs"), set("gk"));
+    let has = |(key, value): &(String, String)| {
+        let pair = label(key, value);
+        given.contains(&pair) || all.contains(&pair) && !hidden.contains(&keys::part(key))
+    };
+    let parent = filter.parent.as_ref().map(ToString::to_string);
     is("ns", filter.namespace.as_ref())
         && is("fl", filter.flow.as_ref())
+        && is("pa", parent.as_ref())
         && (filter.states.is_empty() || filter.states.iter().any(|wanted| wanted == state))
-        && filter
-            .labels
-            .iter()
-            .all(|(key, value)| labels.contains(&label(key, value)))
+        && filter.labels.iter().all(has)
 }

@@ -1,8 +1,9 @@
 //! Lists of executions against a list in memory.
 
+use operon_core::plan::ShardId;
 use operon_engine::ports::{ExecutionFilter, ExecutionRow, StateStore};
 
-use super::rows::{PLAN, execution};
+use super::rows::{PLAN, execution, id, run};
 
 const STATES: [&str; 6] = [
     "RUNNING", "SUCCESS", "FAILED", "WARNING", "QUEUED", "KILLED",
@@ -22,6 +23,9 @@ fn executions() -> Vec<ExecutionRow> {
             ["a", "b"][usize::try_from(n % 2).unwrap_or(0)].to_owned(),
         )]
         .into();
+        if n % 7 == 0 {
+            row.meta.parent = Some((id("parent2"), run(ShardId::ROOT, 0), 1));
+        }
         if n % 5 == 0 {
             row.labels = [
                 ("team".to_owned(), "c".to_owned()),
@@ -66,9 +70,30 @@ fn filters() -> Vec<ExecutionFilter> {
                         .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
                         .collect(),
                     limit: 4,
-                    before: None,
+                    ..ExecutionFilter::default()
                 });
             }
+        }
+    }
+    for (from_ms, to_ms) in [
+        (Some(1003), None),
+        (None, Some(1007)),
+        (Some(1003), Some(1009)),
+        (Some(9), Some(5)),
+    ] {
+        for parent in [
+            None,
+            Some(id("parent")),
+            Some(id("parent2")),
+            Some(id("none")),
+        ] {
+            filters.push(ExecutionFilter {
+                from_ms,
+                to_ms,
+                parent,
+                limit: 4,
+                ..ExecutionFilter::default()
+            });
         }
     }
     filters
@@ -82,6 +107,14 @@ fn matches(row: &ExecutionRow, filter: &ExecutionFilter) -> bool {
         && flow.is_none_or(|flow| *flow == row.meta.flow)
         && (filter.states.is_empty() || filter.states.contains(&row.state))
         && (filter.labels.iter()).all(|(key, value)| label(key) == Some(value))
+        && filter
+            .from_ms
+            .is_none_or(|from| row.meta.created_ms >= from)
+        && filter.to_ms.is_none_or(|to| row.meta.created_ms < to)
+        && filter
+            .parent
+            .as_ref()
+            .is_none_or(|id| row.meta.parent.as_ref().is_some_and(|p| p.0 == *id))
 }
 
 #[allow(clippy::unwrap_used, reason = "a test")]

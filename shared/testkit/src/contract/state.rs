@@ -3,8 +3,8 @@
 
 use operon_core::plan::ShardId;
 use operon_engine::ports::{
-    AttemptRow, KV_BYTES_MAX, KvEntry, Metric, MetricKind, SaveOutcome, ShardRow, StateStore,
-    TaskRunKey, Usage, Write,
+    AttemptRow, ExecutionFilter, KV_BYTES_MAX, KvEntry, Metric, MetricKind, SaveOutcome, ShardRow,
+    StateStore, TaskRunKey, Usage, Write,
 };
 use serde_json::{Map, Value, json};
 
@@ -65,6 +65,64 @@ pub async fn derived_state_is_replaced_and_the_fixed_part_kept(store: &dyn State
     assert_eq!(store.execution(&id("derived")).await.unwrap(), Some(forged));
 }
 
+/// They win over those of the flow and its tasks, and are searched.
+pub async fn labels_that_people_gave_survive_what_the_engine_writes(store: &dyn StateStore) {
+    let mut row = execution("labels", 20);
+    store.create(&row, PLAN).await.unwrap();
+    let id = row.meta.id.clone();
+    let give = async |pairs: &[(&str, Option<&str>)]| {
+        let pairs = pairs
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), value.map(str::to_owned)));
+        store.set_labels(&id, &pairs.collect()).await.unwrap()
+    };
+    let found = async |key: &str, value: &str| {
+        // By the flow, and by what goes on.
+        let mut counts = Vec::new();
+        for states in [vec![], vec!["CREATED".to_owned(), "RUNNING".to_owned()]] {
+            let filter = ExecutionFilter {
+                namespace: Some("genomics".to_owned()),
+                labels: vec![(key.to_owned(), value.to_owned())],
+                states,
+                limit: 10,
+                ..ExecutionFilter::default()
+            };
+            counts.push(store.executions(&filter).await.unwrap().len());
+        }
+        assert_eq!(counts[0], counts[1]);
+        counts[0]
+    };
+    assert!(give(&[("owner", Some("x"))]).await);
+    row.state = "RUNNING".to_owned();
+    row.labels.insert("added".to_owned(), "1".to_owned());
+    let write = Write {
+        executions: vec![row.clone()],
+        ..Write::default()
+    };
+    store.write(write.clone()).await.unwrap();
+    assert_eq!(
+        [found("owner", "x").await, found("added", "1").await],
+        [1, 1]
+    );
+    assert!(give(&[("added", Some("2")), ("owner", None)]).await);
+    store.write(write).await.unwrap();
+    let counts = [
+        found("owner", "x").await,
+        found("added", "1").await,
+        found("added", "2").await,
+    ];
+    assert_eq!(counts, [0, 0, 1]);
+    let labels = store.execution(&id).await.unwrap().unwrap().labels;
+    assert_eq!(labels, [("added".to_owned(), "2".to_owned())].into());
+    let nobody = "none".parse().unwrap();
+    assert!(
+        !store
+            .set_labels(&nobody, &std::collections::BTreeMap::new())
+            .await
+            .unwrap()
+    );
+}
+
 /// Inputs, triggers and outputs of some hundred kilobytes, in the row and in lists.
 pub async fn large_executions_come_back_whole(store: &dyn StateStore) {
     let mut row = execution("large", 5_000_000);
@@ -84,10 +142,10 @@ pub async fn large_executions_come_back_whole(store: &dyn StateStore) {
         ..Write::default()
     };
     store.write(write).await.unwrap();
-    let filter = operon_engine::ports::ExecutionFilter {
+    let filter = ExecutionFilter {
         namespace: Some("large".to_owned()),
         limit: 9,
-        ..Default::default()
+        ..ExecutionFilter::default()
     };
     assert_eq!(store.executions(&filter).await.unwrap(), [row]);
 }
