@@ -43,7 +43,7 @@ check: need-rust need-python deny ## Format, lints, dependencies, documentation,
 	$(IN) cargo clippy --locked --workspace --all-targets -- -D warnings
 	$(IN) PATH="$$PWD/.tools/bin:$$PATH" cargo deny --locked check bans licenses sources
 	$(IN) RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
-	$(IN) for script in .ci/run tests/find-python tests/tools/binary tests/tools/console tests/tools/demo tests/tools/pictures; \
+	$(IN) for script in .ci/run tests/find-python tests/tools/binary tests/tools/console tests/tools/container-engine tests/tools/demo tests/tools/pictures; \
 		do sh -n "$$script" || exit 1; done
 	$(IN) "$$(tests/find-python)" tests/tools/check_docs.py
 	$(IN) "$$(tests/find-python)" infra/tools/check.py
