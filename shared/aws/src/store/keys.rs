@@ -71,15 +71,15 @@ pub(super) fn shard(execution: &ExecutionId, shard: &ShardId) -> Key {
     Key::new(shards(execution), shard_text(shard))
 }
 
-/// The partition of the due index for a shard.
+/// The partition of the due index for a shard: one character, because a full shard leaves no room for more.
 pub(super) fn due_partition(key: &Key) -> String {
     let name = format!("{}{}", key.pk, key.sk);
-    format!("S#{}", spread(&name, DUE_PARTITIONS))
+    spread(&name, DUE_PARTITIONS).to_string()
 }
 
 /// All partitions of the due index that hold shards.
 pub(super) fn due_partitions() -> impl Iterator<Item = String> {
-    (0..DUE_PARTITIONS).map(|n| format!("S#{n}"))
+    (0..DUE_PARTITIONS).map(|n| n.to_string())
 }
 
 /// The partition of the due index that holds locks.

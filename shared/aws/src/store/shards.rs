@@ -29,17 +29,24 @@ struct Versioned<'a> {
     ttl: Option<u64>,
 }
 
+impl Versioned<'_> {
+    fn item(&self) -> Item {
+        let mut item = self.key.item();
+        item.insert("v".to_owned(), number(self.expected.saturating_add(1)));
+        item.insert("b".to_owned(), bytes(self.bytes));
+        if let Some((partition, due_ms)) = &self.due {
+            item.insert("q".to_owned(), text(partition));
+            item.insert("due".to_owned(), number(*due_ms));
+        }
+        set(&mut item, "ttl", self.ttl.map(number));
+        item
+    }
+}
+
 impl DynamoStore {
     async fn save(&self, write: Versioned<'_>) -> Result<SaveOutcome, StoreError> {
         let version = write.expected.saturating_add(1);
-        let mut item = write.key.item();
-        item.insert("v".to_owned(), number(version));
-        item.insert("b".to_owned(), bytes(write.bytes));
-        if let Some((partition, due_ms)) = write.due {
-            item.insert("q".to_owned(), text(partition));
-            item.insert("due".to_owned(), number(due_ms));
-        }
-        set(&mut item, "ttl", write.ttl.map(number));
+        let item = write.item();
         let condition = if write.expected == 0 {
             Condition::absent()
         } else {
@@ -253,5 +260,46 @@ impl DynamoStore {
         self.table.delete(&place, None).await?;
         self.table.delete(&note, None).await?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use aws_sdk_dynamodb::types::AttributeValue;
+
+    use super::*;
+
+    /// Bytes as `DynamoDB` counts them: names, texts, and numbers with a byte for two digits and two more.
+    fn size(item: &Item) -> usize {
+        let value = |value: &AttributeValue| {
+            if let Ok(text) = value.as_s() {
+                text.len()
+            } else if let Ok(number) = value.as_n() {
+                number.len().div_ceil(2) + 2
+            } else {
+                value.as_b().unwrap().as_ref().len()
+            }
+        };
+        item.iter()
+            .map(|(name, content)| name.len() + value(content))
+            .sum()
+    }
+
+    #[test]
+    fn the_item_of_a_full_shard_is_one_write_unit() {
+        // The header of a chunk and 128 slots of 7 bytes, in an execution with a derived id.
+        let content = [0; 63 + 128 * 7];
+        let id: ExecutionId = "0123456789abcdef012345".parse().unwrap();
+        let key = keys::shard(&id, &ShardId::ROOT.of_loop(12, 70_000));
+        let write = Versioned {
+            due: Some((keys::due_partition(&key), 1_893_456_000_000)),
+            key,
+            expected: 1000,
+            bytes: &content,
+            ttl: None,
+        };
+        let bytes = size(&write.item());
+        assert!(bytes <= 1024, "{bytes}");
     }
 }
