@@ -6,8 +6,11 @@
 use std::sync::Arc;
 
 pub mod audit;
+pub mod claims;
+pub mod dead_letters;
 pub mod decide;
 pub mod evaluate;
+pub mod fargate;
 pub mod files;
 pub mod finish;
 pub mod flows;
@@ -16,18 +19,28 @@ pub mod intake;
 pub mod items;
 mod kept;
 pub mod launch;
+pub mod launcher;
 pub mod locks;
 pub mod lookups;
 pub mod operations;
+pub mod plan_queue;
 pub mod planner;
 pub mod plans;
 pub mod ports;
+pub mod reconciler;
 pub mod replay;
+pub mod reports;
 pub mod rows;
 pub mod script;
+pub mod settle;
 pub mod shards;
+pub mod step;
+pub mod subflow;
 pub mod tasks;
 pub mod templates;
+pub mod watcher;
+pub mod wire;
+pub mod worker;
 
 /// The world, as the engine sees it.
 #[derive(Clone)]

@@ -22,6 +22,8 @@ use crate::shards::Versioned;
 
 /// How often a turn is repeated when another planner wrote first (aws.md 6.2).
 const CONFLICTS_MAX: usize = 5;
+/// Executions kept in memory at most; the embedded engine lets them go when they are over.
+const ACTIVE_KEPT: usize = 20_000;
 /// Decisions that may follow each other inside one turn of one shard.
 const DECISIONS_MAX: usize = 10_000;
 
@@ -56,8 +58,9 @@ impl Message {
 pub enum Effect {
     /// A command of the core to be carried out for a shard.
     Command(ShardKey, Command),
-    /// When the shard must be looked at again; none when it is complete.
-    Due(ShardKey, Option<u64>),
+    /// When the shard must be looked at again, and when it would have been before this turn; none when it is
+    /// complete, or was not there.
+    Due(ShardKey, Option<u64>, Option<u64>),
     /// A task run's row was written.
     TaskRun(Box<AttemptRow>),
     /// The execution's row was written.
@@ -107,6 +110,8 @@ pub struct Planner {
     /// Plans in memory.
     pub plans: Arc<Plans>,
     active: Mutex<HashMap<ExecutionId, Arc<Active>>>,
+    /// Nobody else writes: what is in memory is what is stored.
+    sole: bool,
 }
 
 /// One shard in a turn.
@@ -121,13 +126,24 @@ struct Turn {
 }
 
 impl Planner {
-    /// A planner over these parts.
+    /// A planner over these parts that alone writes to its store.
     #[must_use]
     pub fn new(evaluator: Evaluator, plans: Arc<Plans>) -> Self {
         Self {
             evaluator,
             plans,
             active: Mutex::default(),
+            sole: true,
+        }
+    }
+
+    /// A planner beside others. Its memory may be stale: a conflict corrects it when something changes, and
+    /// that nothing changes is believed only of what was just read.
+    #[must_use]
+    pub fn shared(evaluator: Evaluator, plans: Arc<Plans>) -> Self {
+        Self {
+            sole: false,
+            ..Self::new(evaluator, plans)
         }
     }
 
@@ -146,7 +162,14 @@ impl Planner {
             meta: row.meta.clone(),
             row: Mutex::new(row),
         });
-        self.lock().insert(id.clone(), Arc::clone(&active));
+        let mut kept = self.lock();
+        if kept.len() >= ACTIVE_KEPT
+            && let Some(victim) = kept.keys().next().cloned()
+        {
+            kept.remove(&victim); // Any will do: it is read again.
+        }
+        kept.insert(id.clone(), Arc::clone(&active));
+        drop(kept);
         Ok(Some(active))
     }
 
@@ -205,18 +228,27 @@ impl Planner {
             return Ok(None);
         };
         let now = Time(self.evaluator.ports.clock.now_ms());
-        let stored = self.evaluator.shards.get(store, &key).await?;
-        let current = stored
-            .shard
-            .as_deref()
-            .cloned()
-            .unwrap_or_else(|| Shard::fresh(&layout, now));
         let events: Vec<Event> = messages
             .iter()
             .map(|message| message.event.clone())
             .collect();
         let plan = &active.plan.plan;
-        let (next, mut commands) = exec::apply(plan, &key.shard, &current, &events, now);
+        let remembered = !self.sole && self.evaluator.shards.has(&key);
+        let take = |stored: &Versioned| {
+            let current = stored.shard.as_deref().cloned();
+            let current = current.unwrap_or_else(|| Shard::fresh(&layout, now));
+            let (next, commands) = exec::apply(plan, &key.shard, &current, &events, now);
+            (next == current, next, commands)
+        };
+        let mut stored = self.evaluator.shards.get(store, &key).await?;
+        let (mut same, mut next, mut commands) = take(&stored);
+        if same && remembered {
+            // Perhaps only to a memory that is older than what others wrote meanwhile.
+            self.evaluator.shards.forget(&key);
+            stored = self.evaluator.shards.get(store, &key).await?;
+            (same, next, commands) = take(&stored);
+        }
+        tracing::trace!(execution_id = %key.execution, shard = %key.shard, same, "applied");
         commands.retain(|command| !matches!(command, Command::Evaluate { .. }));
         let mut turn = Turn {
             key,
@@ -321,7 +353,7 @@ impl Planner {
             }
             let rows = self.rows_of(&turn, now_ms).await?;
             write.attempts.extend(rows.iter().cloned());
-            let mut row = turn.active.row();
+            let mut row = self.row_before(&turn, &layout).await?;
             let execution = turn.key.shard == ShardId::ROOT
                 && rows::update_execution(&mut row, &layout, &turn.next, now_ms);
             if execution && row.ended_ms.is_some() {
@@ -333,7 +365,9 @@ impl Planner {
             }
             let row = execution.then_some(row);
             write.executions.extend(row.iter().cloned());
-            outs.push((turn, due_ms, rows, row));
+            let before_ms = turn.stored.shard.as_deref();
+            let before_ms = before_ms.and_then(|shard| shard.due(&layout).map(|time| time.0));
+            outs.push((turn, due_ms, before_ms, rows, row));
         }
         let nothing =
             write.shards.is_empty() && write.attempts.is_empty() && write.executions.is_empty();
@@ -353,7 +387,7 @@ impl Planner {
         };
         let mut outcomes: HashMap<usize, SaveOutcome> = written.into_iter().zip(outcomes).collect();
         let mut again = Vec::new();
-        for (index, (turn, due_ms, rows, row)) in outs.into_iter().enumerate() {
+        for (index, (turn, due_ms, before_ms, rows, row)) in outs.into_iter().enumerate() {
             match outcomes.remove(&index) {
                 Some(SaveOutcome::Conflict(row)) => {
                     self.evaluator.shards.remember(&turn.key, row)?;
@@ -366,7 +400,7 @@ impl Planner {
                     self.evaluator
                         .shards
                         .put(&turn.key, Versioned { version, shard }, complete);
-                    effects.push(Effect::Due(turn.key.clone(), due_ms));
+                    effects.push(Effect::Due(turn.key.clone(), due_ms, before_ms));
                 }
                 None => {}
             }
@@ -387,6 +421,27 @@ impl Planner {
             );
         }
         Ok(again)
+    }
+
+    /// The execution's row on which a turn builds. Beside others it is read again when the turn changes what
+    /// the row says: another planner may have written it since it was remembered.
+    async fn row_before(
+        &self,
+        turn: &Turn,
+        layout: &Layout<'_>,
+    ) -> Result<ExecutionRow, StoreError> {
+        let row = turn.active.row();
+        if self.sole || turn.key.shard != ShardId::ROOT {
+            return Ok(row);
+        }
+        let before = turn.stored.shard.as_deref();
+        let said = before.map(|shard| rows::execution_state(layout, shard));
+        let says = rows::execution_state(layout, &turn.next);
+        if said == Some(says) && row.state == says {
+            return Ok(row);
+        }
+        let store = &*self.evaluator.ports.store;
+        Ok(store.execution(&row.meta.id).await?.unwrap_or(row))
     }
 
     /// Lets the outputs of executions that end in this turn see all its shards.
@@ -423,6 +478,9 @@ impl Planner {
             let Some(mut row) = message.row.as_deref().cloned() else {
                 continue;
             };
+            if !self.is_news(turn, &row).await? {
+                continue;
+            }
             let slot = turn
                 .next
                 .slots
@@ -476,6 +534,23 @@ impl Planner {
             }
         }
         Ok(out)
+    }
+}
+
+impl Planner {
+    /// Whether a reported row is to be written: that of the live attempt, and one that a crash left out. A later
+    /// report about the same attempt, from whoever else saw it end, must not replace the one that was accepted.
+    async fn is_news(&self, turn: &Turn, row: &AttemptRow) -> Result<bool, StoreError> {
+        let before = turn.stored.shard.as_deref();
+        let slot = before.and_then(|shard| shard.slots.get(usize::from(row.task_run.slot)));
+        let live = slot.is_some_and(|slot| slot.state.is_live() && slot.attempt == row.attempt);
+        if live || self.sole {
+            return Ok(true);
+        }
+        let store = &*self.evaluator.ports.store;
+        let rows = store.attempts(&row.execution, &row.task_run).await?;
+        let mut of_attempt = rows.iter().filter(|there| there.attempt == row.attempt);
+        Ok(!of_attempt.any(|there| there.ended_ms.is_some()))
     }
 }
 

@@ -74,6 +74,16 @@ impl Shards {
         cache.insert(key.clone(), versioned);
     }
 
+    /// Whether one is in memory.
+    pub fn has(&self, key: &ShardKey) -> bool {
+        self.lock().contains_key(key)
+    }
+
+    /// Forgets all but these: what another planner may have written since.
+    pub fn retain(&self, keys: &[ShardKey]) {
+        self.lock().retain(|key, _| keys.contains(key));
+    }
+
     /// Forgets one, after an error that leaves its stored version unknown.
     pub fn forget(&self, key: &ShardKey) {
         self.lock().remove(key);

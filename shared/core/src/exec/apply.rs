@@ -14,7 +14,7 @@ pub const PROBE_INTERVAL_MS: u64 = 5 * 60 * 1000;
 pub const LAUNCH_GRACE_MS: u64 = 15 * 60 * 1000;
 
 /// Milliseconds an attempt gets when its timeout is an expression; the runner enforces the real one.
-pub(super) const TIMEOUT_UNKNOWN_MS: u64 = 24 * 60 * 60 * 1000;
+pub const TIMEOUT_UNKNOWN_MS: u64 = 24 * 60 * 60 * 1000;
 
 /// Applies `events` to the shard `at` of an execution of `plan` and returns the next state and the commands
 /// it calls for.

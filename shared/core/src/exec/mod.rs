@@ -22,7 +22,7 @@ mod slot;
 mod tests;
 mod view;
 
-pub use apply::{LAUNCH_GRACE_MS, PROBE_INTERVAL_MS, apply, commands_of};
+pub use apply::{LAUNCH_GRACE_MS, PROBE_INTERVAL_MS, TIMEOUT_UNKNOWN_MS, apply, commands_of};
 pub use event::{Command, Counts, Event, Outcome, Truth, Verdict};
 pub use lock::{Lock, Owner};
 pub use shard::{RootPhase, SHARD_FORMAT, Shard, ShardError};

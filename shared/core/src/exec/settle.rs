@@ -269,7 +269,7 @@ impl View<'_> {
             let cause = self.shard.kill_reason;
             let (state, reason) = if let Some(state) = self.shard.exit {
                 (state, Reason::None)
-            } else if cause == Reason::ExecutionTimeout {
+            } else if matches!(cause, Reason::ExecutionTimeout | Reason::Poisoned) {
                 (State::Failed, cause)
             } else if cause == Reason::ServiceLevel {
                 (State::Cancelled, cause)

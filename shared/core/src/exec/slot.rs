@@ -184,11 +184,15 @@ pub enum Reason {
     Poisoned = 22,
     /// A service level or a pause that nobody answered cancelled it.
     ServiceLevel = 23,
+    /// The runtime took the attempt and could not start it; it did nothing.
+    StartFailed = 24,
+    /// The runtime took the attempt and had not started it when its time to start was over.
+    StartTimeout = 25,
 }
 
 impl Reason {
     /// Every reason, in order of its number.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 26] = [
         Self::None,
         Self::ExitCode,
         Self::OutOfMemory,
@@ -213,6 +217,8 @@ impl Reason {
         Self::Retried,
         Self::Poisoned,
         Self::ServiceLevel,
+        Self::StartFailed,
+        Self::StartTimeout,
     ];
 
     /// The reason with that number; `None` for an unknown one.
@@ -261,6 +267,8 @@ impl Reason {
             Self::Retried => "retried",
             Self::Poisoned => "poisoned",
             Self::ServiceLevel => "service level missed",
+            Self::StartFailed => "start failed",
+            Self::StartTimeout => "start timeout",
         }
     }
 
@@ -268,7 +276,14 @@ impl Reason {
     /// retry policy (design.md, "How an unchanged image runs on Fargate").
     #[must_use]
     pub const fn is_infrastructure(self) -> bool {
-        matches!(self, Self::Interrupted | Self::NoCapacity | Self::Lost)
+        matches!(
+            self,
+            Self::Interrupted
+                | Self::NoCapacity
+                | Self::Lost
+                | Self::StartFailed
+                | Self::StartTimeout
+        )
     }
 
     /// Whether another attempt could end differently.

@@ -265,7 +265,7 @@ impl<'a> View<'a> {
         let delay = task
             .retry
             .as_ref()
-            .filter(|_| reason.is_retriable())
+            .filter(|retry| reason.is_retriable() && retry.takes(reason))
             .and_then(|retry| {
                 let delay = self.retry_delay(&retry.interval, tries.max(1), slot);
                 let tries_left = retry.max_attempts.is_none_or(|max| tries < max);

@@ -9,6 +9,8 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::exec::Reason;
+
 /// Byte range in the source document.
 pub type Span = Range<usize>;
 
@@ -412,6 +414,17 @@ pub struct Retry {
     pub max_duration_ms: Option<u64>,
     /// A task run that needed a retry ends `WARNING`.
     pub warning_on_retry: bool,
+    /// Only attempts that failed for one of these are followed by another; empty means any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<Reason>,
+}
+
+impl Retry {
+    /// Whether an attempt that failed for this reason is followed by another.
+    #[must_use]
+    pub fn takes(&self, reason: Reason) -> bool {
+        self.reasons.is_empty() || self.reasons.contains(&reason)
+    }
 }
 
 /// Wait between attempts, in milliseconds.

@@ -91,6 +91,7 @@ impl FlowBuilder {
                 max_attempts: Some(max_attempts),
                 max_duration_ms: None,
                 warning_on_retry: false,
+                reasons: Vec::new(),
             });
         })
     }

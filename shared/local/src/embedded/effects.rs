@@ -14,7 +14,7 @@ impl Inner {
     /// Sets an effect going; never waits.
     pub(super) fn perform(self: &Rc<Self>, effect: Effect) {
         match effect {
-            Effect::Due(key, due) => self.timers.borrow_mut().set(&key, due),
+            Effect::Due(key, due, _) => self.timers.borrow_mut().set(&key, due),
             Effect::TaskRun(row) => self.parts.observer.task_run(&row),
             Effect::Execution(row) => self.parts.observer.execution(&row),
             Effect::Command(key, command) => self.command(key, command),

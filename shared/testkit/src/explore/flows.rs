@@ -25,6 +25,7 @@ fn policy(attempts: u8) -> Retry {
         max_attempts: Some(attempts),
         max_duration_ms: None,
         warning_on_retry: false,
+        reasons: Vec::new(),
     }
 }
 

@@ -156,6 +156,7 @@ impl<'r> Maker<'r> {
             max_attempts: Some(self.rng.random_range(1..5)),
             max_duration_ms: None,
             warning_on_retry: self.one_in(6),
+            reasons: Vec::new(),
         }
     }
 

@@ -27,6 +27,7 @@ fn retried(mut flow: Flow) -> Flow {
             max_attempts: Some(3),
             max_duration_ms: None,
             warning_on_retry: false,
+            reasons: Vec::new(),
         },
         behavior: FlowRetryBehavior::RetryFailedTask,
     });

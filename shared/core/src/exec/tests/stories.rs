@@ -159,3 +159,58 @@ fn a_tick_asks_the_runtime_only_when_the_probe_is_due() {
         .after(PROBE_INTERVAL_MS)
         .on("tick", "probe a#1");
 }
+
+#[test]
+fn a_retry_is_only_for_the_reasons_it_names() {
+    let picky = || {
+        flow().task("a").with(|task| {
+            task.retry = Some(crate::lang::model::Retry {
+                interval: crate::lang::model::RetryInterval::Constant { interval_ms: 1_000 },
+                max_attempts: Some(3),
+                max_duration_ms: None,
+                warning_on_retry: false,
+                reasons: vec![Reason::OutOfMemory],
+            });
+        })
+    };
+    let task_run = |reason| {
+        use crate::exec::{Event, Outcome, Shard, Time, apply};
+        use crate::plan::{Layout, ShardId, compile};
+        let plan = compile(&picky().build()).unwrap();
+        let layout = Layout::of(&plan, &ShardId::ROOT).unwrap();
+        let now = Time(1_000_000);
+        let shard = Shard::fresh(&layout, now);
+        let (shard, _) = apply(&plan, &ShardId::ROOT, &shard, &[Event::Start], now);
+        let at = shard
+            .slots
+            .iter()
+            .position(|slot| slot.state == State::Launching);
+        let slot = u16::try_from(at.unwrap()).unwrap();
+        let done = Event::Done {
+            slot,
+            attempt: 1,
+            outcome: Outcome::Failed(reason),
+            age_ms: 0,
+        };
+        let (shard, _) = apply(&plan, &ShardId::ROOT, &shard, &[done], now);
+        shard.slots[usize::from(slot)].state
+    };
+    assert_eq!(task_run(Reason::OutOfMemory), State::RetryWait);
+    assert_eq!(task_run(Reason::ExitCode), State::Failed);
+    // The platform's faults are free, whatever the policy names.
+    for reason in [
+        Reason::StartFailed,
+        Reason::StartTimeout,
+        Reason::Interrupted,
+    ] {
+        assert_eq!(task_run(reason), State::RetryWait, "{reason:?}");
+    }
+}
+
+#[test]
+fn a_reason_of_a_newer_release_is_no_reason() {
+    for reason in Reason::ALL {
+        assert_eq!(Reason::of(reason as u8), reason);
+    }
+    assert_eq!(Reason::of(200), Reason::None);
+}

@@ -53,6 +53,25 @@ pub const RETRY: &[PropInfo] = &[
     )
     .default("false"),
     prop(
+        "reasons",
+        PropType::OneOrMany(&PropType::Enum(&[
+            "EXIT_CODE",
+            "OUT_OF_MEMORY",
+            "TIMEOUT",
+            "SPOT_INTERRUPTION",
+            "CANNOT_PULL",
+            "NO_CAPACITY",
+            "LOST",
+            "TASK_FAILED",
+            "OUTPUT",
+            "CANNOT_START",
+            "START_FAILED",
+            "START_TIMEOUT",
+        ])),
+        "Only an attempt that failed for one of these is followed by another. Without it, any is.",
+    )
+    .example("[OUT_OF_MEMORY, TIMEOUT]"),
+    prop(
         "behavior",
         PropType::Enum(&["RETRY_FAILED_TASK", "CREATE_NEW_EXECUTION"]),
         "Only in the flow's own `retry`.",

@@ -18,6 +18,7 @@ use super::super::yaml::Node;
 use super::fields::Fields;
 use super::tasks::start_of;
 use super::{Here, Reader};
+use crate::exec::Reason;
 
 /// Wait between attempts when none is written, in milliseconds.
 const INTERVAL_MS: u64 = 30_000;
@@ -178,6 +179,7 @@ impl Reader<'_> {
             max_attempts: max_attempts.and_then(|n| u8::try_from(n).ok()),
             max_duration_ms,
             warning_on_retry: object.get("warningOnRetry") == Some(&Value::Bool(true)),
+            reasons: reasons(object),
         }
     }
 
@@ -315,3 +317,32 @@ fn key_span(node: &Node, name: &str) -> super::super::model::Span {
     node.entry(name)
         .map_or_else(|| start_of(node), |(key, _)| key.span.clone())
 }
+
+/// The reasons that a retry is limited to, by the names of [`RETRY_REASONS`].
+fn reasons(object: &Map<String, Value>) -> Vec<Reason> {
+    let named = |word: &Value| {
+        let word = word.as_str()?;
+        let (_, reason) = RETRY_REASONS.iter().find(|(name, _)| *name == word)?;
+        Some(*reason)
+    };
+    match object.get("reasons") {
+        Some(Value::Array(words)) => words.iter().filter_map(named).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// What `retry.reasons` may name.
+const RETRY_REASONS: [(&str, Reason); 12] = [
+    ("EXIT_CODE", Reason::ExitCode),
+    ("OUT_OF_MEMORY", Reason::OutOfMemory),
+    ("TIMEOUT", Reason::Timeout),
+    ("SPOT_INTERRUPTION", Reason::Interrupted),
+    ("CANNOT_PULL", Reason::CannotPull),
+    ("NO_CAPACITY", Reason::NoCapacity),
+    ("LOST", Reason::Lost),
+    ("TASK_FAILED", Reason::TaskFailed),
+    ("OUTPUT", Reason::Output),
+    ("CANNOT_START", Reason::Launch),
+    ("START_FAILED", Reason::StartFailed),
+    ("START_TIMEOUT", Reason::StartTimeout),
+];

@@ -61,6 +61,12 @@ fn retries() {
             "tasks:\n  - {id: t, type: shell, script: x, retry: {interval: 1m, maxAttempts: \"3\"}}\n",
         ],
     );
+    same(
+        "tasks:\n  - {id: t, type: shell, script: x, retry: {maxAttempts: 3, reasons: [OUT_OF_MEMORY]}}\n",
+        &[
+            "tasks:\n  - {id: t, type: shell, script: x, retry: {maxAttempts: 3, reasons: out_of_memory}}\n",
+        ],
+    );
 }
 
 #[test]

@@ -1,0 +1,561 @@
+//! The planner's step: a batch of the plan queue in, turns, and what follows from them out.
+//!
+//! The order never changes: receive, read, apply, one conditional write, send, acknowledge. A message is
+//! acknowledged only after everything that follows from it was sent or done, so its redelivery heals every crash
+//! in between: an event that changes nothing calls for its commands again (E1).
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use operon_core::exec::{Command, Event, RootPhase, State, Truth};
+use operon_core::plan::Layout;
+use tracing::{error, warn};
+
+use crate::claims;
+use crate::evaluate::{EvaluateError, Evaluator, Site};
+use crate::planner::{Active, Effect, Message, Planner};
+use crate::plans::Plans;
+use crate::ports::{
+    AttemptId, ExecutionId, ExecutionRow, Outgoing, Queue, QueueName, ShardKey, StoreError,
+    TaskRunKey, Write,
+};
+use crate::reports;
+use crate::rows;
+use crate::script;
+use crate::shards::Shards;
+use crate::step::{Outbox, StepError};
+use crate::subflow;
+use crate::wire::{self, EventMessage, LaunchMessage, PlanMessage, WorkMessage};
+use crate::{Ports, items::LoopItems};
+
+/// Turns that may follow from one batch before the rest goes through the queue: a large loop must not keep one
+/// function busy until its deadline.
+const ROUNDS_MAX: usize = 16;
+
+/// Hears of executions that are over: flow triggers, notifications.
+#[async_trait]
+pub trait Listener: Send + Sync {
+    /// An execution is over. May be told twice.
+    async fn over(&self, row: &ExecutionRow) -> Result<(), StoreError>;
+}
+
+/// The planner over its queue.
+pub struct PlanQueue {
+    /// Takes turns.
+    pub planner: Planner,
+    queue: Arc<dyn Queue>,
+    listeners: Vec<Arc<dyn Listener>>,
+}
+
+/// A message with what it was sent for.
+struct Incoming {
+    message: Message,
+    /// Of a tick: the due time it was sent for; none for one that nobody armed.
+    tick: Option<Option<u64>>,
+}
+
+impl PlanQueue {
+    /// A planner beside others, over these ports.
+    #[must_use]
+    pub fn new(ports: Ports, queue: Arc<dyn Queue>) -> Self {
+        let evaluator = Evaluator {
+            ports,
+            shards: Arc::new(Shards::default()),
+            items: Arc::<LoopItems>::default(),
+        };
+        Self {
+            planner: Planner::shared(evaluator, Arc::new(Plans::default())),
+            queue,
+            listeners: Vec::new(),
+        }
+    }
+
+    /// Tells another of executions that are over.
+    #[must_use]
+    pub fn with(mut self, listener: Arc<dyn Listener>) -> Self {
+        self.listeners.push(listener);
+        self
+    }
+
+    const fn evaluator(&self) -> &Evaluator {
+        &self.planner.evaluator
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.evaluator().ports.clock.now_ms()
+    }
+
+    /// Handles a batch; one outcome per message, in their order.
+    pub async fn handle(&self, texts: &[&str]) -> Vec<Result<(), StepError>> {
+        let mut outcomes: Vec<Result<(), StepError>> = Vec::with_capacity(texts.len());
+        let mut batch: Vec<(usize, Incoming)> = Vec::with_capacity(texts.len());
+        let decoded: Vec<_> = texts.iter().map(|text| PlanMessage::decode(text)).collect();
+        self.forget_all_but(&decoded);
+        for (index, message) in decoded.into_iter().enumerate() {
+            let read = match message {
+                Ok(message) => self.read(message).await,
+                Err(error) => Err(error.into()),
+            };
+            outcomes.push(match read {
+                Ok(incoming) => {
+                    batch.extend(incoming.map(|incoming| (index, incoming)));
+                    Ok(())
+                }
+                Err(error) => Err(error),
+            });
+        }
+        let all: Vec<&Incoming> = batch.iter().map(|(_, incoming)| incoming).collect();
+        if self.carry(&all).await.is_ok() {
+            return outcomes;
+        }
+        // One of them cannot be handled; the others must not wait for it.
+        let mut keys: Vec<ShardKey> = Vec::new();
+        for (_, incoming) in &batch {
+            if !keys.contains(&incoming.message.key) {
+                keys.push(incoming.message.key.clone());
+            }
+        }
+        for key in keys {
+            let own = |(_, incoming): &&(usize, Incoming)| incoming.message.key == key;
+            let group: Vec<&(usize, Incoming)> = batch.iter().filter(own).collect();
+            let messages: Vec<&Incoming> = group.iter().map(|(_, incoming)| incoming).collect();
+            if let Err(error) = self.carry(&messages).await {
+                warn!(execution_id = %key.execution, shard = %key.shard, %error, "a batch was not handled");
+                let text = error.to_string();
+                for (index, _) in group {
+                    if let Some(outcome) = outcomes.get_mut(*index) {
+                        *outcome = Err(StepError::Other(text.clone()));
+                    }
+                }
+            }
+        }
+        outcomes
+    }
+
+    /// What is remembered may be stale. A lone shard may be kept: a conflict corrects it. With several, one could
+    /// be read in the evaluation of another.
+    fn forget_all_but(&self, messages: &[Result<PlanMessage, wire::WireError>]) {
+        let mut keys: Vec<ShardKey> = messages
+            .iter()
+            .filter_map(|message| match message {
+                Ok(PlanMessage::Event(event)) => Some(event.key()),
+                Ok(PlanMessage::Agent(message)) => {
+                    reports::attempt_of(&message.attempt).map(|id| id.shard_key())
+                }
+                Err(_) => None,
+            })
+            .collect();
+        keys.sort_unstable();
+        keys.dedup();
+        if keys.len() > 1 {
+            keys.clear();
+        }
+        self.evaluator().shards.retain(&keys);
+    }
+
+    /// What a message says; none when it is not to be handled now.
+    async fn read(&self, message: PlanMessage) -> Result<Option<Incoming>, StepError> {
+        match message {
+            PlanMessage::Event(event) => {
+                let now = self.now_ms();
+                if let Some(at) = event.not_before_ms.filter(|at| *at > now) {
+                    let text = PlanMessage::Event(event).encode()?;
+                    let later = Outgoing::now(text).after((at - now).div_ceil(1000));
+                    self.queue.send(QueueName::Plan, vec![later]).await?;
+                    return Ok(None);
+                }
+                let tick = matches!(event.event, Event::Tick).then_some(event.armed_ms);
+                Ok(Some(Incoming {
+                    message: (*event).into(),
+                    tick,
+                }))
+            }
+            PlanMessage::Agent(message) => {
+                let Some(id) = reports::attempt_of(&message.attempt) else {
+                    return Ok(None);
+                };
+                let Some(active) = self.planner.active(&id.execution).await? else {
+                    warn!(execution_id = %id.execution, "report for an execution that does not exist");
+                    return Ok(None);
+                };
+                let launched = self.launched_ms(&active, &id).await?;
+                let said = self.evaluator().said(&active, &id, message.said, launched);
+                let message = said.await?;
+                Ok(message.map(|message| Incoming {
+                    message,
+                    tick: None,
+                }))
+            }
+        }
+    }
+
+    async fn launched_ms(
+        &self,
+        active: &Active,
+        id: &AttemptId,
+    ) -> Result<Option<u64>, StoreError> {
+        let store = &*self.evaluator().ports.store;
+        let stored = self.evaluator().shards.get(store, &id.shard_key()).await?;
+        let (shard_id, slot) = (&id.task_run.shard, id.task_run.slot);
+        let shard = stored.shard.as_deref();
+        Ok(shard.and_then(|shard| reports::launched_ms(active, shard_id, slot, shard)))
+    }
+
+    /// Turns until nothing follows, then sends.
+    async fn carry(&self, batch: &[&Incoming]) -> Result<(), StepError> {
+        let mut outbox = Outbox::default();
+        let mut messages: Vec<Message> = batch.iter().map(|one| one.message.clone()).collect();
+        for round in 0..ROUNDS_MAX {
+            if messages.is_empty() {
+                break;
+            }
+            let effects = self.planner.turn(std::mem::take(&mut messages)).await?;
+            if round == 0 {
+                self.arm(&effects, batch, &mut outbox).await?;
+            } else {
+                self.arm(&effects, &[], &mut outbox).await?;
+            }
+            messages = self.perform(effects, &mut outbox).await?;
+        }
+        for message in messages {
+            let text = PlanMessage::from(EventMessage::from(message)).encode()?;
+            outbox.push(QueueName::Plan, Outgoing::now(text));
+        }
+        outbox.send(&*self.queue).await?;
+        Ok(())
+    }
+
+    /// Sends the tick that wakes a shard when it is due. One is under way for each shard: it is sent when the due
+    /// time comes nearer, and when the one that was under way arrived. Others that a redelivery left behind
+    /// were sent for a time that has passed, and end with their arrival.
+    async fn arm(
+        &self,
+        effects: &[Effect],
+        batch: &[&Incoming],
+        outbox: &mut Outbox,
+    ) -> Result<(), StepError> {
+        let mut told: HashMap<&ShardKey, (Option<u64>, Option<u64>)> = HashMap::new();
+        for effect in effects {
+            if let Effect::Due(key, due, before) = effect {
+                told.insert(key, (*due, *before));
+            }
+        }
+        let mut arrived: HashMap<&ShardKey, Vec<Option<u64>>> = HashMap::new();
+        for incoming in batch {
+            if let Some(armed) = incoming.tick {
+                arrived
+                    .entry(&incoming.message.key)
+                    .or_default()
+                    .push(armed);
+            }
+        }
+        for key in arrived.keys() {
+            if !told.contains_key(key) {
+                let due = self.due_of(key).await?;
+                told.insert(key, (due, due));
+            }
+        }
+        let now = self.now_ms();
+        for (key, (due, before)) in told {
+            let Some(due) = due else { continue };
+            let nearer = before.is_none_or(|before| due < before);
+            let live = |armed: &Option<u64>| armed.is_none() || *armed == before;
+            let ticked = arrived.get(key).is_some_and(|all| all.iter().any(live));
+            if nearer || ticked {
+                let tick = EventMessage {
+                    armed_ms: Some(due),
+                    ..EventMessage::new(key.clone(), Event::Tick)
+                };
+                let wait_s = due.saturating_sub(now).div_ceil(1000);
+                let text = PlanMessage::from(tick).encode()?;
+                outbox.push(QueueName::Plan, Outgoing::now(text).after(wait_s));
+            }
+        }
+        Ok(())
+    }
+
+    async fn due_of(&self, key: &ShardKey) -> Result<Option<u64>, StepError> {
+        let Some(active) = self.planner.active(&key.execution).await? else {
+            return Ok(None);
+        };
+        let store = &*self.evaluator().ports.store;
+        let stored = self.evaluator().shards.get(store, key).await?;
+        let layout = Layout::of(&active.plan.plan, &key.shard);
+        let due = layout.zip(stored.shard.as_deref());
+        Ok(due.and_then(|(layout, shard)| shard.due(&layout).map(|time| time.0)))
+    }
+
+    /// Carries out what follows from a turn; the events that follow at once.
+    async fn perform(
+        &self,
+        effects: Vec<Effect>,
+        outbox: &mut Outbox,
+    ) -> Result<Vec<Message>, StepError> {
+        let asked: HashSet<(ShardKey, u16, u8)> = effects
+            .iter()
+            .filter_map(|effect| match effect {
+                Effect::Command(key, Command::Probe { slot, attempt }) => {
+                    Some((key.clone(), *slot, *attempt))
+                }
+                Effect::Command(..)
+                | Effect::Due(..)
+                | Effect::TaskRun(_)
+                | Effect::Execution(_) => None,
+            })
+            .collect();
+        let mut follow = Vec::new();
+        for effect in effects {
+            match effect {
+                // First the question: only what was never started is launched again (E8).
+                Effect::Command(key, Command::Launch { slot, attempt })
+                    if asked.contains(&(key.clone(), slot, attempt)) => {}
+                Effect::Command(key, command) => {
+                    self.command(key, command, outbox, &mut follow).await?;
+                }
+                Effect::Due(..) | Effect::TaskRun(_) | Effect::Execution(_) => {}
+            }
+        }
+        Ok(follow)
+    }
+
+    async fn command(
+        &self,
+        key: ShardKey,
+        command: Command,
+        outbox: &mut Outbox,
+        follow: &mut Vec<Message>,
+    ) -> Result<(), StepError> {
+        let Some(active) = self.planner.active(&key.execution).await? else {
+            return Ok(());
+        };
+        match command {
+            // The turn has decided what could be decided; what is left waits for a tick.
+            Command::Evaluate { .. } => {}
+            Command::Send { to, event } => {
+                let execution = key.execution;
+                let key = ShardKey {
+                    execution,
+                    shard: to,
+                };
+                follow.push(Message::new(key, event));
+            }
+            Command::Launch { slot, attempt } => {
+                self.launch(&active, attempt_id(&key, slot, attempt), outbox)?;
+            }
+            Command::Stop { slot, attempt } => {
+                self.stop(&active, attempt_id(&key, slot, attempt), outbox)?;
+            }
+            Command::Probe { slot, attempt } => {
+                let id = attempt_id(&key, slot, attempt);
+                follow.extend(self.probe(&active, id, outbox).await?);
+            }
+            Command::Acquire => follow.extend(self.acquire(&active).await?),
+            Command::Release { quarantine_until } => {
+                match self.evaluator().release(&active, quarantine_until).await {
+                    Ok(messages) => follow.extend(messages),
+                    Err(EvaluateError::Store(error)) => return Err(error.into()),
+                    Err(EvaluateError::Expression(reason)) => {
+                        error!(%reason, execution_id = %key.execution, "the lock has no name");
+                    }
+                }
+            }
+            Command::Finish { .. } => self.finish(&key.execution, outbox, follow).await?,
+        }
+        Ok(())
+    }
+
+    fn launch(&self, active: &Active, id: AttemptId, outbox: &mut Outbox) -> Result<(), StepError> {
+        let since_ms = self.now_ms();
+        let lane = wire::lane(&active.meta);
+        let (queue, text) = if is_process(active, &id) {
+            let message = LaunchMessage::Launch { id, since_ms };
+            (QueueName::Launch, wire::encode(&message)?)
+        } else {
+            let message = WorkMessage::Execute { id, since_ms };
+            (QueueName::Work, wire::encode(&message)?)
+        };
+        outbox.push(queue, Outgoing::now(text).of(&lane));
+        Ok(())
+    }
+
+    fn stop(&self, active: &Active, id: AttemptId, outbox: &mut Outbox) -> Result<(), StepError> {
+        let since_ms = self.now_ms();
+        let (queue, text) = if is_process(active, &id) {
+            let message = LaunchMessage::Stop {
+                id,
+                since_ms,
+                missed: 0,
+            };
+            (QueueName::Launch, wire::encode(&message)?)
+        } else {
+            let message = WorkMessage::Stop { id, since_ms };
+            (QueueName::Work, wire::encode(&message)?)
+        };
+        // Without a lane: a kill must not wait behind launches of its own flow.
+        outbox.push(queue, Outgoing::now(text));
+        Ok(())
+    }
+
+    /// Asks about an attempt: ECS through the launch queue, a built-in task by its claim, a subflow by its child.
+    async fn probe(
+        &self,
+        active: &Active,
+        id: AttemptId,
+        outbox: &mut Outbox,
+    ) -> Result<Option<Message>, StepError> {
+        if is_process(active, &id) {
+            let launched = self.launched_ms(active, &id).await?;
+            let message = LaunchMessage::Probe {
+                launched_ms: launched.unwrap_or_else(|| self.now_ms()),
+                id,
+                missed: 0,
+            };
+            let text = wire::encode(&message)?;
+            outbox.push(QueueName::Launch, Outgoing::now(text));
+            return Ok(None);
+        }
+        let site = Site::of_attempt(active, &id);
+        let Some(task) = site.task() else {
+            return Ok(None);
+        };
+        if script::is_subflow(&task.task_type) {
+            let Some(child) = subflow::child_id(&id) else {
+                return Ok(None);
+            };
+            let store = &*self.evaluator().ports.store;
+            return match store.execution(&child).await? {
+                None => Ok(Some(of(reports::probed(&id, Truth::Absent)))),
+                Some(row) if row.ended_ms.is_some() => self.answer_parent(&row).await,
+                Some(_) => Ok(None),
+            };
+        }
+        let now = self.now_ms();
+        let records = &*self.evaluator().ports.records;
+        let truth = match claims::owner(records, &id, now).await? {
+            None => Truth::Absent,
+            Some(until) if until > now => return Ok(None),
+            Some(_) if task.idempotent => Truth::Absent,
+            Some(_) => Truth::Gone,
+        };
+        Ok(Some(of(reports::probed(&id, truth))))
+    }
+
+    async fn acquire(&self, active: &Active) -> Result<Vec<Message>, StepError> {
+        match self.evaluator().acquire(active).await {
+            Ok(messages) => Ok(messages),
+            Err(EvaluateError::Store(error)) => Err(error.into()),
+            Err(EvaluateError::Expression(reason)) => {
+                error!(%reason, execution_id = %active.meta.id, "the lock has no name");
+                let state = State::Failed;
+                let key = ShardKey::root(&active.meta.id);
+                Ok(vec![Message::new(key, Event::Refused { state })])
+            }
+        }
+    }
+
+    /// The execution has ended: its row, its outputs, the next try, whoever waits for it.
+    async fn finish(
+        &self,
+        id: &ExecutionId,
+        outbox: &mut Outbox,
+        follow: &mut Vec<Message>,
+    ) -> Result<(), StepError> {
+        // Read anew: a crash may have left out the row, and another planner may have written it.
+        self.planner.retire(id);
+        let Some(active) = self.planner.active(id).await? else {
+            return Ok(());
+        };
+        let store = &*self.evaluator().ports.store;
+        let key = ShardKey::root(id);
+        let stored = self.evaluator().shards.get(store, &key).await?;
+        let Some((root, layout)) = stored.shard.zip(Layout::of(&active.plan.plan, &key.shard))
+        else {
+            return Ok(());
+        };
+        if !matches!(root.phase, RootPhase::Ended | RootPhase::Over) {
+            return Ok(()); // Restarted meanwhile.
+        }
+        let mut row = active.row();
+        if rows::update_execution(&mut row, &layout, &root, self.now_ms())
+            && row.state != "RETRIED"
+            && active.row().state != "RETRIED"
+        {
+            let write = Write {
+                executions: vec![row.clone()],
+                ..Write::default()
+            };
+            store.write(write).await?;
+            self.planner.retire(id);
+        }
+        let Some(active) = self.planner.active(id).await? else {
+            return Ok(());
+        };
+        let row = self.evaluator().finish(&active).await?;
+        if root.phase != RootPhase::Over {
+            return Ok(());
+        }
+        for listener in &self.listeners {
+            listener.over(&row).await?;
+        }
+        if let Some((next, wait_ms)) = self.evaluator().next_execution(&active).await? {
+            let start = EventMessage {
+                not_before_ms: Some(self.now_ms().saturating_add(wait_ms)),
+                ..EventMessage::new(ShardKey::root(&next.meta.id), Event::Start)
+            };
+            let text = PlanMessage::from(start).encode()?;
+            let later = Outgoing::now(text).after(wait_ms.div_ceil(1000));
+            outbox.push(QueueName::Plan, later);
+        }
+        follow.extend(self.answer_parent(&row).await?);
+        self.planner.retire(id);
+        Ok(())
+    }
+
+    /// Tells the attempt that waits for an execution how it ended.
+    async fn answer_parent(&self, child: &ExecutionRow) -> Result<Option<Message>, StepError> {
+        let Some((execution, task_run, attempt)) = child.meta.parent.clone() else {
+            return Ok(None);
+        };
+        let id = AttemptId {
+            execution,
+            task_run,
+            attempt,
+        };
+        let Some(active) = self.planner.active(&id.execution).await? else {
+            return Ok(None);
+        };
+        let site = Site::of_attempt(&active, &id);
+        let Some((task, mut row)) = site.task().zip(rows::blank(site, attempt)) else {
+            return Ok(None);
+        };
+        row.item = self.evaluator().item(site).await.unwrap_or_default();
+        row.created_ms = child.meta.created_ms;
+        let now = self.now_ms();
+        let started = child.meta.created_ms;
+        let result = subflow::result(&child.meta.id, Some(child), &task.props, started, now);
+        let message = self.evaluator().done(&id, row, result, &[]).await?;
+        Ok(Some(message))
+    }
+}
+
+fn of(message: EventMessage) -> Message {
+    message.into()
+}
+
+fn is_process(active: &Active, id: &AttemptId) -> bool {
+    let site = Site::of_attempt(active, id);
+    site.task()
+        .is_some_and(|task| script::is_process(&task.task_type))
+}
+
+fn attempt_id(key: &ShardKey, slot: u16, attempt: u8) -> AttemptId {
+    AttemptId {
+        execution: key.execution.clone(),
+        task_run: TaskRunKey {
+            shard: key.shard.clone(),
+            slot,
+        },
+        attempt,
+    }
+}

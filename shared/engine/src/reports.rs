@@ -1,0 +1,241 @@
+//! What is known of an ended attempt, as the message that tells its shard.
+
+use operon_core::agent::{AgentMessage, AgentResult, AgentSaid, AttemptName};
+use operon_core::exec::{
+    Event, LAUNCH_GRACE_MS, Outcome, Reason, Shard, TIMEOUT_UNKNOWN_MS, Truth,
+};
+use operon_core::lang::model::Dynamic;
+use operon_core::plan::ShardId;
+use serde_json::Map;
+
+use crate::evaluate::{Evaluator, Site};
+use crate::planner::{Active, Message};
+use crate::ports::{AttemptId, AttemptResult, AttemptRow, ShardKey, StoreError, TaskRunKey, Usage};
+use crate::rows;
+use crate::wire::{EventMessage, PlanMessage};
+
+/// The attempt that a name names.
+#[must_use]
+pub fn attempt_of(name: &AttemptName) -> Option<AttemptId> {
+    Some(AttemptId {
+        execution: name.execution.parse().ok()?,
+        task_run: TaskRunKey {
+            shard: name.shard.clone(),
+            slot: name.slot,
+        },
+        attempt: name.attempt,
+    })
+}
+
+/// The name of an attempt, as its agent writes it.
+pub fn name_of(id: &AttemptId) -> AttemptName {
+    AttemptName {
+        execution: id.execution.to_string(),
+        shard: id.task_run.shard.clone(),
+        slot: id.task_run.slot,
+        attempt: id.attempt,
+    }
+}
+
+/// A result without anything but its end.
+#[must_use]
+pub fn ended(started_ms: u64, ended_ms: u64, outcome: Outcome) -> AttemptResult {
+    AttemptResult {
+        outcome,
+        exit_code: None,
+        message: None,
+        outputs: Map::new(),
+        metrics: Vec::new(),
+        usage: Usage::default(),
+        started_ms,
+        ended_ms,
+    }
+}
+
+/// A failure that the engine itself found.
+#[must_use]
+pub fn failed(started_ms: u64, ended_ms: u64, reason: Reason, message: String) -> AttemptResult {
+    AttemptResult {
+        message: Some(message),
+        ..ended(started_ms, ended_ms, Outcome::Failed(reason))
+    }
+}
+
+/// What somebody other than the agent saw of an attempt's end, in the agent's own format.
+#[must_use]
+pub fn seen(id: &AttemptId, result: &AttemptResult, task_arn: Option<String>) -> PlanMessage {
+    let attempt = name_of(id);
+    let result = AgentResult {
+        format: operon_core::agent::FORMAT,
+        attempt: attempt.clone(),
+        outcome: result.outcome,
+        exit_code: result.exit_code,
+        message: result.message.clone(),
+        outputs: result.outputs.clone(),
+        outputs_uri: None,
+        output_files: Vec::new(),
+        metrics: Vec::new(),
+        usage: operon_core::agent::Usage::default(),
+        started_ms: result.started_ms,
+        ended_ms: result.ended_ms,
+        task_arn,
+        log: None,
+    };
+    PlanMessage::Agent(Box::new(AgentMessage {
+        format: operon_core::agent::FORMAT,
+        attempt,
+        said: AgentSaid::Done(Box::new(result)),
+    }))
+}
+
+/// What the runtime answered about an attempt.
+#[must_use]
+pub fn probed(id: &AttemptId, truth: Truth) -> EventMessage {
+    EventMessage::new(
+        id.shard_key(),
+        Event::Probed {
+            slot: id.task_run.slot,
+            attempt: id.attempt,
+            truth,
+        },
+    )
+}
+
+/// That nothing of an attempt is alive.
+#[must_use]
+pub fn stopped(id: &AttemptId) -> EventMessage {
+    EventMessage::new(
+        id.shard_key(),
+        Event::Stopped {
+            slot: id.task_run.slot,
+            attempt: id.attempt,
+        },
+    )
+}
+
+/// When the live attempt of a task run was launched: its deadline less what it was given. None for what is not
+/// launched, or is being stopped.
+#[must_use]
+pub fn launched_ms(active: &Active, shard_id: &ShardId, slot: u16, shard: &Shard) -> Option<u64> {
+    let task_run = shard.slots.get(usize::from(slot))?;
+    if task_run.due == 0 || !task_run.state.is_live() {
+        return None;
+    }
+    let site = Site {
+        plan: &active.plan,
+        meta: &active.meta,
+        shard: shard_id,
+        slot,
+        attempt: task_run.attempt,
+    };
+    let timeout = match site.task()?.timeout_ms {
+        Dynamic::Constant(ms) => ms,
+        Dynamic::Template(_) => TIMEOUT_UNKNOWN_MS,
+    };
+    let due = shard.time_of(task_run.due).0;
+    Some(due.saturating_sub(timeout).saturating_sub(LAUNCH_GRACE_MS))
+}
+
+impl Evaluator {
+    /// The message that an attempt ended, with its detail item.
+    pub async fn done(
+        &self,
+        id: &AttemptId,
+        row: AttemptRow,
+        result: AttemptResult,
+        secrets: &[String],
+    ) -> Result<Message, StoreError> {
+        let created = row.created_ms;
+        let age_ms = match id.attempt {
+            0 | 1 => result.ended_ms.saturating_sub(created),
+            _ => {
+                let store = &*self.ports.store;
+                let rows = store.attempts(&id.execution, &id.task_run).await?;
+                let first = rows.first().map_or(created, |row| row.created_ms);
+                result.ended_ms.saturating_sub(first)
+            }
+        };
+        let (row, outcome) = self.report(row, result, secrets).await;
+        Ok(message(id, outcome, age_ms, Some(row)))
+    }
+
+    /// What an agent says, as a message to its shard. None when it names what does not exist.
+    pub async fn said(
+        &self,
+        active: &Active,
+        id: &AttemptId,
+        said: AgentSaid,
+        launched_ms: Option<u64>,
+    ) -> Result<Option<Message>, StoreError> {
+        let result = match said {
+            AgentSaid::Started { .. } => {
+                let event = Event::Started {
+                    slot: id.task_run.slot,
+                    attempt: id.attempt,
+                };
+                return Ok(Some(Message::new(id.shard_key(), event)));
+            }
+            AgentSaid::Alive { .. } => {
+                let message = probed(id, Truth::Alive);
+                return Ok(Some(Message::new(message.key(), message.event)));
+            }
+            AgentSaid::Done(result) => *result,
+        };
+        let site = Site::of_attempt(active, id);
+        let Some(mut row) = rows::blank(site, id.attempt) else {
+            return Ok(None);
+        };
+        row.item = self.item(site).await.unwrap_or_default();
+        row.created_ms = launched_ms.unwrap_or(result.started_ms);
+        row.outputs_uri.clone_from(&result.outputs_uri);
+        let metrics = serde_json::to_value(&result.metrics)
+            .and_then(serde_json::from_value)
+            .unwrap_or_default();
+        let ended = AttemptResult {
+            outcome: result.outcome,
+            exit_code: result.exit_code,
+            message: result.message,
+            outputs: result.outputs,
+            metrics,
+            usage: Usage {
+                peak_rss_bytes: result.usage.peak_rss_bytes,
+                cpu_seconds: result.usage.cpu_seconds,
+            },
+            started_ms: result.started_ms,
+            ended_ms: result.ended_ms,
+        };
+        self.done(id, row, ended, &[]).await.map(Some)
+    }
+}
+
+fn message(id: &AttemptId, outcome: Outcome, age_ms: u64, row: Option<AttemptRow>) -> Message {
+    let event = Event::Done {
+        slot: id.task_run.slot,
+        attempt: id.attempt,
+        outcome,
+        age_ms,
+    };
+    Message {
+        row: row.map(Box::new),
+        ..Message::new(id.shard_key(), event)
+    }
+}
+
+impl From<Message> for EventMessage {
+    fn from(message: Message) -> Self {
+        Self {
+            row: message.row.map(|row| *row),
+            ..Self::new(message.key, message.event)
+        }
+    }
+}
+
+impl From<EventMessage> for Message {
+    fn from(message: EventMessage) -> Self {
+        let key: ShardKey = message.key();
+        Self {
+            row: message.row.map(Box::new),
+            ..Self::new(key, message.event)
+        }
+    }
+}

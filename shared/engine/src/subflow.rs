@@ -1,0 +1,163 @@
+//! `Subflow`: an attempt that is an execution of another flow.
+//!
+//! Invariant: the child's id follows from the attempt, so launching it twice starts it once; and its end is told to
+//! the attempt that waits, by whoever finds it out first.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use operon_core::exec::{Outcome, Reason};
+use operon_core::plan::Plan;
+use serde_json::{Map, Value, json};
+use sha2::{Digest as _, Sha256};
+
+use crate::intake::Request;
+use crate::launch::Call;
+use crate::planner::Active;
+use crate::ports::{
+    AttemptId, AttemptResult, ExecutionId, ExecutionRow, StateStore, StoreError, Usage,
+};
+
+/// Subflows inside subflows at most: a flow that calls itself ends with an error, not with a full table.
+pub const DEPTH_MAX: usize = 20;
+
+/// Finds deployed flows by name.
+#[async_trait]
+pub trait FlowSource: Send + Sync {
+    /// The plan of the current revision of a flow. The error is a sentence for people.
+    async fn plan(&self, namespace: &str, flow: &str) -> Result<Plan, FlowMissing>;
+}
+
+/// Why there is no plan.
+#[derive(Debug, thiserror::Error)]
+pub enum FlowMissing {
+    /// There is no such flow, or it does not compile, or it is disabled.
+    #[error("{0}")]
+    No(String),
+    /// The store did not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The execution of a subflow has one name per attempt.
+#[must_use]
+pub fn child_id(id: &AttemptId) -> Option<ExecutionId> {
+    let mut text = hex::encode(Sha256::digest(id.to_string().as_bytes()));
+    text.truncate(22);
+    text.parse().ok()
+}
+
+/// Whether the attempt waits for its child.
+#[must_use]
+pub fn waits(call: &Call) -> bool {
+    flag(&call.props, "wait", true)
+}
+
+fn flag(props: &Map<String, Value>, key: &str, default: bool) -> bool {
+    props.get(key).and_then(Value::as_bool).unwrap_or(default)
+}
+
+/// The flow that is called: namespace and id.
+pub fn target(active: &Active, call: &Call) -> Result<(String, String), String> {
+    let text = |key: &str| call.props.get(key).and_then(Value::as_str);
+    let namespace = text("namespace").unwrap_or(&active.meta.namespace);
+    let flow = text("flowId").ok_or("`flowId` is missing")?;
+    Ok((namespace.to_owned(), flow.to_owned()))
+}
+
+/// The request for the child's execution.
+#[must_use]
+pub fn request(
+    active: &Active,
+    id: &AttemptId,
+    child: ExecutionId,
+    plan: Plan,
+    call: &Call,
+) -> Request {
+    let mut labels = BTreeMap::new();
+    if flag(&call.props, "inheritLabels", false) {
+        labels.extend(active.row().labels);
+    }
+    if let Some(Value::Object(own)) = call.props.get("labels") {
+        labels.extend(own.iter().map(|(key, value)| {
+            let text = value
+                .as_str()
+                .map_or_else(|| value.to_string(), str::to_owned);
+            (key.clone(), text)
+        }));
+    }
+    let inputs = match call.props.get("inputs") {
+        Some(Value::Object(inputs)) => inputs.clone().into_iter().collect(),
+        _ => BTreeMap::new(),
+    };
+    Request {
+        id: child,
+        plan,
+        flow_dir: None,
+        inputs,
+        labels,
+        trigger: json!({
+            "executionId": active.meta.id, "flowId": active.meta.flow,
+            "namespace": active.meta.namespace, "flowRevision": active.meta.revision,
+        }),
+        parent: Some((active.meta.id.clone(), id.task_run.clone(), id.attempt)),
+        replay_of: None,
+        priority: active.meta.priority,
+    }
+}
+
+/// Refuses a flow that calls itself without end.
+pub async fn check_depth(store: &dyn StateStore, active: &Active) -> Result<(), FlowMissing> {
+    let mut parent = active.meta.parent.clone();
+    for _ in 0..DEPTH_MAX {
+        let Some((id, ..)) = parent else {
+            return Ok(());
+        };
+        parent = store.execution(&id).await?.and_then(|row| row.meta.parent);
+    }
+    Err(FlowMissing::No(format!(
+        "more than {DEPTH_MAX} subflows inside each other; does the flow call itself?"
+    )))
+}
+
+/// What an attempt that started a child gives when it does not wait, or when the child is over.
+#[must_use]
+pub fn result(
+    child: &ExecutionId,
+    over: Option<&ExecutionRow>,
+    props: &Map<String, Value>,
+    started_ms: u64,
+    now_ms: u64,
+) -> AttemptResult {
+    let mut outputs = Map::new();
+    outputs.insert("executionId".to_owned(), json!(child));
+    let mut outcome = Outcome::Success;
+    let mut message = None;
+    if let Some(row) = over {
+        outputs.insert("state".to_owned(), json!(row.state));
+        outputs.insert("outputs".to_owned(), Value::Object(row.outputs.clone()));
+        let transmit = flag(props, "transmitFailed", true);
+        outcome = match row.state.as_str() {
+            "SUCCESS" => Outcome::Success,
+            "WARNING" if transmit => Outcome::Warning,
+            _ if transmit => Outcome::Failed(Reason::ChildFailed),
+            _ => Outcome::Success,
+        };
+        if matches!(outcome, Outcome::Failed(_)) {
+            message = Some(format!(
+                "execution {child} of flow `{}` ended {}",
+                row.meta.flow, row.state
+            ));
+        }
+    }
+    AttemptResult {
+        outcome,
+        exit_code: None,
+        message,
+        outputs,
+        metrics: Vec::new(),
+        usage: Usage::default(),
+        started_ms,
+        ended_ms: now_ms,
+    }
+}

@@ -1,0 +1,418 @@
+//! The worker's step: built-in tasks and subflows of the work queue.
+//!
+//! Invariant: an attempt is executed by one worker at a time, and by nobody after it was stopped: a claim says who,
+//! and until when that one can be alive at most.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use operon_core::exec::{Event, Outcome, Reason, State};
+use operon_core::expr::Masker;
+use tracing::warn;
+
+use crate::Ports;
+use crate::claims::{self, Halted, Taken};
+use crate::evaluate::{EvaluateError, Evaluator, Site};
+use crate::intake::IntakeError;
+use crate::launch::{Call, Launch, Prepared, output_prefix};
+use crate::planner::{Active, Message, Planner};
+use crate::plans::Plans;
+use crate::ports::{
+    AttemptId, AttemptResult, AttemptRow, Outgoing, Queue, QueueName, ShardKey, Write,
+};
+use crate::reports::{self, ended, failed};
+use crate::rows;
+use crate::script;
+use crate::shards::Shards;
+use crate::step::StepError;
+use crate::subflow::{self, FlowMissing, FlowSource};
+use crate::tasks::{self, HttpClients, TaskCall, TaskError, TaskOutput};
+use crate::wire::{self, EventMessage, PlanMessage, WorkMessage};
+
+/// How often a worker looks whether its task was stopped.
+const LOOK: Duration = Duration::from_secs(5);
+/// Kept of the function's time for reporting.
+const REPORT: Duration = Duration::from_secs(10);
+/// Seconds before a stop is looked at again.
+const AGAIN_S: u64 = 5;
+
+/// Executes built-in tasks.
+pub struct Worker {
+    planner: Planner,
+    queue: Arc<dyn Queue>,
+    flows: Arc<dyn FlowSource>,
+    http: HttpClients,
+}
+
+impl Worker {
+    /// A worker over these parts.
+    #[must_use]
+    pub fn new(ports: Ports, queue: Arc<dyn Queue>, flows: Arc<dyn FlowSource>) -> Self {
+        let evaluator = Evaluator {
+            ports,
+            shards: Arc::new(Shards::default()),
+            items: Arc::default(),
+        };
+        Self {
+            planner: Planner::shared(evaluator, Arc::new(Plans::default())),
+            queue,
+            flows,
+            http: HttpClients::default(),
+        }
+    }
+
+    const fn evaluator(&self) -> &Evaluator {
+        &self.planner.evaluator
+    }
+
+    fn ports(&self) -> &Ports {
+        &self.evaluator().ports
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.ports().clock.now_ms()
+    }
+
+    /// Handles one message; `deadline_ms` is when this function is dead, milliseconds since the epoch.
+    pub async fn handle(&self, text: &str, deadline_ms: u64) -> Result<(), StepError> {
+        match wire::decode(text)? {
+            WorkMessage::Execute { id, .. } => self.execute(&id, deadline_ms).await,
+            WorkMessage::Stop { id, since_ms } => self.stop(&id, since_ms).await,
+        }
+    }
+
+    async fn execute(&self, id: &AttemptId, deadline_ms: u64) -> Result<(), StepError> {
+        let Some(active) = self.planner.active(&id.execution).await? else {
+            return Ok(());
+        };
+        if !self.wanted(id).await? {
+            return Ok(());
+        }
+        let site = Site::of_attempt(&active, id);
+        let Some(task) = site.task() else {
+            return Ok(());
+        };
+        let now = self.now_ms();
+        let records = &*self.ports().records;
+        match claims::take(records, id, deadline_ms, now, task.idempotent).await? {
+            Taken::Mine => {}
+            // Whoever executes it reports; the shard asks for it when it does not.
+            Taken::Running(_) | Taken::Gone => return Ok(()),
+            Taken::Stopped => {
+                return self.tell(reports::stopped(id)).await;
+            }
+        }
+        let launch = match self.evaluator().prepare(site).await {
+            Ok(launch) => launch,
+            Err(EvaluateError::Store(error)) => {
+                claims_back(records, id, now).await;
+                return Err(error.into());
+            }
+            Err(EvaluateError::Expression(message)) => {
+                let result = failed(now, now, Reason::Expression, message);
+                let row = rows::blank(site, id.attempt).map(|row| AttemptRow {
+                    created_ms: now,
+                    ..row
+                });
+                return match row {
+                    Some(row) => self.report(id, row, result, &[]).await,
+                    None => Ok(()),
+                };
+            }
+        };
+        self.launched(&active, id, launch, deadline_ms).await
+    }
+
+    async fn launched(
+        &self,
+        active: &Active,
+        id: &AttemptId,
+        launch: Launch,
+        deadline_ms: u64,
+    ) -> Result<(), StepError> {
+        let Launch {
+            prepared,
+            cache,
+            row,
+            secrets,
+            ..
+        } = launch;
+        let now = self.now_ms();
+        let store = &*self.ports().store;
+        if let Some((key, _)) = &cache
+            && let Some(outputs) = store.cached(key, now).await?
+        {
+            let mut row = row;
+            row.message = Some("outputs of an identical earlier task run were reused".to_owned());
+            let mut result = ended(now, now, Outcome::Success);
+            result.outputs = outputs;
+            return self.report(id, row, result, &[]).await;
+        }
+        let result = match prepared {
+            Prepared::Process(_) => {
+                warn!(execution_id = %id.execution, "a container on the work queue");
+                return Ok(());
+            }
+            Prepared::Subflow(call) => self.subflow(active, id, &call).await?,
+            Prepared::BuiltIn(call) => self.built_in(active, id, call, deadline_ms).await?,
+        };
+        let Some(result) = result else {
+            return Ok(());
+        };
+        let outputs = matches!(result.outcome, Outcome::Success | Outcome::Warning)
+            .then(|| result.outputs.clone());
+        self.report(id, row, result, &secrets).await?;
+        if let Some(((key, ttl), outputs)) = cache.zip(outputs).filter(|_| secrets.is_empty()) {
+            let expires = ttl.map(|ttl| now.saturating_add(ttl));
+            if let Err(reason) = store.put_cached(&key, &outputs, expires).await {
+                warn!(%reason, execution_id = %id.execution, "outputs could not be cached");
+            }
+        }
+        Ok(())
+    }
+
+    /// The fence: whether the shard still wants it. Read anew each time.
+    async fn wanted(&self, id: &AttemptId) -> Result<bool, StepError> {
+        let shards = &self.evaluator().shards;
+        shards.retain(&[]);
+        let stored = shards.get(&*self.ports().store, &id.shard_key()).await?;
+        let slot = stored
+            .shard
+            .as_ref()
+            .and_then(|shard| shard.slots.get(usize::from(id.task_run.slot)));
+        Ok(slot.is_some_and(|slot| slot.state == State::Launching && slot.attempt == id.attempt))
+    }
+
+    /// Executes a built-in task; none if it was stopped.
+    async fn built_in(
+        &self,
+        active: &Active,
+        id: &AttemptId,
+        call: Call,
+        deadline_ms: u64,
+    ) -> Result<Option<AttemptResult>, StepError> {
+        let started = self.now_ms();
+        let left =
+            Duration::from_millis(deadline_ms.saturating_sub(started)).saturating_sub(REPORT);
+        let limit = call.timeout.min(left);
+        let masker = Masker::new(&call.secrets);
+        let task_call = TaskCall {
+            task_type: &call.task_type,
+            props: call.props,
+            id,
+            meta: &active.meta,
+            ports: self.ports(),
+            http: &self.http,
+            artifact_prefix: output_prefix(id),
+            masker: &masker,
+            lines: AtomicU64::new(0),
+        };
+        let output = tokio::select! {
+            biased;
+            output = tokio::time::timeout(limit, tasks::run(task_call)) => output,
+            () = self.halted(id) => {
+                self.ports().logs.end(id);
+                claims::release(&*self.ports().records, id, self.now_ms()).await?;
+                self.tell(reports::stopped(id)).await?;
+                return Ok(None);
+            }
+        };
+        self.ports().logs.end(id);
+        let now = self.now_ms();
+        Ok(Some(match output {
+            Ok(Ok(output)) => {
+                self.take_effects(active, &output).await?;
+                let outcome = if output.warning {
+                    Outcome::Warning
+                } else {
+                    Outcome::Success
+                };
+                AttemptResult {
+                    outputs: output.outputs,
+                    metrics: output.metrics,
+                    ..ended(started, now, outcome)
+                }
+            }
+            Ok(Err(TaskError {
+                reason,
+                message,
+                outputs,
+            })) => AttemptResult {
+                outputs,
+                ..failed(started, now, reason, message)
+            },
+            Err(_) => {
+                let ms = limit.as_millis();
+                let message = if limit < call.timeout {
+                    format!(
+                        "took longer than the {ms} ms that a built-in task has in the cloud; longer work \
+                         belongs into a container"
+                    )
+                } else {
+                    format!("took longer than its timeout of {ms} ms")
+                };
+                failed(started, now, Reason::Timeout, message)
+            }
+        }))
+    }
+
+    /// Returns when the attempt was told to stop.
+    async fn halted(&self, id: &AttemptId) {
+        loop {
+            tokio::time::sleep(LOOK).await;
+            let asked = claims::is_halted(&*self.ports().records, id, self.now_ms()).await;
+            if asked.unwrap_or(false) {
+                return;
+            }
+        }
+    }
+
+    /// What a built-in task does to its execution: labels, and an early end.
+    async fn take_effects(&self, active: &Active, output: &TaskOutput) -> Result<(), StepError> {
+        let id = &active.meta.id;
+        if !output.labels.is_empty() {
+            let store = &*self.ports().store;
+            if let Some(mut row) = store.execution(id).await? {
+                row.labels.extend(output.labels.clone());
+                let write = Write {
+                    executions: vec![row],
+                    ..Write::default()
+                };
+                store.write(write).await?;
+            }
+        }
+        if let Some(state) = output.exit {
+            let event = Event::Exit { state };
+            self.tell(EventMessage::new(ShardKey::root(id), event))
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Starts a subflow; its result when nobody waits for it, or when it cannot be started.
+    async fn subflow(
+        &self,
+        active: &Active,
+        id: &AttemptId,
+        call: &Call,
+    ) -> Result<Option<AttemptResult>, StepError> {
+        let started = self.now_ms();
+        let Some(child) = subflow::child_id(id) else {
+            return Ok(None);
+        };
+        let store = &*self.ports().store;
+        if store.execution(&child).await?.is_none() {
+            let refused = |message: String| {
+                let now = self.now_ms();
+                Ok(Some(failed(started, now, Reason::InvalidInput, message)))
+            };
+            let plan = match self.plan(active, call).await {
+                Ok(plan) => plan,
+                Err(FlowMissing::Store(error)) => return Err(error.into()),
+                Err(FlowMissing::No(message)) => return refused(message),
+            };
+            let mut request = subflow::request(active, id, child.clone(), plan, call);
+            if !subflow::waits(call) {
+                request.parent = None;
+            }
+            let created = match self.evaluator().intake(request).await {
+                Ok(created) => created,
+                Err(IntakeError::Store(error)) => return Err(error.into()),
+                Err(error) => return refused(error.to_string()),
+            };
+            let ended = created.row.ended_ms.is_some();
+            if let Some(reason) = created.row.reason.clone().filter(|_| ended) {
+                return refused(reason);
+            }
+            store.create(&created.row, &created.plan).await?;
+        }
+        // Also when it was created before: a crash may have left this out, and starting twice is starting once.
+        self.tell(EventMessage::new(ShardKey::root(&child), Event::Start))
+            .await?;
+        let now = self.now_ms();
+        Ok((!subflow::waits(call))
+            .then(|| subflow::result(&child, None, &call.props, started, now)))
+    }
+
+    async fn plan(
+        &self,
+        active: &Active,
+        call: &Call,
+    ) -> Result<operon_core::plan::Plan, FlowMissing> {
+        subflow::check_depth(&*self.ports().store, active).await?;
+        let (namespace, flow) = subflow::target(active, call).map_err(FlowMissing::No)?;
+        self.flows.plan(&namespace, &flow).await
+    }
+
+    /// Stops an attempt, and tells its shard once nothing of it is alive.
+    async fn stop(&self, id: &AttemptId, since_ms: u64) -> Result<(), StepError> {
+        let Some(active) = self.planner.active(&id.execution).await? else {
+            return Ok(());
+        };
+        let site = Site::of_attempt(&active, id);
+        let Some(task) = site.task() else {
+            return Ok(());
+        };
+        let now = self.now_ms();
+        let records = &*self.ports().records;
+        let halted = claims::halt(records, id, now).await?;
+        if script::is_subflow(&task.task_type)
+            && let Some(child) = subflow::child_id(id)
+            && let Some(row) = self.ports().store.execution(&child).await?
+            && row.ended_ms.is_none()
+        {
+            // The child's end tells the parent, which is then sure that nothing of it is alive.
+            let event = Event::Kill {
+                reason: Reason::Kill,
+            };
+            self.tell(EventMessage::new(ShardKey::root(&child), event))
+                .await?;
+            return self.again(id, since_ms).await;
+        }
+        match halted {
+            Halted::Now => self.tell(reports::stopped(id)).await,
+            Halted::Until(_) if script::is_subflow(&task.task_type) => {
+                // Its worker starts an execution and is gone; that execution is over.
+                self.tell(reports::stopped(id)).await
+            }
+            Halted::Until(_) => self.again(id, since_ms).await,
+        }
+    }
+
+    async fn again(&self, id: &AttemptId, since_ms: u64) -> Result<(), StepError> {
+        let message = WorkMessage::Stop {
+            id: id.clone(),
+            since_ms,
+        };
+        let out = Outgoing::now(wire::encode(&message)?).after(AGAIN_S);
+        self.queue.send(QueueName::Work, vec![out]).await?;
+        Ok(())
+    }
+
+    async fn report(
+        &self,
+        id: &AttemptId,
+        row: AttemptRow,
+        result: AttemptResult,
+        secrets: &[String],
+    ) -> Result<(), StepError> {
+        let message: Message = self.evaluator().done(id, row, result, secrets).await?;
+        self.tell(message.into()).await
+    }
+
+    async fn tell(&self, message: EventMessage) -> Result<(), StepError> {
+        let text = PlanMessage::from(message).encode()?;
+        self.queue
+            .send(QueueName::Plan, vec![Outgoing::now(text)])
+            .await?;
+        Ok(())
+    }
+}
+
+/// The task was not begun after all: whoever gets the message next may.
+async fn claims_back(records: &dyn crate::ports::Records, id: &AttemptId, now: u64) {
+    if let Err(reason) = claims::give_back(records, id, now).await {
+        warn!(%reason, execution_id = %id.execution, "a claim could not be given back");
+    }
+}
