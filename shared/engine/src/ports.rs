@@ -3,8 +3,8 @@
 
 mod artifact;
 mod attempt;
-mod logs;
 mod ecs;
+mod logs;
 mod queue;
 mod records;
 mod runner;
@@ -15,11 +15,11 @@ pub use attempt::{
     AttemptId, AttemptResult, AttemptSpec, FileSource, InputFile, LogLevel, LogLine, LogSink,
     Metric, MetricKind, Usage,
 };
-pub use logs::{LOG_PAGE_MAX, LogLines, LogReader};
 pub use ecs::{
     ContainerDefinition, ContainerOverride, ContainerView, ECS_PAGE_MAX, Ecs, EcsError, EcsFailure,
     RunReply, RunTask, SecretNames, TaskDefinition, TaskView,
 };
+pub use logs::{LOG_PAGE_MAX, LogLines, LogReader};
 pub use queue::{DELAY_S_MAX, Outgoing, Queue, QueueError, QueueName};
 pub use records::{
     RECORD_BYTES_MAX, RECORD_KEY_MAX, RECORD_PAGE_MAX, Record, RecordKey, RecordKind,

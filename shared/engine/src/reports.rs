@@ -75,7 +75,7 @@ pub fn seen(id: &AttemptId, result: &AttemptResult, task_arn: Option<String>) ->
         outputs_uri: None,
         output_files: Vec::new(),
         metrics: Vec::new(),
-        usage: operon_core::agent::Usage::default(),
+        usage: Usage::default(),
         started_ms: result.started_ms,
         ended_ms: result.ended_ms,
         task_arn,
@@ -188,19 +188,13 @@ impl Evaluator {
         row.item = self.item(site).await.unwrap_or_default();
         row.created_ms = launched_ms.unwrap_or(result.started_ms);
         row.outputs_uri.clone_from(&result.outputs_uri);
-        let metrics = serde_json::to_value(&result.metrics)
-            .and_then(serde_json::from_value)
-            .unwrap_or_default();
         let ended = AttemptResult {
             outcome: result.outcome,
             exit_code: result.exit_code,
             message: result.message,
             outputs: result.outputs,
-            metrics,
-            usage: Usage {
-                peak_rss_bytes: result.usage.peak_rss_bytes,
-                cpu_seconds: result.usage.cpu_seconds,
-            },
+            metrics: result.metrics,
+            usage: result.usage,
             started_ms: result.started_ms,
             ended_ms: result.ended_ms,
         };

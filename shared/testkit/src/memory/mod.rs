@@ -11,6 +11,8 @@ use std::sync::Arc;
 
 use operon_engine::Ports;
 
+use crate::cloud::Faults;
+
 pub use artifacts::MemoryArtifacts;
 pub use records::MemoryRecords;
 pub use small::{MemoryLogs, MemorySecrets, TestClock};
@@ -34,10 +36,21 @@ pub struct MemoryPorts {
 
 impl Default for MemoryPorts {
     fn default() -> Self {
+        Self::failing(Arc::default())
+    }
+}
+
+impl MemoryPorts {
+    /// Ports that fail when they are told to, and count what they are asked.
+    #[must_use]
+    pub fn failing(faults: Arc<Faults>) -> Self {
         let clock = Arc::<TestClock>::default();
         Self {
-            store: Arc::new(MemoryStore::new(Arc::clone(&clock))),
-            records: Arc::new(MemoryRecords::new(Arc::clone(&clock))),
+            store: Arc::new(MemoryStore::failing(
+                Arc::clone(&clock),
+                Arc::clone(&faults),
+            )),
+            records: Arc::new(MemoryRecords::failing(Arc::clone(&clock), faults)),
             artifacts: Arc::default(),
             secrets: Arc::default(),
             clock,

@@ -10,22 +10,50 @@ use operon_engine::ports::{
 };
 
 use super::TestClock;
+use crate::cloud::Faults;
 
 /// Records in memory. Each method is one transaction.
 #[derive(Debug, Default)]
 pub struct MemoryRecords {
     records: Mutex<BTreeMap<RecordKey, Record>>,
     clock: Arc<TestClock>,
+    faults: Arc<Faults>,
 }
 
 impl MemoryRecords {
     /// No records; `clock` says which have expired when one is written.
     #[must_use]
     pub fn new(clock: Arc<TestClock>) -> Self {
+        Self::failing(clock, Arc::default())
+    }
+
+    /// No records; fails when it is told to, and counts what it is asked.
+    #[must_use]
+    pub fn failing(clock: Arc<TestClock>, faults: Arc<Faults>) -> Self {
         Self {
             records: Mutex::default(),
             clock,
+            faults,
         }
+    }
+
+    fn save(&self, write: RecordWrite) -> RecordOutcome {
+        let now = self.clock.now_ms();
+        let mut records = self.lock();
+        let there = records.get(&write.key).filter(|record| alive(record, now));
+        if there.map_or(0, |record| record.version) != write.expected {
+            return RecordOutcome::Conflict(there.cloned().map(Box::new));
+        }
+        let version = write.expected + 1;
+        let record = Record {
+            key: write.key.clone(),
+            version,
+            value: write.value,
+            due_ms: write.due_ms,
+            expires_ms: write.expires_ms,
+        };
+        records.insert(write.key, record);
+        RecordOutcome::Saved(version)
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<RecordKey, Record>> {
@@ -44,6 +72,9 @@ fn size(limit: u32) -> usize {
 #[async_trait]
 impl Records for MemoryRecords {
     async fn record(&self, key: &RecordKey, now_ms: u64) -> Result<Option<Record>, StoreError> {
+        self.faults
+            .read("DynamoDB", "record")
+            .map_err(StoreError::Busy)?;
         Ok(self
             .lock()
             .get(key)
@@ -53,22 +84,9 @@ impl Records for MemoryRecords {
 
     async fn save_record(&self, write: RecordWrite) -> Result<RecordOutcome, StoreError> {
         write.checked()?;
-        let now = self.clock.now_ms();
-        let mut records = self.lock();
-        let there = records.get(&write.key).filter(|record| alive(record, now));
-        if there.map_or(0, |record| record.version) != write.expected {
-            return Ok(RecordOutcome::Conflict(there.cloned().map(Box::new)));
-        }
-        let version = write.expected + 1;
-        let record = Record {
-            key: write.key.clone(),
-            version,
-            value: write.value,
-            due_ms: write.due_ms,
-            expires_ms: write.expires_ms,
-        };
-        records.insert(write.key, record);
-        Ok(RecordOutcome::Saved(version))
+        self.faults
+            .write("DynamoDB", "write record", || self.save(write))
+            .map_err(StoreError::Busy)
     }
 
     async fn delete_record(

@@ -13,12 +13,14 @@ use operon_engine::ports::{
 use serde_json::{Map, Value};
 
 use super::TestClock;
+use crate::cloud::Faults;
 
 /// State in memory. Each method is one transaction.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     tables: Mutex<Tables>,
     clock: Arc<TestClock>,
+    faults: Arc<Faults>,
 }
 
 /// An execution's place in a lock's queue: larger priorities (negated) first, then age.
@@ -44,10 +46,47 @@ impl MemoryStore {
     /// An empty store; `clock` says which pairs have expired when one is set.
     #[must_use]
     pub fn new(clock: Arc<TestClock>) -> Self {
+        Self::failing(clock, Arc::default())
+    }
+
+    /// An empty store that fails when it is told to, and counts what it is asked.
+    #[must_use]
+    pub fn failing(clock: Arc<TestClock>, faults: Arc<Faults>) -> Self {
         Self {
             tables: Mutex::default(),
             clock,
+            faults,
         }
+    }
+
+    /// Bytes of the largest shard.
+    #[must_use]
+    pub fn largest_shard(&self) -> usize {
+        self.with(|tables| {
+            let sizes = tables.shards.values().map(|(row, _)| row.bytes.len());
+            sizes.max().unwrap_or(0)
+        })
+    }
+
+    fn change<T>(
+        &self,
+        what: &'static str,
+        work: impl FnOnce(&mut Tables) -> T,
+    ) -> Result<T, StoreError> {
+        self.faults
+            .write("DynamoDB", what, || self.with(work))
+            .map_err(StoreError::Busy)
+    }
+
+    fn look<T>(
+        &self,
+        what: &'static str,
+        work: impl FnOnce(&mut Tables) -> T,
+    ) -> Result<T, StoreError> {
+        self.faults
+            .read("DynamoDB", what)
+            .map_err(StoreError::Busy)?;
+        Ok(self.with(work))
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut Tables) -> T) -> T {
@@ -155,7 +194,7 @@ fn matches(row: &ExecutionRow, filter: &ExecutionFilter) -> bool {
 #[async_trait]
 impl StateStore for MemoryStore {
     async fn create(&self, row: &ExecutionRow, plan: &[u8]) -> Result<bool, StoreError> {
-        Ok(self.with(|tables| {
+        self.change("create", |tables| {
             if tables.executions.contains_key(&row.meta.id) {
                 return false;
             }
@@ -163,11 +202,11 @@ impl StateStore for MemoryStore {
             tables.plans.entry(hash).or_insert_with(|| plan.to_vec());
             tables.executions.insert(row.meta.id.clone(), row.clone());
             true
-        }))
+        })
     }
 
     async fn plan(&self, hash: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        Ok(self.with(|tables| tables.plans.get(hash).cloned()))
+        self.look("plan", |tables| tables.plans.get(hash).cloned())
     }
 
     async fn revision(&self, namespace: &str, flow: &str, hash: &str) -> Result<u32, StoreError> {
@@ -184,10 +223,10 @@ impl StateStore for MemoryStore {
     }
 
     async fn execution(&self, id: &ExecutionId) -> Result<Option<ExecutionRow>, StoreError> {
-        Ok(self.with(|tables| {
+        self.look("execution", |tables| {
             let row = tables.executions.get(id);
             row.map(|row| tables.labelled(row))
-        }))
+        })
     }
 
     async fn executions(&self, filter: &ExecutionFilter) -> Result<Vec<ExecutionRow>, StoreError> {
@@ -222,7 +261,9 @@ impl StateStore for MemoryStore {
     }
 
     async fn shard(&self, key: &ShardKey) -> Result<Option<ShardRow>, StoreError> {
-        Ok(self.with(|tables| tables.shards.get(key).map(|(row, _)| row.clone())))
+        self.look("shard", |tables| {
+            tables.shards.get(key).map(|(row, _)| row.clone())
+        })
     }
 
     async fn shards(&self, id: &ExecutionId) -> Result<Vec<(ShardId, ShardRow)>, StoreError> {
@@ -234,22 +275,25 @@ impl StateStore for MemoryStore {
     }
 
     async fn write(&self, write: Write) -> Result<Vec<SaveOutcome>, StoreError> {
-        Ok(self.with(|tables| {
-            let shards = write.shards.into_iter();
-            let outcomes = shards.map(|shard| tables.save_shard(shard)).collect();
-            for row in write.attempts {
-                let key = (row.execution.clone(), row.task_run.clone(), row.attempt);
-                tables.attempts.insert(key, row);
-            }
-            for mut row in write.executions {
+        // One item after the other, in the order of the contract, as a table without transactions does it.
+        let mut outcomes = Vec::with_capacity(write.shards.len());
+        for shard in write.shards {
+            outcomes.push(self.change("write shard", |tables| tables.save_shard(shard))?);
+        }
+        for row in write.attempts {
+            let key = (row.execution.clone(), row.task_run.clone(), row.attempt);
+            self.change("write attempt", |tables| tables.attempts.insert(key, row))?;
+        }
+        for mut row in write.executions {
+            self.change("write execution", |tables| {
                 if let Some(there) = tables.executions.get(&row.meta.id) {
                     // Fixed when it was created.
                     row.meta = there.meta.clone();
                 }
                 tables.executions.insert(row.meta.id.clone(), row);
-            }
-            outcomes
-        }))
+            })?;
+        }
+        Ok(outcomes)
     }
 
     async fn due(&self, now_ms: u64, limit: u32) -> Result<Vec<ShardKey>, StoreError> {
@@ -272,14 +316,14 @@ impl StateStore for MemoryStore {
         id: &ExecutionId,
         run: &TaskRunKey,
     ) -> Result<Vec<AttemptRow>, StoreError> {
-        Ok(self.with(|tables| {
+        self.look("attempts", |tables| {
             let range = (id.clone(), run.clone(), 0)..=(id.clone(), run.clone(), u8::MAX);
             tables
                 .attempts
                 .range(range)
                 .map(|(_, row)| row.clone())
                 .collect()
-        }))
+        })
     }
 
     async fn attempts_of_task(

@@ -1,0 +1,298 @@
+//! Whole executions: what should happen, happens.
+
+use operon_engine::dead_letters;
+use operon_engine::ports::{Outgoing, QueueName, StateStore as _};
+use operon_testkit::cloud::{CloudWorld, Defences, Fate, Shape, Signals};
+
+use super::{HOUR, chain, plan, plan_of};
+
+#[tokio::test]
+async fn a_chain_of_containers_succeeds() {
+    let mut cloud = CloudWorld::default();
+    let id = cloud.start(&chain(3)).await;
+    assert!(cloud.run(&id, HOUR).await);
+    let row = cloud.row(&id).await;
+    assert_eq!(row.state, "SUCCESS");
+    assert_eq!(cloud.ecs.launches().len(), 3);
+    let rows = cloud.rows(&id).await;
+    let t2 = rows.iter().find(|row| row.task == "t2").unwrap();
+    assert_eq!((t2.state.as_str(), t2.exit_code), ("SUCCESS", Some(0)));
+    assert_eq!(t2.outputs["exitCode"], 0);
+    cloud.wait(HOUR).await;
+    for queue in QueueName::ALL {
+        assert_eq!(
+            cloud.queues.bodies(queue),
+            Vec::<String>::new(),
+            "{queue:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn built_in_tasks_need_no_container() {
+    let mut cloud = CloudWorld::default();
+    let flow = plan(
+        "tasks:\n  - {id: a, type: return, format: x}\n  - {id: b, type: return, format: \"{{ outputs.a.value }}y\"}\n",
+    );
+    let id = cloud.start(&flow).await;
+    assert!(cloud.run(&id, HOUR).await);
+    assert_eq!(cloud.row(&id).await.state, "SUCCESS");
+    let rows = cloud.rows(&id).await;
+    let b = rows.iter().find(|row| row.task == "b").unwrap();
+    assert_eq!(b.outputs["value"], "xy");
+    assert_eq!(cloud.ecs.launches().len(), 0);
+}
+
+#[tokio::test]
+async fn a_loop_is_carried_out_in_its_window() {
+    let mut cloud = CloudWorld::default();
+    let flow = plan(
+        "tasks:\n  - id: each\n    type: foreach\n    values: \"{{ range(0, 299) }}\"\n    concurrencyLimit: 40\n    tasks:\n      - {id: align, type: container, containerImage: x}\n",
+    );
+    let id = cloud.start(&flow).await;
+    assert!(cloud.run(&id, 24 * HOUR).await);
+    assert_eq!(cloud.row(&id).await.state, "SUCCESS");
+    assert_eq!(cloud.ecs.launches().len(), 300);
+    assert!(cloud.ports.store.largest_shard() <= 1024);
+}
+
+#[tokio::test]
+async fn each_of_the_three_signals_alone_is_enough() {
+    // A failure: ECS says so by itself. A success is never said by ECS, so it needs the manifest.
+    for (shape, signals, state) in [
+        (Shape::Success, (true, false, false), "SUCCESS"),
+        (Shape::Success, (false, true, true), "SUCCESS"),
+        (Shape::Success, (false, true, false), "SUCCESS"),
+        (Shape::Exit(3), (true, false, false), "FAILED"),
+        (Shape::Exit(3), (false, false, true), "FAILED"),
+        (Shape::Exit(3), (false, false, false), "FAILED"),
+    ] {
+        let mut cloud = CloudWorld::default();
+        let (agent, manifest, event) = signals;
+        let fate = Fate {
+            shape: shape.clone(),
+            runs_ms: 60_000,
+            signals: Signals {
+                agent,
+                manifest,
+                event,
+            },
+        };
+        cloud.ecs.script(move |_| fate.clone());
+        let id = cloud.start(&chain(1)).await;
+        assert!(cloud.run(&id, 2 * HOUR).await, "{shape:?} {signals:?}");
+        assert_eq!(cloud.row(&id).await.state, state, "{shape:?} {signals:?}");
+        assert_eq!(cloud.ecs.launches().len(), 1, "{shape:?} {signals:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_kill_stops_every_container_children_included() {
+    let child = plan_of(
+        "child",
+        "tasks:\n  - {id: long, type: container, containerImage: x}\n",
+    );
+    let mut cloud = CloudWorld::new(Defences::default(), vec![child]);
+    cloud.ecs.script(|_| Fate {
+        runs_ms: 10 * HOUR,
+        ..Fate::success()
+    });
+    let flow = plan(
+        "tasks:\n  - id: both\n    type: parallel\n    tasks:\n      - {id: own, type: container, containerImage: x}\n      - {id: sub, type: subflow, flowId: child, namespace: genomics}\n",
+    );
+    let id = cloud.start(&flow).await;
+    cloud.wait(5 * 60_000).await;
+    assert_eq!(cloud.ecs.alive(), 2);
+    cloud.kill(&id);
+    assert!(cloud.run(&id, HOUR).await);
+    assert_eq!(cloud.row(&id).await.state, "KILLED");
+    assert_eq!(cloud.ecs.alive(), 0);
+}
+
+#[tokio::test]
+async fn a_kill_before_the_launch_leaves_nothing_to_start() {
+    let mut cloud = CloudWorld::default();
+    let id = cloud.start(&chain(1)).await;
+    cloud.deliver(QueueName::Plan).await; // The launch is on its way.
+    cloud.kill(&id);
+    cloud.deliver(QueueName::Plan).await;
+    assert!(cloud.run(&id, HOUR).await);
+    assert_eq!(cloud.row(&id).await.state, "KILLED");
+    assert_eq!(cloud.ecs.alive(), 0);
+}
+
+#[tokio::test]
+async fn a_subflow_answers_the_task_that_waits_for_it() {
+    let child = plan_of(
+        "child",
+        "tasks:\n  - {id: one, type: return, format: x}\noutputs:\n  - {id: got, type: STRING, value: \"{{ outputs.one.value }}\"}\n",
+    );
+    let mut cloud = CloudWorld::new(Defences::default(), vec![child]);
+    let flow = plan("tasks:\n  - {id: sub, type: subflow, flowId: child, namespace: genomics}\n");
+    let id = cloud.start(&flow).await;
+    assert!(cloud.run(&id, HOUR).await);
+    assert_eq!(cloud.row(&id).await.state, "SUCCESS");
+    let rows = cloud.rows(&id).await;
+    let sub = rows.iter().find(|row| row.task == "sub").unwrap();
+    assert_eq!(sub.outputs["outputs"]["got"], "x");
+}
+
+#[tokio::test]
+async fn out_of_memory_is_tried_again_with_more() {
+    let mut cloud = CloudWorld::default();
+    cloud.ecs.script(|id| match id.attempt {
+        1 | 2 => Fate::ends(Shape::OutOfMemory),
+        _ => Fate::success(),
+    });
+    let flow = plan(
+        "tasks:\n  - {id: a, type: container, containerImage: x, resources: {memory: 1Gi}, retry: {interval: PT1S, maxAttempts: 3, reasons: OUT_OF_MEMORY}}\n",
+    );
+    let id = cloud.start(&flow).await;
+    assert!(cloud.run(&id, HOUR).await);
+    assert_eq!(cloud.row(&id).await.state, "SUCCESS");
+    let sizes: Vec<u32> = cloud
+        .ecs
+        .launches()
+        .iter()
+        .map(|(_, run)| run.memory_mib)
+        .collect();
+    assert_eq!(sizes, [1024, 2048, 4096]);
+}
+
+#[tokio::test]
+async fn two_interruptions_lead_to_capacity_on_demand() {
+    let mut cloud = CloudWorld::default();
+    cloud.ecs.script(|id| match id.attempt {
+        1 | 2 => Fate::ends(Shape::Spot),
+        _ => Fate::success(),
+    });
+    let id = cloud.start(&chain(1)).await;
+    assert!(cloud.run(&id, HOUR).await);
+    assert_eq!(cloud.row(&id).await.state, "SUCCESS");
+    let spot: Vec<bool> = cloud
+        .ecs
+        .launches()
+        .iter()
+        .map(|(_, run)| run.spot)
+        .collect();
+    assert_eq!(spot, [true, true, false]);
+}
+
+#[tokio::test]
+async fn what_is_not_idempotent_is_launched_once_and_never_on_spare_capacity() {
+    let mut cloud = CloudWorld::default();
+    cloud.ecs.script(|_| Fate::ends(Shape::Spot));
+    let flow =
+        plan("tasks:\n  - {id: submit, type: container, containerImage: x, idempotent: false}\n");
+    let id = cloud.start(&flow).await;
+    assert!(cloud.run(&id, HOUR).await);
+    let row = cloud.row(&id).await;
+    assert_eq!(
+        (row.state.as_str(), row.reason.as_deref()),
+        ("FAILED", Some("outcome unknown"))
+    );
+    let launches = cloud.ecs.launches();
+    assert_eq!(launches.len(), 1);
+    assert!(!launches[0].1.spot);
+}
+
+#[tokio::test]
+async fn no_room_on_spare_capacity_leads_to_capacity_on_demand() {
+    let mut cloud = CloudWorld::default();
+    cloud
+        .ecs
+        .fail("Capacity is unavailable at this time. Please try again later.");
+    let id = cloud.start(&chain(1)).await;
+    assert!(cloud.run(&id, HOUR).await);
+    let launches = cloud.ecs.launches();
+    assert_eq!(launches.len(), 1);
+    assert!(!launches[0].1.spot);
+}
+
+#[tokio::test]
+async fn a_poisoned_message_ends_as_a_poisoned_task_run_and_can_be_put_back() {
+    let mut cloud = CloudWorld::default();
+    let id = cloud.start(&chain(1)).await;
+    cloud.deliver(QueueName::Plan).await;
+    let body = cloud.queues.bodies(QueueName::Launch).remove(0);
+    // The launcher cannot read what it needs, time after time.
+    for received in cloud.queues.receive(QueueName::Launch, 10) {
+        cloud.queues.delete(QueueName::Launch, received.number);
+    }
+    let ports = cloud.ports.ports();
+    let buried = dead_letters::bury(&ports, &*cloud.queues, QueueName::Launch, &body, "no role");
+    let letter = buried.await.unwrap();
+    assert!(cloud.run(&id, HOUR).await);
+    let row = cloud.row(&id).await;
+    assert_eq!(row.state, "FAILED");
+    let rows = cloud.rows(&id).await;
+    let t0 = rows.iter().find(|row| row.task == "t0").unwrap();
+    assert_eq!(t0.reason.as_deref(), Some("poisoned"));
+    assert!(t0.message.as_deref().unwrap().contains("no role"));
+    let listed = dead_letters::list(&ports, None, 10).await.unwrap();
+    assert_eq!(listed, [letter.clone()]);
+    assert!(
+        dead_letters::redrive(&ports, &*cloud.queues, &letter.id)
+            .await
+            .unwrap()
+    );
+    assert_eq!(cloud.queues.bodies(QueueName::Launch).len(), 1);
+    assert!(
+        !dead_letters::redrive(&ports, &*cloud.queues, "q-none")
+            .await
+            .unwrap()
+    );
+    // The fence drops it: the task run is over.
+    cloud.wait(HOUR).await;
+    assert_eq!(cloud.ecs.launches().len(), 0);
+}
+
+#[tokio::test]
+async fn garbage_becomes_a_dead_letter_and_disturbs_nobody() {
+    let mut cloud = CloudWorld::default();
+    cloud
+        .queues
+        .put(QueueName::Plan, Outgoing::now("{not json".to_owned()));
+    let id = cloud.start(&chain(1)).await;
+    assert!(cloud.run(&id, HOUR).await);
+    assert_eq!(cloud.row(&id).await.state, "SUCCESS");
+    cloud.wait(HOUR).await;
+    let listed = dead_letters::list(&cloud.ports.ports(), None, 10)
+        .await
+        .unwrap();
+    assert_eq!(listed.len(), 1);
+    assert_eq!(listed[0].execution, None);
+}
+
+#[tokio::test]
+async fn an_execution_whose_start_is_poisoned_fails_and_says_so() {
+    let mut cloud = CloudWorld::default();
+    let id = cloud.start(&chain(1)).await;
+    let body = cloud.queues.bodies(QueueName::Plan).remove(0);
+    let ports = cloud.ports.ports();
+    let buried = dead_letters::bury(&ports, &*cloud.queues, QueueName::Plan, &body, "again");
+    buried.await.unwrap();
+    assert!(cloud.run(&id, HOUR).await);
+    let row = cloud.row(&id).await;
+    assert!(matches!(row.state.as_str(), "FAILED" | "KILLED"), "{row:?}");
+    assert!(
+        cloud
+            .ports
+            .store
+            .shard(&operon_engine::ports::ShardKey::root(&id))
+            .await
+            .unwrap()
+            .is_some()
+    );
+}
+
+#[tokio::test]
+async fn an_execution_that_was_only_stored_is_started() {
+    let mut cloud = CloudWorld::default();
+    let id = cloud.start(&chain(1)).await;
+    for received in cloud.queues.receive(QueueName::Plan, 10) {
+        cloud.queues.delete(QueueName::Plan, received.number); // Its start is lost.
+    }
+    assert!(cloud.run(&id, HOUR).await);
+    assert_eq!(cloud.row(&id).await.state, "SUCCESS");
+}

@@ -1,0 +1,57 @@
+//! What a task run costs, counted.
+
+use operon_testkit::cloud::CloudWorld;
+
+use super::{HOUR, chain, plan};
+
+/// Requests per task run beyond those that an execution costs whatever its length.
+async fn per_task_run(batch: usize) -> f64 {
+    let mut totals = Vec::new();
+    for length in [10, 30] {
+        let mut cloud = CloudWorld::default();
+        cloud.batch = batch;
+        let id = cloud.start(&chain(length)).await;
+        cloud.faults.reset_counts();
+        assert!(cloud.run(&id, 10 * HOUR).await);
+        let counts = cloud.faults.counts();
+        let ticks: u64 = 0;
+        totals.push(counts.values().sum::<u64>() - ticks);
+    }
+    #[allow(clippy::cast_precision_loss)]
+    let (few, many) = (totals[0] as f64, totals[1] as f64);
+    (many - few) / 20.0
+}
+
+#[tokio::test]
+async fn a_task_run_alone_costs_at_most_13_requests() {
+    // A chain is never batched: each task run waits for the one before it.
+    let requests = per_task_run(1).await;
+    assert!(requests <= 13.0, "{requests} requests per task run");
+}
+
+#[tokio::test]
+async fn in_batches_of_10_it_costs_at_most_4() {
+    let mut totals = Vec::new();
+    for count in [100, 200] {
+        let mut cloud = CloudWorld::default();
+        let flow = plan(&format!(
+            "tasks:\n  - id: each\n    type: foreach\n    values: \"{{{{ range(0, {}) }}}}\"\n    concurrencyLimit: 100\n    tasks:\n      - {{id: align, type: container, containerImage: x}}\n",
+            count - 1
+        ));
+        let id = cloud.start(&flow).await;
+        cloud.faults.reset_counts();
+        assert!(cloud.run(&id, 24 * HOUR).await);
+        let counts = cloud.faults.counts();
+        // RunTask has no batch, and is not a request of the control plane's services.
+        let all: u64 = counts.values().sum();
+        let launches = counts.get(&("ECS", "run task")).copied().unwrap_or(0);
+        totals.push((all - launches, counts));
+    }
+    #[allow(clippy::cast_precision_loss)]
+    let requests = (totals[1].0 - totals[0].0) as f64 / 100.0;
+    assert!(
+        requests <= 4.0,
+        "{requests} requests per task run: {:?}",
+        totals[1].1
+    );
+}

@@ -1,0 +1,526 @@
+//! The functions over queues and ECS, driven until nothing happens any more.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use operon_core::agent::{AgentResult, MANIFEST};
+use operon_core::exec::{Event, Outcome, Reason};
+use operon_core::plan::Plan;
+use operon_engine::fargate;
+use operon_engine::intake::Request;
+use operon_engine::launch::output_prefix;
+use operon_engine::launcher::{LaunchOptions, Launcher};
+use operon_engine::plan_queue::PlanQueue;
+use operon_engine::ports::{
+    ArtifactStore as _, ArtifactUri, AttemptId, AttemptRow, Clock as _, ExecutionId, ExecutionRow,
+    Outgoing, QueueName, SecretError, SecretNames, ShardKey, StateStore as _, Usage,
+};
+use operon_engine::reconciler::{Reconciler, handle_launches};
+use operon_engine::subflow::{FlowMissing, FlowSource};
+use operon_engine::watcher::Watcher;
+use operon_engine::wire::{EventMessage, PlanMessage};
+use operon_engine::worker::Worker;
+use operon_engine::{dead_letters, reports};
+use serde_json::{Map, Value, json};
+
+use super::ecs::{Shape, Task};
+use super::{Faults, MemoryEcs, MemoryQueues};
+use crate::memory::MemoryPorts;
+
+/// Messages handled at most: a world that does not come to rest is a mistake.
+const STEPS_MAX: usize = 200_000;
+/// Milliseconds between two schedules of the reconciler.
+const SCHEDULE_MS: u64 = 60_000;
+const QUEUES: [QueueName; 3] = [QueueName::Plan, QueueName::Launch, QueueName::Work];
+
+/// Defences that live at the borders; each can be taken away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Defences {
+    /// A message is deleted only after it was handled.
+    pub acknowledge_last: bool,
+    /// ECS starts one task per token.
+    pub tokens: bool,
+    /// ECS tells of ends by itself, and somebody listens.
+    pub watcher: bool,
+    /// Somebody asks about what is due.
+    pub reconciler: bool,
+    /// Groups share a queue fairly.
+    pub fair: bool,
+    /// What is given up is taken out of the dead-letter queue.
+    pub dead_letters: bool,
+}
+
+impl Default for Defences {
+    fn default() -> Self {
+        Self {
+            acknowledge_last: true,
+            tokens: true,
+            watcher: true,
+            reconciler: true,
+            fair: true,
+            dead_letters: true,
+        }
+    }
+}
+
+/// Flows by name, for subflows.
+#[derive(Debug, Default)]
+struct Flows(Vec<Plan>);
+
+#[async_trait]
+impl FlowSource for Flows {
+    async fn plan(&self, namespace: &str, flow: &str) -> Result<Plan, FlowMissing> {
+        let found = self.0.iter();
+        let mut found = found.filter(|plan| plan.namespace == namespace && plan.flow == flow);
+        found
+            .next()
+            .cloned()
+            .ok_or_else(|| FlowMissing::No(format!("there is no flow `{flow}`")))
+    }
+}
+
+struct Arns;
+
+#[async_trait]
+impl SecretNames for Arns {
+    async fn arn(&self, namespace: &str, name: &str) -> Result<String, SecretError> {
+        Ok(format!(
+            "arn:aws:secretsmanager:memory:1:secret:{namespace}/{name}"
+        ))
+    }
+}
+
+/// The processes: what a cold start makes anew.
+struct Functions {
+    planner: PlanQueue,
+    launcher: Launcher,
+    worker: Worker,
+    watcher: Watcher,
+    reconciler: Reconciler,
+}
+
+/// The cloud in memory.
+pub struct CloudWorld {
+    /// State, records, files, time.
+    pub ports: MemoryPorts,
+    /// Queues.
+    pub queues: Arc<MemoryQueues>,
+    /// ECS.
+    pub ecs: Arc<MemoryEcs>,
+    /// Failpoints, and what was counted.
+    pub faults: Arc<Faults>,
+    /// What is in place.
+    pub defences: Defences,
+    /// Messages of one batch at most.
+    pub batch: usize,
+    flows: Arc<Flows>,
+    functions: Functions,
+    scheduled_ms: u64,
+    fresh: u32,
+}
+
+impl Default for CloudWorld {
+    fn default() -> Self {
+        Self::new(Defences::default(), Vec::new())
+    }
+}
+
+impl CloudWorld {
+    /// A cloud with these defences and flows for subflows.
+    #[must_use]
+    pub fn new(defences: Defences, flows: Vec<Plan>) -> Self {
+        let faults = Arc::<Faults>::default();
+        let ports = MemoryPorts::failing(Arc::clone(&faults));
+        let mut queues = MemoryQueues::new(Arc::clone(&ports.clock), Arc::clone(&faults));
+        queues.fair = defences.fair;
+        let mut ecs = MemoryEcs::new(Arc::clone(&ports.clock), Arc::clone(&faults));
+        ecs.tokens = defences.tokens;
+        let (queues, ecs, flows) = (Arc::new(queues), Arc::new(ecs), Arc::new(Flows(flows)));
+        let functions = functions(&ports, &queues, &ecs, &flows);
+        Self {
+            scheduled_ms: ports.clock.now_ms(),
+            ports,
+            queues,
+            ecs,
+            faults,
+            defences,
+            batch: 10,
+            flows,
+            functions,
+            fresh: 0,
+        }
+    }
+
+    /// Starts every function anew, as after a crash.
+    pub fn cold_start(&mut self) {
+        self.functions = functions(&self.ports, &self.queues, &self.ecs, &self.flows);
+    }
+
+    /// Milliseconds since the epoch.
+    #[must_use]
+    pub fn now(&self) -> u64 {
+        self.ports.clock.now_ms()
+    }
+
+    /// Stores an execution of a plan and tells it to start.
+    ///
+    /// # Panics
+    /// When the plan cannot be started.
+    #[allow(clippy::expect_used, reason = "a test")]
+    pub async fn start(&mut self, plan: &Plan) -> ExecutionId {
+        self.fresh += 1;
+        let id: ExecutionId = format!("e{}", self.fresh).parse().expect("an id");
+        let request = Request {
+            id: id.clone(),
+            plan: plan.clone(),
+            flow_dir: None,
+            inputs: std::collections::BTreeMap::default(),
+            labels: std::collections::BTreeMap::default(),
+            trigger: Value::Null,
+            parent: None,
+            replay_of: None,
+            priority: 0,
+        };
+        let evaluator = &self.functions.planner.planner.evaluator;
+        let created = evaluator.intake(request).await.expect("the flow starts");
+        let store = &self.ports.store;
+        let stored = store.create(&created.row, &created.plan).await;
+        stored.expect("the execution is stored");
+        self.tell(EventMessage::new(ShardKey::root(&id), Event::Start));
+        id
+    }
+
+    /// Puts an event into the plan queue.
+    ///
+    /// # Panics
+    /// When it cannot be encoded.
+    #[allow(clippy::expect_used, reason = "a test")]
+    pub fn tell(&self, message: EventMessage) {
+        let text = PlanMessage::from(message).encode().expect("it is small");
+        self.queues.put(QueueName::Plan, Outgoing::now(text));
+    }
+
+    /// Kills an execution.
+    pub fn kill(&self, id: &ExecutionId) {
+        let reason = Reason::Kill;
+        self.tell(EventMessage::new(
+            ShardKey::root(id),
+            Event::Kill { reason },
+        ));
+    }
+
+    /// The row of an execution.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[allow(clippy::expect_used, reason = "a test")]
+    pub async fn row(&self, id: &ExecutionId) -> ExecutionRow {
+        let row = self
+            .ports
+            .store
+            .execution(id)
+            .await
+            .expect("the store answers");
+        row.expect("the execution exists")
+    }
+
+    /// Detail items of an execution, in order.
+    ///
+    /// # Panics
+    /// When the store does not answer.
+    #[allow(clippy::expect_used, reason = "a test")]
+    pub async fn rows(&self, id: &ExecutionId) -> Vec<AttemptRow> {
+        let page = self.ports.store.attempts_page(id, None, 10_000).await;
+        page.expect("the store answers")
+    }
+
+    /// Delivers one batch of one queue; whether there was one. A function that was killed is started anew.
+    pub async fn deliver(&mut self, queue: QueueName) -> bool {
+        let received = self.queues.receive(queue, self.batch);
+        if received.is_empty() {
+            return false;
+        }
+        self.faults.add("Lambda", queue.name());
+        self.faults.add("SQS", "receive");
+        if !self.defences.acknowledge_last {
+            for message in &received {
+                self.queues.delete(queue, message.number);
+            }
+        }
+        let texts: Vec<&str> = received.iter().map(|one| one.body.as_str()).collect();
+        let outcomes: Vec<bool> = match queue {
+            QueueName::Plan => {
+                let handled = self.functions.planner.handle(&texts).await;
+                handled.iter().map(Result::is_ok).collect()
+            }
+            QueueName::Launch => {
+                let Functions {
+                    launcher,
+                    reconciler,
+                    ..
+                } = &self.functions;
+                let handled = handle_launches(launcher, reconciler, &texts).await;
+                handled.iter().map(Result::is_ok).collect()
+            }
+            QueueName::Work => {
+                let mut done = Vec::new();
+                for text in &texts {
+                    let deadline = self.now() + 60_000;
+                    done.push(self.functions.worker.handle(text, deadline).await.is_ok());
+                }
+                done
+            }
+            QueueName::Intake => Vec::new(),
+        };
+        if self.faults.revive() {
+            self.cold_start();
+            return true; // Killed: nothing of the batch was acknowledged.
+        }
+        let mut acknowledged = 0;
+        for (message, good) in received.iter().zip(outcomes) {
+            if good {
+                self.queues.delete(queue, message.number);
+                acknowledged += 1;
+            }
+        }
+        if acknowledged > 0 {
+            self.faults.add("SQS", "delete");
+        }
+        true
+    }
+
+    /// Handles everything that can be handled now.
+    ///
+    /// # Panics
+    /// When there is no end of it.
+    pub async fn settle(&mut self) {
+        for _ in 0..STEPS_MAX {
+            self.tell_ends().await;
+            let mut busy = false;
+            for queue in QUEUES {
+                busy |= self.deliver(queue).await;
+            }
+            if self.defences.dead_letters {
+                busy |= self.bury().await;
+            }
+            if !busy {
+                return;
+            }
+        }
+        panic!("the cloud does not come to rest");
+    }
+
+    /// Lets time pass until the execution is over or `ms` have gone by; whether it is over.
+    pub async fn run(&mut self, id: &ExecutionId, ms: u64) -> bool {
+        let end = self.now() + ms;
+        loop {
+            self.settle().await;
+            if self.row(id).await.ended_ms.is_some() {
+                return true;
+            }
+            if !self.pass(end).await {
+                return false;
+            }
+        }
+    }
+
+    /// Lets all of `ms` pass.
+    pub async fn wait(&mut self, ms: u64) {
+        let end = self.now() + ms;
+        loop {
+            self.settle().await;
+            if !self.pass(end).await {
+                return;
+            }
+        }
+    }
+
+    /// Goes on to whatever happens next, but not beyond `end`; false when that is reached.
+    async fn pass(&mut self, end: u64) -> bool {
+        let now = self.now();
+        if now >= end {
+            return false;
+        }
+        let schedule = self
+            .defences
+            .reconciler
+            .then_some(self.scheduled_ms + SCHEDULE_MS);
+        let times = [
+            self.queues.next_visible(&QUEUES),
+            self.ecs.next_change(),
+            schedule,
+        ];
+        let next = times.into_iter().flatten().filter(|time| *time > now).min();
+        self.ports.clock.set(next.unwrap_or(end).min(end));
+        if self.defences.reconciler && self.now() >= self.scheduled_ms + SCHEDULE_MS {
+            self.scheduled_ms = self.now();
+            let scheduled = self.functions.reconciler.schedule().await;
+            if self.faults.revive() {
+                self.cold_start();
+            } else {
+                drop(scheduled);
+            }
+        }
+        true
+    }
+
+    /// The agents and ECS tell of what ended.
+    async fn tell_ends(&mut self) {
+        for task in self.ecs.progress() {
+            let signals = task.fate.signals;
+            if let Some(result) = result_of(&task) {
+                let text = message_of(&task.id, &result);
+                if signals.manifest {
+                    self.store_manifest(&task.id, &result).await;
+                }
+                if signals.agent {
+                    self.faults.add("SQS", "send by agent");
+                    self.queues.put(QueueName::Plan, Outgoing::now(text));
+                }
+            }
+            if signals.event && self.defences.watcher && passes_the_rule(&task) {
+                let event = event_of(&task);
+                let handled = self.functions.watcher.handle(&[event.as_str()]).await;
+                if self.faults.revive() {
+                    self.cold_start();
+                    // EventBridge delivers it again.
+                    let again = self.functions.watcher.handle(&[event.as_str()]).await;
+                    drop(again);
+                } else {
+                    drop(handled);
+                }
+            }
+        }
+    }
+
+    #[allow(clippy::expect_used, reason = "a test")]
+    async fn store_manifest(&self, id: &AttemptId, result: &AgentResult) {
+        let key = format!("{}{MANIFEST}", output_prefix(id));
+        let uri = ArtifactUri::new(&key).expect("a key");
+        let bytes = serde_json::to_vec(result).expect("it is JSON");
+        let stored = self.ports.artifacts.put(&uri, bytes.into()).await;
+        stored.expect("the artifact is stored");
+    }
+
+    /// Takes dead letters out; whether there were some.
+    async fn bury(&mut self) -> bool {
+        let dead = self.queues.take_dead();
+        for (queue, body) in &dead {
+            let ports = self.ports.ports();
+            let reason = "delivered too often";
+            let buried = dead_letters::bury(&ports, &*self.queues, *queue, body, reason).await;
+            drop(buried);
+        }
+        !dead.is_empty()
+    }
+}
+
+fn functions(
+    ports: &MemoryPorts,
+    queues: &Arc<MemoryQueues>,
+    ecs: &Arc<MemoryEcs>,
+    flows: &Arc<Flows>,
+) -> Functions {
+    let site = fargate::Site {
+        family_prefix: "operon-memory-".to_owned(),
+        agent_image: "operon-agent:memory".to_owned(),
+        task_role: "role/task".to_owned(),
+        execution_role: "role/execution".to_owned(),
+        log_group: "/operon/memory".to_owned(),
+        plan_queue_url: "memory:plan".to_owned(),
+        bucket: "memory".to_owned(),
+        artifacts: "artifacts/".to_owned(),
+    };
+    let queue = || Arc::clone(queues) as Arc<_>;
+    let ecs = || Arc::clone(ecs) as Arc<_>;
+    Functions {
+        planner: PlanQueue::new(ports.ports(), queue()),
+        launcher: Launcher::new(
+            ports.ports(),
+            queue(),
+            ecs(),
+            Arc::new(Arns),
+            site,
+            LaunchOptions::default(),
+        ),
+        worker: Worker::new(ports.ports(), queue(), Arc::clone(flows) as Arc<_>),
+        watcher: Watcher::new(ports.ports(), queue()),
+        reconciler: Reconciler::new(ports.ports(), queue(), ecs()),
+    }
+}
+
+/// What the agent of a task has to say; none when it does not live to say it.
+fn result_of(task: &Task) -> Option<AgentResult> {
+    let started = task.view.started_ms?;
+    if task.view.stop_code.as_deref() == Some("UserInitiated") {
+        return None;
+    }
+    let (outcome, exit_code) = match &task.fate.shape {
+        Shape::Success | Shape::NeverStops => (Outcome::Success, 0),
+        Shape::Exit(code) => (Outcome::Failed(Reason::ExitCode), *code),
+        Shape::OutOfMemory
+        | Shape::Spot
+        | Shape::NeverStarts(_)
+        | Shape::Stuck
+        | Shape::Vanishes
+        | Shape::Mute => return None,
+    };
+    let mut outputs = Map::new();
+    outputs.insert("exitCode".to_owned(), json!(exit_code));
+    Some(AgentResult {
+        format: operon_core::agent::FORMAT,
+        attempt: reports::name_of(&task.id),
+        outcome,
+        exit_code: Some(exit_code),
+        message: None,
+        outputs,
+        outputs_uri: None,
+        output_files: Vec::new(),
+        metrics: Vec::new(),
+        usage: Usage::default(),
+        started_ms: started,
+        ended_ms: started + task.fate.runs_ms,
+        task_arn: Some(task.view.arn.clone()),
+        log: None,
+    })
+}
+
+fn message_of(id: &AttemptId, result: &AgentResult) -> String {
+    json!({
+        "agent": operon_core::agent::FORMAT, "attempt": reports::name_of(id),
+        "said": {"done": result},
+    })
+    .to_string()
+}
+
+/// The filtered rule of aws.md 6.3.
+fn passes_the_rule(task: &Task) -> bool {
+    let view = &task.view;
+    view.is_stopped()
+        && (view.stop_code.as_deref() != Some("EssentialContainerExited")
+            || view.containers.iter().any(|one| one.exit_code != Some(0)))
+}
+
+fn event_of(task: &Task) -> String {
+    let view = &task.view;
+    let time = |ms: Option<u64>| {
+        let ms = i64::try_from(ms?).ok()?;
+        Some(jiff::Timestamp::from_millisecond(ms).ok()?.to_string())
+    };
+    let containers: Vec<Value> = view
+        .containers
+        .iter()
+        .map(|one| json!({"name": one.name, "exitCode": one.exit_code, "reason": one.reason}))
+        .collect();
+    json!({
+        "version": "0", "source": "aws.ecs", "detail-type": "ECS Task State Change",
+        "detail": {
+            "taskArn": view.arn, "startedBy": view.started_by, "lastStatus": view.last_status,
+            "desiredStatus": view.desired_status, "stopCode": view.stop_code,
+            "stoppedReason": view.stopped_reason, "containers": containers, "version": view.version,
+            "createdAt": time(view.created_ms), "startedAt": time(view.started_ms),
+            "stoppedAt": time(view.stopped_ms),
+        },
+    })
+    .to_string()
+}
