@@ -24,7 +24,7 @@ PARAMETERS ?=
 
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help demo test test-aws check bench web explore simulate test-containers pictures fmt docs advisories clean \
+.PHONY: help demo test test-aws check bench cost web explore simulate test-containers pictures fmt docs advisories clean \
 	package deploy destroy \
 	need-rust need-python deny
 
@@ -81,6 +81,9 @@ deploy: need-python package ## Makes or changes the deployment STAGE=main on AWS
 
 destroy: need-python ## Removes the deployment STAGE=main; its data bucket stays.
 	$(IN) "$$(tests/find-python)" infra/tools/deploy.py destroy --stage "$(STAGE)"
+
+cost: need-rust ## Counts requests and prices 1,000 task runs, beside Step Functions.
+	@$(IN) cargo run --locked --quiet -p operon-testkit --example cost
 
 pictures: need-rust need-python ## Draws docs/images anew, from a real run.
 	@$(IN) cargo build --locked --profile $(PROFILE) -p operon

@@ -11,6 +11,7 @@ use operon_core::plan::Plan;
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
+use crate::flows::{FlowError, Flows};
 use crate::intake::Request;
 use crate::launch::Call;
 use crate::planner::Active;
@@ -159,5 +160,19 @@ pub fn result(
         usage: Usage::default(),
         started_ms,
         ended_ms: now_ms,
+    }
+}
+
+#[async_trait]
+impl FlowSource for Flows {
+    async fn plan(&self, namespace: &str, flow: &str) -> Result<Plan, FlowMissing> {
+        match self.current(namespace, flow).await {
+            Ok((head, _)) if head.disabled => Err(FlowMissing::No(format!(
+                "flow `{flow}` of namespace `{namespace}` is disabled"
+            ))),
+            Ok((_, revision)) => Ok(revision.plan.clone()),
+            Err(FlowError::Store(error)) => Err(FlowMissing::Store(error)),
+            Err(error) => Err(FlowMissing::No(error.to_string())),
+        }
     }
 }
