@@ -12,8 +12,9 @@ use operon_engine::evaluate::{EvaluateError, Site};
 use operon_engine::launch::{Call, Launch, Prepared, output_prefix};
 use operon_engine::planner::{Active, Message};
 use operon_engine::ports::{
-    AttemptId, AttemptResult, AttemptRow, RunnerError, ShardKey, StateStore as _, Usage, Write,
+    AttemptId, AttemptResult, AttemptRow, RunnerError, ShardKey, StateStore as _, Write,
 };
+use operon_engine::reports::{ended, failed};
 use operon_engine::rows;
 use operon_engine::tasks::{self, TaskCall, TaskError, TaskOutput};
 use serde_json::Map;
@@ -433,31 +434,4 @@ async fn run_call(call: TaskCall<'_>, timeout: Duration) -> Result<TaskOutput, T
     };
     logs.end(id);
     result
-}
-
-/// A result without anything but its end.
-pub(super) fn ended(started_ms: u64, ended_ms: u64, outcome: Outcome) -> AttemptResult {
-    AttemptResult {
-        outcome,
-        exit_code: None,
-        message: None,
-        outputs: Map::new(),
-        metrics: Vec::new(),
-        usage: Usage::default(),
-        started_ms,
-        ended_ms,
-    }
-}
-
-/// A failure that the engine itself found.
-pub(super) fn failed(
-    started_ms: u64,
-    ended_ms: u64,
-    reason: Reason,
-    message: String,
-) -> AttemptResult {
-    AttemptResult {
-        message: Some(message),
-        ..ended(started_ms, ended_ms, Outcome::Failed(reason))
-    }
 }

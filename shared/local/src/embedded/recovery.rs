@@ -9,7 +9,9 @@ use operon_core::plan::Layout;
 use operon_engine::planner::{Effect, Message};
 use operon_engine::ports::{ExecutionFilter, ExecutionId, ShardKey, StateStore as _};
 
-use super::{Engine, EngineError, subflow};
+use operon_engine::subflow::DEPTH_MAX;
+
+use super::{Engine, EngineError};
 
 /// Executions looked for that were created and perhaps never told to start.
 const CREATED_MAX: u32 = 1000;
@@ -92,7 +94,7 @@ impl Engine {
     /// Whether an execution was started by another one, directly or not.
     async fn descends(&self, id: &ExecutionId, top: &ExecutionId) -> Result<bool, EngineError> {
         let mut id = id.clone();
-        for _ in 0..=subflow::DEPTH_MAX {
+        for _ in 0..=DEPTH_MAX {
             let row = self.inner.parts.store.execution(&id).await?;
             match row.and_then(|row| row.meta.parent) {
                 Some((parent, ..)) if parent == *top => return Ok(true),
