@@ -29,7 +29,10 @@ type Counts = BTreeMap<(&'static str, &'static str), f64>;
 
 #[allow(clippy::panic, reason = "a tool of the repository")]
 fn plan(text: &str) -> Plan {
-    let parsed = parse(&format!("id: cost\nnamespace: cost\n{text}"), &Plugins::default());
+    let parsed = parse(
+        &format!("id: cost\nnamespace: cost\n{text}"),
+        &Plugins::default(),
+    );
     let Some(flow) = parsed.flow else {
         panic!("{:?}", parsed.diagnostics);
     };
@@ -41,7 +44,10 @@ fn plan(text: &str) -> Plan {
 
 fn chain(length: u32) -> Plan {
     let task = |n| format!("  - {{id: t{n}, type: container, containerImage: x}}\n");
-    plan(&format!("tasks:\n{}", (0..length).map(task).collect::<String>()))
+    plan(&format!(
+        "tasks:\n{}",
+        (0..length).map(task).collect::<String>()
+    ))
 }
 
 fn fan(count: u32) -> Plan {
@@ -67,7 +73,10 @@ async fn measured(batch: usize, few: (u32, Plan), many: (u32, Plan)) -> Counts {
     #[allow(clippy::cast_precision_loss, reason = "small counts")]
     let of = |index: usize, key: &(&'static str, &'static str)| {
         let counts = found.get(index);
-        counts.and_then(|counts| counts.get(key)).copied().unwrap_or(0) as f64
+        counts
+            .and_then(|counts| counts.get(key))
+            .copied()
+            .unwrap_or(0) as f64
     };
     let keys = found.iter().flat_map(BTreeMap::keys);
     let keys: std::collections::BTreeSet<_> = keys.copied().collect();
@@ -106,7 +115,12 @@ fn table(title: &str, counts: &Counts, log_kb: f64) -> std::io::Result<f64> {
             count * each
         )?;
     }
-    writeln!(out, "  {:<27} {log_kb:>7.3} KB x ${LOG_KB:<9.9} = ${:.7}", "own logs", log_kb * LOG_KB)?;
+    writeln!(
+        out,
+        "  {:<27} {log_kb:>7.3} KB x ${LOG_KB:<9.9} = ${:.7}",
+        "own logs",
+        log_kb * LOG_KB
+    )?;
     writeln!(
         out,
         "  {requests:.2} requests, ${:.4} per 1,000 task runs\n",
@@ -123,11 +137,32 @@ async fn main() -> std::io::Result<()> {
     let together = table("Side by side, batches of 10", &together, 0.5)?;
     let mut out = std::io::stdout().lock();
     let per = |transitions: f64| transitions * TRANSITION * 1000.0;
-    writeln!(out, "Per 1,000 task runs, without the containers themselves:")?;
-    writeln!(out, "  Operon, batched          ${together:.4}   (target 0.0018)")?;
-    writeln!(out, "  Operon, unbatched        ${alone:.4}   (target 0.0054)")?;
-    writeln!(out, "  Step Functions Standard  ${:.4}   bare chain: 1 transition x $0.000025", per(1.0))?;
-    writeln!(out, "                           ${:.4}   item of a distributed map: 3 transitions", per(3.0))?;
-    writeln!(out, "                           ${:.4}   with catch and status: 5 transitions", per(5.0))?;
+    writeln!(
+        out,
+        "Per 1,000 task runs, without the containers themselves:"
+    )?;
+    writeln!(
+        out,
+        "  Operon, batched          ${together:.4}   (target 0.0018)"
+    )?;
+    writeln!(
+        out,
+        "  Operon, unbatched        ${alone:.4}   (target 0.0054)"
+    )?;
+    writeln!(
+        out,
+        "  Step Functions Standard  ${:.4}   bare chain: 1 transition x $0.000025",
+        per(1.0)
+    )?;
+    writeln!(
+        out,
+        "                           ${:.4}   item of a distributed map: 3 transitions",
+        per(3.0)
+    )?;
+    writeln!(
+        out,
+        "                           ${:.4}   with catch and status: 5 transitions",
+        per(5.0)
+    )?;
     Ok(())
 }

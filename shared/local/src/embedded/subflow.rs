@@ -49,7 +49,13 @@ impl Inner {
             None
         };
         let now = self.parts.ports.clock.now_ms();
-        Some(subflow::result(&child, row.as_ref(), &call.props, started, now))
+        Some(subflow::result(
+            &child,
+            row.as_ref(),
+            &call.props,
+            started,
+            now,
+        ))
     }
 
     async fn start_subflow(
