@@ -27,7 +27,7 @@ function Page(): JSX.Element {
   if (execution) return <ExecutionPage key={execution["id"]} id={execution["id"] as string} />;
   const flow = match("/flows/:namespace/:id", at);
   if (flow) return <FlowPage key={at} namespace={flow["namespace"] as string} id={flow["id"] as string} />;
-  return <div class="page"><Empty title="There is no such page" icon="search"><a href="/">Overview</a></Empty></div>;
+  return <div class="page"><h1 class="sr">Not found</h1><Empty title="There is no such page" icon="search"><a href="/">Overview</a></Empty></div>;
 }
 
 function App(): JSX.Element {

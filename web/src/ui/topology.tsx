@@ -262,7 +262,7 @@ function Card({ node, box, chosen, pick, fold }: { node: GraphNode; box: Box; ch
       {state ? <rect class="node-edge" width="4" height={box.height - 12} x="4" y="6" rx="2" /> : null}
       {state ? <g class="node-icon" transform="translate(14 8)"><Icon name={look(state).icon} size={15} /></g> : null}
       <text class="node-name" x={state ? 36 : 14} y="20">{clip(node.task, state ? 21 : 24)}</text>
-      <text class="node-kind" x={state ? 36 : 14} y="36">{counts ? `${counts.done} / ${counts.failed} / ${counts.running} / ${counts.total}` : state ? word : short(node.kind)}</text>
+      <text class="node-kind" x={state ? 36 : 14} y="36">{counts ? `${counts.done} / ${counts.failed} / ${counts.running} / ${counts.total}` : state ? word : short(node.taskType ?? node.kind)}</text>
       {counts ? <>
         <rect class="fan-track" x="12" y={box.height - 13} width={bar} height="5" rx="2.5" />
         <rect class="fan-done" x="12" y={box.height - 13} width={(bar * counts.done) / counts.total} height="5" />
@@ -277,13 +277,16 @@ function Card({ node, box, chosen, pick, fold }: { node: GraphNode; box: Box; ch
 /** One path per state: what is far away has a colour and a place, no words. */
 function Far({ layout, byId }: { layout: Layout; byId: Map<string, GraphNode> }): JSX.Element {
   const paths = new Map<string, string>();
+  let crosses = "";
   for (const box of layout.boxes) {
     const state: State | null = byId.get(box.id)?.state ?? null;
     const tone = state ? look(state).tone : "plain";
+    // Without colour: what failed is crossed out, what waits is hollow, what runs has a frame.
+    if (tone === "bad") crosses += `M${Math.round(box.x)} ${Math.round(box.y)}l${box.width} ${box.height}m${-box.width} 0l${box.width} ${-box.height}`;
     paths.set(tone, `${paths.get(tone) ?? ""}M${Math.round(box.x)} ${Math.round(box.y)}h${box.width}v${box.height}h${-box.width}z`);
   }
   const edges = layout.lines.map(({ points }) => { const a = points[0]; const b = points.at(-1); return a && b ? `M${Math.round(a.x)} ${Math.round(a.y)}L${Math.round(b.x)} ${Math.round(b.y)}` : ""; }).join("");
-  return <g class="far"><path class="edges" d={edges} />{[...paths].map(([tone, d]) => <path key={tone} class={`tone-${tone} far-boxes far-${tone}`} d={d} />)}</g>;
+  return <g class="far"><path class="edges" d={edges} />{[...paths].map(([tone, d]) => <path key={tone} class={`tone-${tone} far-boxes far-${tone}`} d={d} />)}<path class="far-crosses" d={crosses} /></g>;
 }
 
 function curve(points: readonly { x: number; y: number }[], down: boolean): string {

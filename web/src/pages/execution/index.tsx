@@ -27,7 +27,7 @@ export function ExecutionPage({ id }: { id: string }): JSX.Element {
   const { execution, runs, error } = live;
   useTitle(execution ? `${look(execution.state).word}: ${execution.flow}` : "Execution");
   if (!execution) {
-    if (error?.status === 404) return <div class="page"><Empty title="There is no such execution" icon="search">It may have been deleted after its retention. <a href="/executions">All executions</a></Empty></div>;
+    if (error?.status === 404) return <div class="page"><h1 class="sr">Not found</h1><Empty title="There is no such execution" icon="search">It may have been deleted after its retention. <a href="/executions">All executions</a></Empty></div>;
     return <div class="page">{error ? <Trouble error={error} retry={live.reload} /> : <Skeleton rows={12} />}</div>;
   }
   return <Page key={id} live={live} execution={execution} runs={runs} />;
@@ -71,7 +71,7 @@ function Page({ live, execution, runs }: { live: Live; execution: Execution; run
           <StateChip state={execution.state} />
           <h1>{execution.flow}</h1>
           <span class="mono id">{shortId(execution.id)}</span><Copy text={execution.id} label="Copy the id" />
-          <span class="connection muted" role="status" data-connection={over ? "ended" : live.connection}>{over ? "" : live.connection === "live" ? <><i class="pulse" />Live</> : "Reconnecting…"}</span>
+          <span class="connection muted" role="status" data-connection={over ? "ended" : live.connection}>{over ? "" : live.connection === "live" ? <><i class="pulse" />Live</> : live.connection === "waiting" ? "Reconnecting…" : "Connecting…"}</span>
           <span class="grow" />
           <span class="siblings">
             <a class="icon-button" aria-disabled={!execution.previous} href={execution.previous ? path("executions", execution.previous) : undefined} role={execution.previous ? undefined : "link"} aria-label="Previous execution of this flow" title="Previous execution of this flow ( [ )"><Icon name="left" /></a>

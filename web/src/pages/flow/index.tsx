@@ -28,7 +28,7 @@ export function FlowPage({ namespace, id }: { namespace: string; id: string }): 
     { key: "r", label: "Run", run: () => setRun(true) },
     { key: "l", label: "Last execution", run: () => { const newest = last.data?.items[0]; if (newest) go(path("executions", newest.id)); } },
   ]);
-  if (flow.error?.status === 404) return <div class="page"><Empty title="There is no such flow" icon="search"><a href="/flows">All flows</a></Empty></div>;
+  if (flow.error?.status === 404) return <div class="page"><h1 class="sr">Not found</h1><Empty title="There is no such flow" icon="search"><a href="/flows">All flows</a></Empty></div>;
   if (!flow.data) return <div class="page">{flow.error ? <Trouble error={flow.error} retry={flow.reload} /> : <Skeleton rows={10} />}</div>;
   const about = flow.data;
   const running = last.data?.items.filter((row) => !isOver(row.state)).length ?? 0;
