@@ -206,7 +206,7 @@ impl Client {
 }
 
 /// A path with a query string.
-fn with_query(path: &str, query: &[(&str, String)]) -> String {
+pub(crate) fn with_query(path: &str, query: &[(&str, String)]) -> String {
     let pairs: Vec<String> = query
         .iter()
         .map(|(key, value)| format!("{key}={}", part(value)))

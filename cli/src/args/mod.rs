@@ -59,6 +59,9 @@ pub(crate) enum Command {
     /// Lists, shows, follows and steers executions.
     #[command(visible_alias = "exec")]
     Executions {
+        /// Ask the server of this context instead of the state directory; `local` means this machine.
+        #[arg(long, global = true, value_name = "NAME", env = "OPERON_CONTEXT")]
+        context: Option<String>,
         #[command(subcommand)]
         command: Executions,
     },

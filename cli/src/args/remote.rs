@@ -227,5 +227,8 @@ pub(crate) struct LabelsArgs {
     #[arg(long, value_name = "KEY")]
     pub(crate) remove: Vec<String>,
     #[command(flatten)]
-    pub(crate) server: ServerChoice,
+    pub(crate) state: StateArgs,
+    /// How it is shown.
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(crate) output: ValidateOutput,
 }

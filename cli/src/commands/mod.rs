@@ -5,6 +5,7 @@ mod executions;
 mod flows;
 mod plugins;
 mod remote;
+mod remote_executions;
 mod resume;
 mod run;
 mod server;
@@ -17,6 +18,7 @@ pub(crate) use server::ADDRESS_FILE;
 use clap::CommandFactory as _;
 
 use crate::args::{Args, Command};
+use crate::client::Contexts;
 use crate::exit::Exit;
 use crate::output::Console;
 
@@ -29,7 +31,13 @@ pub(crate) fn run(command: Command, console: &Rc<Console>) -> anyhow::Result<Exi
         Command::Triggers { command } => remote::triggers(&command, console),
         Command::Context { command } => remote::context(&command, console),
         Command::Server(args) => server::server(&args, console),
-        Command::Executions { command } => executions::executions(&command, console),
+        Command::Executions { context, command } => {
+            if Contexts::is_remote(context.as_deref())? {
+                remote_executions::executions(context.as_deref(), &command, console)
+            } else {
+                executions::executions(&command, console)
+            }
+        }
         Command::Validate(args) => validate::validate(&args, console),
         Command::Fmt(args) => flows::fmt(&args, console),
         Command::Graph(args) => flows::graph(&args, console),

@@ -21,10 +21,14 @@ const PAGES_MAX: usize = 100;
 
 /// Shows an answer as JSON, or its rows with these fields.
 fn show(console: &Console, server: &ServerChoice, answer: &Value, fields: &[&str]) {
-    if server.output == ValidateOutput::Json {
-        console.line(&answer.to_string());
-        return;
+    match server.output {
+        ValidateOutput::Json => console.line(&answer.to_string()),
+        ValidateOutput::Human => table(console, answer, fields),
     }
+}
+
+/// The rows of an answer, or the answer itself, with these fields.
+pub(crate) fn table(console: &Console, answer: &Value, fields: &[&str]) {
     let one = std::slice::from_ref(answer);
     let rows = answer.get("items").and_then(Value::as_array);
     let rows = rows.map_or(one, Vec::as_slice);
@@ -65,7 +69,11 @@ fn show(console: &Console, server: &ServerChoice, answer: &Value, fields: &[&str
 }
 
 /// All pages of a list, as one answer.
-async fn all(client: &Client, path: &str, query: &[(&str, String)]) -> anyhow::Result<Value> {
+pub(crate) async fn pages(
+    client: &Client,
+    path: &str,
+    query: &[(&str, String)],
+) -> anyhow::Result<Value> {
     let mut items = Vec::new();
     let mut cursor: Option<String> = None;
     for _ in 0..PAGES_MAX {
@@ -111,7 +119,7 @@ pub(crate) fn flows(command: &FlowsCommand, console: &Rc<Console>) -> anyhow::Re
                     .iter()
                     .map(|name| ("namespace", name.clone()))
                     .collect();
-                let answer = all(&choose(server)?, "/flows", &query).await?;
+                let answer = pages(&choose(server)?, "/flows", &query).await?;
                 show(console, server, &answer, FLOW);
             }
             FlowsCommand::Deploy {
@@ -131,7 +139,7 @@ pub(crate) fn flows(command: &FlowsCommand, console: &Rc<Console>) -> anyhow::Re
                 }
             }
             FlowsCommand::Revisions { flow, server } => {
-                let answer = all(&choose(server)?, &path_of(flow, "/revisions"), &[]).await?;
+                let answer = pages(&choose(server)?, &path_of(flow, "/revisions"), &[]).await?;
                 let fields = ["revision", "current", "createdMs", "createdBy", "message"];
                 show(console, server, &answer, &fields);
             }
@@ -286,7 +294,7 @@ pub(crate) fn triggers(command: &TriggersCommand, console: &Rc<Console>) -> anyh
                     .iter()
                     .map(|name| ("namespace", name.clone()))
                     .collect();
-                let answer = all(&choose(server)?, "/triggers", &query).await?;
+                let answer = pages(&choose(server)?, "/triggers", &query).await?;
                 show(console, server, &answer, &fields);
             }
             TriggersCommand::Enable {
@@ -324,7 +332,11 @@ pub(crate) fn triggers(command: &TriggersCommand, console: &Rc<Console>) -> anyh
     })
 }
 
-pub(crate) fn labels(args: &LabelsArgs, console: &Rc<Console>) -> anyhow::Result<Exit> {
+pub(crate) fn labels(
+    context: Option<&str>,
+    args: &LabelsArgs,
+    console: &Rc<Console>,
+) -> anyhow::Result<Exit> {
     let mut labels = Map::new();
     labels.extend(
         args.set
@@ -337,17 +349,20 @@ pub(crate) fn labels(args: &LabelsArgs, console: &Rc<Console>) -> anyhow::Result
             .help("write `KEY=VALUE` or `--remove KEY`")
             .into());
     }
+    let client = Client::choose(context, &args.state.dir)?;
     block_on(async {
         let path = format!("/executions/{}/labels", part(args.id.as_str()));
-        let answer: Value = choose(&args.server)?
-            .post(&path, &json!({"labels": labels}))
-            .await?;
-        show(
-            console,
-            &args.server,
-            &answer,
-            &["id", "namespace", "flow", "state", "labels"],
-        );
+        let answer: Value = client.post(&path, &json!({"labels": labels})).await?;
+        match args.output {
+            ValidateOutput::Json => console.line(&answer.to_string()),
+            ValidateOutput::Human => {
+                table(
+                    console,
+                    &answer,
+                    &["id", "namespace", "flow", "state", "labels"],
+                );
+            }
+        }
         Ok(Exit::Success)
     })
 }

@@ -21,7 +21,7 @@ pub(crate) fn executions(command: &Executions, console: &Rc<Console>) -> anyhow:
         Executions::Resume(args) => steer::resume(args, console),
         Executions::Restart(args) => steer::restart(args, console),
         Executions::RetryFailed(args) => steer::retry_failed(args, console),
-        Executions::Labels(args) => crate::commands::remote::labels(args, console),
+        Executions::Labels(args) => crate::commands::remote::labels(None, args, console),
         Executions::Replay(args) => replay::replay(args, console),
     }
 }

@@ -102,7 +102,17 @@ impl Snapshot {
     pub fn retry_failed(&self) -> Result<Wishes, OperationError> {
         let id = &self.row.meta.id;
         self.check_over("retried")?;
-        if self.failed_items() == 0 {
+        let failed = self.failed_items();
+        if failed > 0 && matches!(self.row.state.as_str(), "SUCCESS" | "WARNING") {
+            return Err(OperationError::refused(format!(
+                "execution {id} ended {}: its loop tolerates failed items, and a restart would keep them",
+                self.row.state
+            ))
+            .with_help(format!(
+                "`operon executions replay {id} --from LOOP` runs the loop again"
+            )));
+        }
+        if failed == 0 {
             return Err(
                 OperationError::refused(format!("execution {id} has no failed items")).with_help(
                     format!(
