@@ -1,2 +1,33 @@
-//! Launches attempts on ECS.
-fn main() {}
+//! Launches, stops and asks after attempts on ECS. Wiring only; see `operon_engine::launcher`.
+
+use std::sync::Arc;
+
+use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use operon_aws::ecs::{FargateEcs, SecretArns};
+use operon_aws::world::{SqsEvent, World, batch};
+use operon_aws::{Role, telemetry};
+use operon_engine::launcher::{LaunchOptions, Launcher};
+use operon_engine::reconciler::{Reconciler, handle_launches};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    telemetry::init(Role::Launcher);
+    let world = World::load(Role::Launcher).await?;
+    let ecs = Arc::new(FargateEcs::new(&world.sdk, &world.config));
+    let names = SecretArns::new(&world.sdk, world.secrets.clone());
+    let launcher = Launcher::new(
+        world.ports.clone(),
+        world.queues.clone(),
+        ecs.clone(),
+        Arc::new(names),
+        world.site(),
+        LaunchOptions::default(),
+    );
+    let reconciler = Reconciler::new(world.ports.clone(), world.queues.clone(), ecs);
+    let (launcher, reconciler) = (&launcher, &reconciler);
+    run(service_fn(|event: LambdaEvent<SqsEvent>| async move {
+        let handle = async |texts: &[&str]| handle_launches(launcher, reconciler, texts).await;
+        Ok::<_, Error>(batch(event.payload, handle).await)
+    }))
+    .await
+}

@@ -1,2 +1,19 @@
-//! Takes turns: events in, one write, commands out.
-fn main() {}
+//! Takes turns: events in, one write, commands out. Wiring only; see `operon_engine::plan_queue`.
+
+use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use operon_aws::world::{SqsEvent, World, batch};
+use operon_aws::{Role, telemetry};
+use operon_engine::plan_queue::PlanQueue;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    telemetry::init(Role::Planner);
+    let world = World::load(Role::Planner).await?;
+    let planner = PlanQueue::new(world.ports.clone(), world.queues.clone());
+    let planner = &planner;
+    run(service_fn(|event: LambdaEvent<SqsEvent>| async move {
+        let handle = async |texts: &[&str]| planner.handle(texts).await;
+        Ok::<_, Error>(batch(event.payload, handle).await)
+    }))
+    .await
+}

@@ -1,2 +1,39 @@
-//! Asks after whatever is due.
-fn main() {}
+//! Asks after whatever is due, and takes up dead letters. Wiring only; see `operon_engine::reconciler`.
+
+use std::sync::Arc;
+
+use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use operon_aws::dead::DeadLetterQueues;
+use operon_aws::ecs::FargateEcs;
+use operon_aws::world::World;
+use operon_aws::{Role, telemetry};
+use operon_engine::dead_letters;
+use operon_engine::reconciler::{Reconciler, Summary};
+use serde_json::Value;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    telemetry::init(Role::Reconciler);
+    let world = World::load(Role::Reconciler).await?;
+    let ecs = Arc::new(FargateEcs::new(&world.sdk, &world.config));
+    let reconciler = Reconciler::new(world.ports.clone(), world.queues.clone(), ecs);
+    let dead = DeadLetterQueues::new(&world.sdk, &world.queues);
+    let (world, reconciler, dead) = (&world, &reconciler, &dead);
+    run(service_fn(|_: LambdaEvent<Value>| async move {
+        let summary = reconciler.schedule().await?;
+        bury(world, dead).await?;
+        Ok::<Summary, Error>(summary)
+    }))
+    .await
+}
+
+/// What was given up becomes a record and a visible failure; only then it leaves its queue.
+async fn bury(world: &World, dead: &DeadLetterQueues) -> Result<(), Error> {
+    for given in dead.take().await? {
+        let reason = format!("delivered {} times and never handled", given.receives);
+        let (ports, queue) = (&world.ports, &*world.queues);
+        dead_letters::bury(ports, queue, given.from, &given.body, &reason).await?;
+        dead.delete(&given).await?;
+    }
+    Ok(())
+}

@@ -1,2 +1,23 @@
-//! Tells shards what ECS says of their tasks.
-fn main() {}
+//! Tells shards what ECS says of their tasks. Wiring only; see `operon_engine::watcher`.
+
+use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use operon_aws::world::World;
+use operon_aws::{Role, telemetry};
+use operon_engine::watcher::Watcher;
+use serde_json::Value;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    telemetry::init(Role::Watcher);
+    let world = World::load(Role::Watcher).await?;
+    let watcher = Watcher::new(world.ports.clone(), world.queues.clone());
+    let watcher = &watcher;
+    run(service_fn(|event: LambdaEvent<Value>| async move {
+        let text = event.payload.to_string();
+        for outcome in watcher.handle(&[text.as_str()]).await {
+            outcome?;
+        }
+        Ok::<_, Error>(())
+    }))
+    .await
+}

@@ -63,7 +63,11 @@ impl Role {
         use Variable as V;
         match variable {
             V::Stage | V::StateTable | V::DataBucket | V::PlanQueueUrl => true,
-            V::LaunchQueueUrl | V::WorkQueueUrl => matches!(self, Self::Planner | Self::Reconciler),
+            // Who takes a message may have to put it back for later.
+            V::LaunchQueueUrl => {
+                matches!(self, Self::Planner | Self::Launcher | Self::Reconciler)
+            }
+            V::WorkQueueUrl => matches!(self, Self::Planner | Self::Worker | Self::Reconciler),
             V::Cluster => matches!(self, Self::Launcher | Self::Watcher | Self::Reconciler),
             V::Subnets
             | V::SecurityGroups

@@ -8,6 +8,8 @@
 pub mod artifacts;
 pub mod clock;
 pub mod config;
+pub mod dead;
+pub mod ecs;
 mod errors;
 pub mod meter;
 pub mod sdk;
@@ -15,6 +17,7 @@ pub mod secrets;
 pub mod sqs;
 pub mod store;
 pub mod telemetry;
+pub mod world;
 
 pub use artifacts::S3Artifacts;
 pub use clock::SystemClock;
@@ -24,3 +27,4 @@ pub use sdk::Sdk;
 pub use secrets::ManagedSecrets;
 pub use sqs::{Batch, Delivery, Outgoing, Queue, QueueError};
 pub use store::{BuiltinLogs, DynamoStore};
+pub use world::World;

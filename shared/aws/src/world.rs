@@ -1,0 +1,191 @@
+//! The ports of a function, built once from its environment.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+pub use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
+use operon_core::exec::Event;
+use operon_engine::Ports;
+use operon_engine::fargate;
+use operon_engine::ports::{EventSink, Outgoing, QueueError, QueueName, ShardKey, StoreError};
+use operon_engine::step::StepError;
+use operon_engine::wire::{EventMessage, PlanMessage};
+
+use crate::artifacts::S3Artifacts;
+use crate::clock::SystemClock;
+use crate::config::{Config, ConfigError, Role};
+use crate::sdk::Sdk;
+use crate::secrets::ManagedSecrets;
+use crate::sqs::{self, Batch};
+use crate::store::{BuiltinLogs, DynamoStore};
+
+/// First part of the keys of artifacts in the data bucket.
+pub const ARTIFACTS: &str = "artifacts/";
+
+/// Everything a function is wired from.
+pub struct World {
+    /// Its environment.
+    pub config: Config,
+    /// Clients.
+    pub sdk: Sdk,
+    /// The engine's ports.
+    pub ports: Ports,
+    /// Where messages go.
+    pub queues: Arc<Queues>,
+    /// Secrets, for whoever needs their names.
+    pub secrets: Arc<ManagedSecrets>,
+    /// Logs of built-in tasks, to be flushed before a message is acknowledged.
+    pub logs: Arc<BuiltinLogs>,
+}
+
+impl World {
+    /// Reads the environment and builds every client once.
+    pub async fn load(role: Role) -> Result<Self, ConfigError> {
+        let config = Config::from_env(role)?;
+        let sdk = Sdk::load().await;
+        let clock = Arc::new(SystemClock);
+        let store = DynamoStore::new(
+            &sdk,
+            &config.state_table,
+            &config.data_bucket,
+            Arc::clone(&clock) as Arc<_>,
+        );
+        let secrets =
+            ManagedSecrets::new(&sdk, &config.secrets_prefix, Arc::clone(&clock) as Arc<_>);
+        let secrets = Arc::new(secrets);
+        let logs = Arc::new(BuiltinLogs::new(store.clone()));
+        let ports = Ports {
+            store: Arc::new(store.clone()),
+            records: Arc::new(store),
+            artifacts: Arc::new(S3Artifacts::new(&sdk, &config.data_bucket)),
+            secrets: Arc::clone(&secrets) as Arc<_>,
+            clock,
+            logs: Arc::clone(&logs) as Arc<_>,
+        };
+        let queues = Arc::new(Queues::new(&sdk, &config));
+        Ok(Self {
+            config,
+            sdk,
+            ports,
+            queues,
+            secrets,
+            logs,
+        })
+    }
+
+    /// Where attempts run.
+    #[must_use]
+    pub fn site(&self) -> fargate::Site {
+        let config = &self.config;
+        fargate::Site {
+            family_prefix: format!("operon-{}-", config.stage),
+            agent_image: config.agent_image.clone(),
+            task_role: config.task_role_arn.clone(),
+            execution_role: config.execution_role_arn.clone(),
+            log_group: config.log_group.clone(),
+            plan_queue_url: config.plan_queue_url.clone(),
+            bucket: config.data_bucket.clone(),
+            artifacts: ARTIFACTS.to_owned(),
+        }
+    }
+}
+
+/// The queues between the functions, by name.
+#[derive(Debug, Clone)]
+pub struct Queues {
+    plan: sqs::Queue,
+    launch: sqs::Queue,
+    work: sqs::Queue,
+    intake: sqs::Queue,
+}
+
+impl Queues {
+    /// The queues of a deployment. They are called alike, so the intake queue, of which no variable speaks, is
+    /// beside the plan queue.
+    #[must_use]
+    pub fn new(sdk: &Sdk, config: &Config) -> Self {
+        let beside = |url: &str, name: &str| {
+            if url.is_empty() {
+                config
+                    .plan_queue_url
+                    .strip_suffix("plan")
+                    .map_or_else(String::new, |start| format!("{start}{name}"))
+            } else {
+                url.to_owned()
+            }
+        };
+        let queue = |url: &str, name: &str| sqs::Queue::new(sdk, &beside(url, name));
+        Self {
+            plan: queue(&config.plan_queue_url, "plan"),
+            launch: queue(&config.launch_queue_url, "launch"),
+            work: queue(&config.work_queue_url, "work"),
+            intake: queue("", "intake"),
+        }
+    }
+
+    /// One of them.
+    #[must_use]
+    pub const fn of(&self, name: QueueName) -> &sqs::Queue {
+        match name {
+            QueueName::Plan => &self.plan,
+            QueueName::Launch => &self.launch,
+            QueueName::Work => &self.work,
+            QueueName::Intake => &self.intake,
+        }
+    }
+}
+
+#[async_trait]
+impl operon_engine::ports::Queue for Queues {
+    async fn send(&self, queue: QueueName, messages: Vec<Outgoing>) -> Result<(), QueueError> {
+        let messages = messages.into_iter().map(|message| sqs::Outgoing {
+            body: message.body,
+            delay: Duration::from_secs(u64::from(message.delay_s)),
+            group: message.group,
+        });
+        let sent = self.of(queue).send_all(messages.collect()).await;
+        sent.map_err(|error| QueueError {
+            queue: queue.name(),
+            reason: error.to_string(),
+        })
+    }
+}
+
+#[async_trait]
+impl EventSink for Queues {
+    async fn send(&self, key: &ShardKey, event: &Event) -> Result<(), StoreError> {
+        let message = EventMessage::new(key.clone(), event.clone());
+        let text = PlanMessage::from(message)
+            .encode()
+            .map_err(|error| StoreError::Failed(error.to_string()))?;
+        self.plan.send(sqs::Outgoing::now(text)).await?;
+        Ok(())
+    }
+}
+
+/// Handles the records of an event together, as a step does that takes batches; what failed is named in the answer.
+pub async fn batch(
+    event: SqsEvent,
+    handle: impl AsyncFn(&[&str]) -> Vec<Result<(), StepError>>,
+) -> SqsBatchResponse {
+    let mut batch = Batch::parse(event, |text| {
+        Ok::<_, std::convert::Infallible>(text.to_owned())
+    });
+    let deliveries = std::mem::take(&mut batch.deliveries);
+    let texts: Vec<&str> = deliveries
+        .iter()
+        .map(|delivery| delivery.message.as_str())
+        .collect();
+    let outcomes = handle(&texts).await;
+    for (delivery, outcome) in deliveries.iter().zip(&outcomes) {
+        if let Err(error) = outcome {
+            batch.refuse(&delivery.id, error);
+        }
+    }
+    // A step that says too little has not handled the rest.
+    for delivery in deliveries.iter().skip(outcomes.len()) {
+        batch.fail(&delivery.id);
+    }
+    batch.answer()
+}
