@@ -43,7 +43,7 @@ check: need-rust need-python deny ## Format, lints, dependencies, documentation,
 	$(IN) cargo clippy --locked --workspace --all-targets -- -D warnings
 	$(IN) PATH="$$PWD/.tools/bin:$$PATH" cargo deny --locked check bans licenses sources
 	$(IN) RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
-	$(IN) for script in .ci/run tests/find-python tests/tools/binary tests/tools/console tests/tools/container-engine tests/tools/demo tests/tools/pictures; \
+	$(IN) for script in .ci/run tests/find-python tests/tools/agent-binary tests/tools/binary tests/tools/console tests/tools/container-engine tests/tools/demo tests/tools/pictures; \
 		do sh -n "$$script" || exit 1; done
 	$(IN) "$$(tests/find-python)" tests/tools/check_docs.py
 	$(IN) "$$(tests/find-python)" infra/tools/check.py
@@ -65,8 +65,10 @@ explore: need-rust ## Visits every state that small plans can reach, under every
 simulate: need-rust ## Simulates executions under random failures for SECONDS=600.
 	$(IN) cargo run --locked --profile fast -p operon-testkit --example simulate -- --seconds $(SECONDS)
 
-test-containers: need-rust ## Runs attempts in real containers; see docs/testing-containers.
+test-containers: need-rust need-python ## Runs attempts and the agent in real containers; see docs/testing-containers.
 	$(IN) cargo test --locked -p operon-tests --test containers
+	$(IN) agent="$$(tests/tools/agent-binary)" && "$$(tests/find-python)" tests/containers/agent/run.py \
+		"$${DOCKER_HOST:-unix:///var/run/docker.sock}" "$$agent"
 
 test-aws: need-rust need-python ## Tests on emulators of AWS; LANE=ministack for one, ENDPOINT=... for another.
 	$(IN) "$$(tests/find-python)" tests/aws/run.py $(if $(LANE),--lane "$(LANE)") \

@@ -48,6 +48,10 @@ pub const ENV_VOLUME: &str = "OPERON_VOLUME";
 pub const EXIT_CANNOT_REPORT: i32 = 75;
 /// The agent's exit code when the time is over: ECS then stops `main`, and the stopped task says the rest.
 pub const EXIT_TIMED_OUT: i32 = 76;
+/// The agent's exit code when the task was stopped and `main` did not end in time: it may not have ended at all.
+pub const EXIT_INTERRUPTED: i32 = 77;
+/// The agent's exit code when the task metadata endpoint does not answer, or `main` never starts.
+pub const EXIT_CANNOT_WATCH: i32 = 70;
 /// The agent's exit code when what it was given is unusable.
 pub const EXIT_CONFIG: i32 = 78;
 
