@@ -54,6 +54,13 @@ class TestTemplate(unittest.TestCase):
                 self.assertIn(f"LogGroup: !Ref {name}Logs", text)
                 self.assertIn(f"Binary: operon-{name.lower()}-function", text)
 
+    def test_every_function_gets_every_variable_it_may_read(self) -> None:
+        config = (INFRA.parent / "shared/aws/src/config.rs").read_text(encoding="utf-8")
+        wanted = re.findall(r'^    \w+ "(OPERON_\w+)" "', config, re.MULTILINE)
+        self.assertGreater(len(wanted), 10)
+        given = re.findall(r"^        (OPERON_\w+):", TEMPLATE[: TEMPLATE.index("\nResources:")], re.MULTILINE)
+        self.assertEqual(sorted(given), sorted(wanted))
+
     def test_every_queue_that_is_read_has_a_dead_letter_queue(self) -> None:
         queues = of_type("AWS::SQS::Queue")
         for name, text in queues.items():
