@@ -24,7 +24,7 @@ PARAMETERS ?=
 
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help demo test test-aws check bench cost web explore simulate test-containers pictures fmt docs advisories clean \
+.PHONY: help demo test test-aws check bench cost web explore fuzz simulate test-containers pictures fmt docs advisories clean \
 	package deploy destroy \
 	need-rust need-python deny
 
@@ -43,7 +43,7 @@ check: need-rust need-python deny ## Format, lints, dependencies, documentation,
 	$(IN) cargo clippy --locked --workspace --all-targets -- -D warnings
 	$(IN) PATH="$$PWD/.tools/bin:$$PATH" cargo deny --locked check bans licenses sources
 	$(IN) RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
-	$(IN) for script in .ci/run tests/find-python tests/tools/agent-binary tests/tools/binary tests/tools/console tests/tools/container-engine tests/tools/demo tests/tools/pictures; \
+	$(IN) for script in .ci/run tests/find-python tests/tools/agent-binary tests/tools/binary tests/tools/fuzz tests/tools/console tests/tools/container-engine tests/tools/demo tests/tools/pictures; \
 		do sh -n "$$script" || exit 1; done
 	$(IN) "$$(tests/find-python)" tests/tools/check_docs.py
 	$(IN) "$$(tests/find-python)" infra/tools/check.py
@@ -61,6 +61,9 @@ bench: need-rust need-python ## Measures Operon beside its peers; see tests/benc
 
 explore: need-rust ## Visits every state that small plans can reach, under every failure.
 	$(IN) cargo run --locked --profile fast -p operon-testkit --example explore -- --all
+
+fuzz: need-rust ## Lets libFuzzer look for input that breaks a parser, for SECONDS=600 each.
+	$(IN) SECONDS=$(SECONDS) tests/tools/fuzz
 
 simulate: need-rust ## Simulates executions under random failures for SECONDS=600.
 	$(IN) cargo run --locked --profile fast -p operon-testkit --example simulate -- --seconds $(SECONDS)

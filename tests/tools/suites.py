@@ -19,6 +19,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import postgres
+import venvs
+
 ROOT = Path(__file__).resolve().parents[2]
 
 # Where the tests are that need AWS, and the emulators they run on.
@@ -225,6 +228,11 @@ def has_nextest() -> bool:
 
 def main() -> int:
     """Runs all suites and returns the exit code."""
+    try:
+        postgres.ensure()
+    except venvs.InstallFailed as error:
+        # The tests that need it fail and say so; the others are worth running.
+        print(f"no PostgreSQL for the tests: {error}", file=sys.stderr, flush=True)
     # Python's caches would be the only thing the tests leave in the source tree.
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
     results = [run(suite, ROOT, environment) for suite in suites(ROOT, nextest=has_nextest())]

@@ -13,17 +13,19 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use operon_api::auth::{Auth, LocalToken};
-use operon_api::{Api, Console as Pages, Prices, Settings};
+use operon_api::{Api, Console as Pages, EngineTriggers, Prices, Settings};
 use operon_core::lang::Plugins;
 use operon_engine::Ports;
 use operon_engine::evaluate::Evaluator;
 use operon_engine::flows::Flows;
 use operon_engine::operations::Operations;
 use operon_engine::ports::{AttemptRow, ExecutionRow};
+use operon_engine::triggers::{NoWakeups, Registry, Triggers};
 use operon_local::embedded::Observer;
 use operon_local::flows::{DeployedFile, DeployedFlows, deploy_directory};
 use operon_local::laptop::Laptop;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
 
 use crate::args::ServerArgs;
 use crate::engine;
@@ -40,11 +42,17 @@ mod assets {
 /// The file in the state directory that tells commands of this machine how to reach the server.
 pub(crate) const ADDRESS_FILE: &str = "server.json";
 
-/// Nobody watches the engine: who wants to know asks the interface.
-struct Unwatched;
+/// Hears of executions that have ended, for what follows them; who wants to know more asks the interface.
+struct Ended(mpsc::UnboundedSender<ExecutionRow>);
 
-impl Observer for Unwatched {
-    fn execution(&self, _: &ExecutionRow) {}
+impl Observer for Ended {
+    fn execution(&self, row: &ExecutionRow) {
+        if row.ended_ms.is_some() {
+            // Nobody listens any more when the server stops; what follows is done when it starts again.
+            let _ = self.0.send(row.clone());
+        }
+    }
+
     fn task_run(&self, _: &AttemptRow) {}
 }
 
@@ -61,10 +69,11 @@ pub(crate) fn server(args: &ServerArgs, console: &Rc<Console>) -> anyhow::Result
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
     engine::block_on(async {
+        let (sender, ended) = mpsc::unbounded_channel();
         let laptop = engine::open_with(
             &args.engine,
             |ports| Box::new(DeployedFlows(Flows::new(ports, Arc::clone(&plugins)))),
-            Box::new(Unwatched),
+            Box::new(Ended(sender)),
         )
         .await?;
         let ports = laptop.engine.evaluator().ports.clone();
@@ -73,12 +82,15 @@ pub(crate) fn server(args: &ServerArgs, console: &Rc<Console>) -> anyhow::Result
         }
         let token = token()?;
         let _file = announce(&args.engine.state.dir, address, &token)?;
-        let api = application(&laptop, ports, plugins, &token);
+        let triggers = triggers(&laptop, &ports, &plugins);
+        let sources = sources(&args.engine.state.dir, triggers.clone());
+        let api = application(&laptop, ports, plugins, &token, triggers);
         let _server = serve(listener, api)?;
         laptop.engine.recover().await?;
         console.line(&format!("http://{address}/?token={token}"));
         console.note("Operon listens there, on this machine only. Press Ctrl-C to stop it.");
         console.flush();
+        tokio::task::spawn_local(operon_local::triggers::run(sources, ended));
         run(&laptop).await
     })
 }
@@ -99,7 +111,42 @@ async fn run(laptop: &Laptop) -> anyhow::Result<Exit> {
     Ok(Exit::Success)
 }
 
-fn application(laptop: &Laptop, ports: Ports, plugins: Arc<Plugins>, token: &str) -> Api {
+/// What starts flows by itself.
+fn triggers(laptop: &Laptop, ports: &Ports, plugins: &Arc<Plugins>) -> Triggers {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    Triggers {
+        evaluator: Evaluator {
+            ports: ports.clone(),
+            shards: Arc::default(),
+            items: Arc::default(),
+        },
+        sink: laptop.store.clone(),
+        flows: Arc::new(Registry::new(Flows::new(ports, Arc::clone(plugins)))),
+        wakeups: Arc::new(NoWakeups),
+        capacity: u32::try_from(cores).unwrap_or(1),
+    }
+}
+
+/// Directories of the state directory stand for buckets.
+fn sources(state: &Path, triggers: Triggers) -> operon_local::triggers::Options {
+    operon_local::triggers::Options {
+        triggers,
+        buckets: operon_local::triggers::Buckets {
+            root: state.join("buckets"),
+            ..operon_local::triggers::Buckets::default()
+        },
+        seen: state.join("triggers"),
+    }
+}
+
+fn application(
+    laptop: &Laptop,
+    ports: Ports,
+    plugins: Arc<Plugins>,
+    token: &str,
+    triggers: Triggers,
+) -> Api {
+    let triggers = Arc::new(EngineTriggers(triggers));
     let subject = std::env::var("USER").unwrap_or_else(|_| "local".to_owned());
     let evaluator = Evaluator {
         ports: ports.clone(),
@@ -117,9 +164,9 @@ fn application(laptop: &Laptop, ports: Ports, plugins: Arc<Plugins>, token: &str
         auth: Auth::Local(Arc::new(LocalToken::new(token, &subject))),
         console: Pages::new(assets::ASSETS),
         prices: Prices::FREE,
-        webhooks: None,
-        triggers: None,
-        dead_letters: None,
+        webhooks: Some(triggers.clone()),
+        triggers: Some(triggers.clone()),
+        dead_letters: Some(triggers),
     })
 }
 

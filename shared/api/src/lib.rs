@@ -27,6 +27,7 @@ mod problem;
 mod routes;
 mod state;
 mod stream;
+mod triggers;
 
 pub use console::{Asset, Console};
 pub use openapi::document;
@@ -34,6 +35,7 @@ pub use prices::Prices;
 pub use problem::Problem;
 pub use routes::router;
 pub use state::{Api, Settings};
+pub use triggers::EngineTriggers;
 
 /// Serves the application over HTTP until the listener fails.
 pub async fn serve(listener: tokio::net::TcpListener, api: Api) -> std::io::Result<()> {

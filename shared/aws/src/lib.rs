@@ -12,11 +12,13 @@ pub mod dead;
 pub mod ecs;
 mod errors;
 pub mod meter;
+pub mod scheduler;
 pub mod sdk;
 pub mod secrets;
 pub mod sqs;
 pub mod store;
 pub mod telemetry;
+pub mod wakeups;
 pub mod world;
 
 pub use artifacts::S3Artifacts;

@@ -38,6 +38,7 @@ pub mod step;
 pub mod subflow;
 pub mod tasks;
 pub mod templates;
+pub mod triggers;
 pub mod watcher;
 pub mod wire;
 pub mod worker;

@@ -12,3 +12,4 @@ pub mod runner;
 pub mod secrets;
 pub mod state_dir;
 pub mod store;
+pub mod triggers;

@@ -9,7 +9,7 @@ use minijinja::Value;
 use super::ast::Expr;
 use super::error::{ExprError, Fault, nearest};
 use super::runtime::Call;
-use super::{collections, dates, encode, functions, jq, numbers, text, yaml};
+use super::{calendar, collections, dates, encode, functions, jq, numbers, text, yaml};
 
 /// A filter, function or test.
 pub(super) struct Callable {
@@ -270,9 +270,11 @@ const FILTERS: [&[Callable]; 7] = [
 /// Every filter, function and test as `(kind, usage)`, by kind and name: for the documentation.
 #[must_use]
 pub fn usages() -> Vec<(&'static str, String)> {
-    let tables = FILTERS
-        .iter()
-        .chain([&functions::FUNCTIONS, &functions::TESTS]);
+    let tables = FILTERS.iter().chain([
+        &functions::FUNCTIONS,
+        &calendar::FUNCTIONS,
+        &functions::TESTS,
+    ]);
     let mut all: Vec<_> = tables.flat_map(|table| table.iter()).collect();
     all.sort_by_key(|callable| (callable.kind, callable.name.to_ascii_lowercase()));
     all.iter()
@@ -287,7 +289,12 @@ pub(super) fn filter(name: &str, span: Range<usize>) -> Result<&'static Callable
 
 /// The function called `name`.
 pub(super) fn function(name: &str, span: Range<usize>) -> Result<&'static Callable, ExprError> {
-    find("function", name, span, &[functions::FUNCTIONS])
+    find(
+        "function",
+        name,
+        span,
+        &[functions::FUNCTIONS, calendar::FUNCTIONS],
+    )
 }
 
 /// The test called `name`.

@@ -146,7 +146,11 @@ fn zone(call: &Call<'_>, slot: usize) -> Result<Option<TimeZone>, Fault> {
 }
 
 /// The input as a moment, in the zone of the argument, else in its own, else in UTC.
-fn moment(call: &Call<'_>, format_slot: usize, zone_slot: usize) -> Result<Zoned, Fault> {
+pub(super) fn moment(
+    call: &Call<'_>,
+    format_slot: usize,
+    zone_slot: usize,
+) -> Result<Zoned, Fault> {
     let wanted = zone(call, zone_slot)?;
     let value = call.value(0);
     let moment = match (Number::of(&value), value.as_str(), call.given(format_slot)) {

@@ -18,6 +18,7 @@
 mod args;
 mod ast;
 mod blocks;
+mod calendar;
 mod catalog;
 mod collections;
 mod context;

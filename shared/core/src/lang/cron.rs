@@ -1,18 +1,22 @@
-//! Cron expressions: when a schedule fires. Reading them; the engine asks [`Cron::matches`].
+//! Cron expressions: when a schedule fires.
 //!
-//! Unix cron: minute, hour, day of month, month, day of week; with seconds, a sixth field in front.
-//! When both days are restricted, either one is enough, as in every Unix cron.
+//! Unix cron: minute, hour, day of month, month, day of week; with seconds, a sixth field in front. `L`, `W` and
+//! `#` stand for the last day, the nearest working day and the n-th weekday of a month. When both days are
+//! restricted, either one is enough, as in every Unix cron.
+//!
+//! The dates are found by the crate `croner`, which also knows what becomes of hours that a change of the clocks
+//! leaves out or repeats (docs/decisions/0040-triggers.md). What is read here first is read for the sake of its
+//! messages.
+
+use croner::parser::{CronParser, Seconds, Year};
+use jiff::{Timestamp, Zoned, tz::TimeZone};
 
 /// A parsed cron expression.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cron {
-    seconds: u64,
-    minutes: u64,
-    hours: u64,
-    days: u64,
-    months: u64,
-    weekdays: u64,
-    either_day: bool,
+    pattern: croner::Cron,
+    text: String,
+    seconds: bool,
 }
 
 /// Why a text is not a cron expression.
@@ -62,7 +66,7 @@ const FIELDS: [Field; 5] = [
         max: 12,
         names: MONTHS,
     },
-    // 7 is Sunday too; it is folded onto 0.
+    // 7 is Sunday too.
     Field {
         name: "day of the week",
         min: 0,
@@ -104,105 +108,93 @@ impl Cron {
                 if want == 6 { "second " } else { "" },
             )));
         }
-        let (seconds, fields) = if want == 6 {
-            (field(fields[0], &SECOND)?, &fields[1..])
-        } else {
-            (1, &fields[..])
-        };
-        let mut sets = [0_u64; 5];
-        for (set, (text, kind)) in sets.iter_mut().zip(fields.iter().zip(&FIELDS)) {
-            *set = field(text, kind)?;
+        let kinds = if want == 6 { Some(&SECOND) } else { None }
+            .into_iter()
+            .chain(&FIELDS);
+        for (field, kind) in fields.iter().zip(kinds) {
+            check(field, kind)?;
         }
-        let [minutes, hours, days, months, weekdays] = sets;
+        let seconds = if want == 6 {
+            Seconds::Required
+        } else {
+            Seconds::Disallowed
+        };
+        let parser = CronParser::builder()
+            .seconds(seconds)
+            .year(Year::Disallowed)
+            .sloppy_ranges(true)
+            .build();
+        let pattern = parser
+            .parse(&fields.join(" "))
+            .map_err(|error| CronError(format!("`{text}` cannot be read: {error}")))?;
         let cron = Self {
-            seconds,
-            minutes,
-            hours,
-            days,
-            months,
-            weekdays: (weekdays | (weekdays >> 7)) & 0x7f,
-            either_day: !fields[2].starts_with('*') && !fields[4].starts_with('*'),
+            pattern,
+            text: fields.join(" "),
+            seconds: want == 6,
         };
-        cron.happens(text)
+        // From the epoch on, every day of the calendar comes within some years.
+        let start = Timestamp::UNIX_EPOCH.to_zoned(TimeZone::UTC);
+        if cron.next_after(&start).is_none() {
+            return Err(CronError(format!(
+                "`{text}` never fires: no such day is in that month"
+            )));
+        }
+        Ok(cron)
     }
 
-    /// Refuses what no calendar has, such as 31 February.
-    fn happens(self, text: &str) -> Result<Self, CronError> {
-        let longest = [31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
-        let possible = self.either_day
-            || longest.iter().zip(1..).any(|(length, month)| {
-                has(self.months, month) && (1..=*length).any(|day| has(self.days, day))
-            });
-        if possible {
-            Ok(self)
-        } else {
-            Err(CronError(format!(
-                "`{text}` never fires: no such day is in that month"
-            )))
+    /// The fields.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether the first field is the second.
+    #[must_use]
+    pub const fn has_seconds(&self) -> bool {
+        self.seconds
+    }
+
+    /// The first date after `after`, in its time zone.
+    #[must_use]
+    pub fn next_after(&self, after: &Zoned) -> Option<Zoned> {
+        self.pattern.find_next_occurrence(after, false).ok()
+    }
+
+    /// The last date at or before `at`, in its time zone.
+    #[must_use]
+    pub fn last_until(&self, at: &Zoned) -> Option<Zoned> {
+        self.pattern.find_previous_occurrence(at, true).ok()
+    }
+}
+
+/// Says what is wrong with a field in the words of this language; what has `L`, `W` or `#` is left to the crate.
+fn check(text: &str, kind: &Field) -> Result<(), CronError> {
+    for part in text.split(',') {
+        let upper = part.to_ascii_uppercase();
+        let special = kind.max == 31 && (upper.contains('L') || upper.contains('W'))
+            || kind.max == 7
+                && (upper.contains('#') || upper.ends_with('L') || upper.ends_with("+"));
+        if !special {
+            range(part, kind)?;
         }
     }
-
-    /// Whether it fires at this local time. Weekday 0 is Sunday.
-    #[must_use]
-    pub fn matches(
-        &self,
-        second: u32,
-        minute: u32,
-        hour: u32,
-        day: u32,
-        month: u32,
-        weekday: u32,
-    ) -> bool {
-        self.matches_day(day, month, weekday)
-            && has(self.hours, hour)
-            && has(self.minutes, minute)
-            && has(self.seconds, second)
-    }
-
-    /// Whether it fires at all on this day, so that others can be skipped at once.
-    #[must_use]
-    pub fn matches_day(&self, day: u32, month: u32, weekday: u32) -> bool {
-        let (of_month, of_week) = (has(self.days, day), has(self.weekdays, weekday));
-        let days = if self.either_day {
-            of_month || of_week
-        } else {
-            of_month && of_week
-        };
-        days && has(self.months, month)
-    }
-
-    /// Hours, minutes and seconds at which it fires, ascending, as sets of bits.
-    #[must_use]
-    pub const fn times(&self) -> (u64, u64, u64) {
-        (self.hours, self.minutes, self.seconds)
-    }
+    Ok(())
 }
 
-const fn has(set: u64, value: u32) -> bool {
-    value < 64 && set & (1 << value) != 0
-}
-
-fn field(text: &str, kind: &Field) -> Result<u64, CronError> {
-    text.split(',')
-        .try_fold(0, |set, part| Ok(set | range(part, kind)?))
-}
-
-fn range(part: &str, kind: &Field) -> Result<u64, CronError> {
+fn range(part: &str, kind: &Field) -> Result<(), CronError> {
     let error = |why: &str| {
         CronError(format!(
             "`{part}` is not a {}: {why}; it goes from {} to {}",
             kind.name, kind.min, kind.max
         ))
     };
-    let (span, step) = match part.split_once('/') {
+    let span = match part.split_once('/') {
         Some((span, step)) => {
             let step = step.parse::<u32>().ok().filter(|step| *step > 0);
-            (
-                span,
-                Some(step.ok_or_else(|| error("the step is not a positive number"))?),
-            )
+            step.ok_or_else(|| error("the step is not a positive number"))?;
+            span
         }
-        None => (part, None),
+        None => part,
     };
     let value = |text: &str| {
         let lower = text.to_ascii_lowercase();
@@ -215,21 +207,18 @@ fn range(part: &str, kind: &Field) -> Result<u64, CronError> {
             .filter(|number| (kind.min..=kind.max).contains(number))
             .ok_or_else(|| error("out of range or not a number"))
     };
-    let (from, to) = match span.split_once('-') {
-        _ if span == "*" || span == "?" => (kind.min, kind.max),
-        Some((from, to)) => (value(from)?, value(to)?),
-        None => {
-            let from = value(span)?;
-            (from, if step.is_some() { kind.max } else { from })
+    match span.split_once('-') {
+        _ if span == "*" || span == "?" => {}
+        Some((from, to)) => {
+            if value(from)? > value(to)? {
+                return Err(error("the range runs backwards"));
+            }
         }
-    };
-    if from > to {
-        return Err(error("the range runs backwards"));
+        None => {
+            value(span)?;
+        }
     }
-    let step = usize::try_from(step.unwrap_or(1)).unwrap_or(usize::MAX);
-    Ok((from..=to)
-        .step_by(step)
-        .fold(0, |set, value| set | (1 << value)))
+    Ok(())
 }
 
 #[cfg(test)]
@@ -238,28 +227,109 @@ mod tests {
 
     use super::*;
 
+    /// The first dates after a local time, as local times with offset.
+    fn dates(cron: &str, seconds: bool, after: &str, count: usize) -> Vec<String> {
+        let cron = Cron::parse(cron, seconds).unwrap();
+        let mut at: Zoned = after.parse().unwrap();
+        let mut found = Vec::new();
+        for _ in 0..count {
+            at = cron.next_after(&at).unwrap();
+            found.push(at.strftime("%a %m-%d %H:%M:%S %:z").to_string());
+        }
+        found
+    }
+
     #[test]
     fn fields_ranges_steps_and_names() {
-        let cron = Cron::parse("*/15 2-4 * jan,JUL mon-fri", false).unwrap();
-        assert!(cron.matches(0, 45, 3, 5, 1, 1));
-        assert!(!cron.matches(0, 46, 3, 5, 1, 1));
-        assert!(!cron.matches(0, 45, 5, 5, 1, 1));
-        assert!(!cron.matches(0, 45, 3, 5, 2, 1));
-        assert!(!cron.matches(0, 45, 3, 5, 1, 0));
-        assert!(!cron.matches(1, 45, 3, 5, 1, 1), "only at second 0");
-        let sunday = Cron::parse("0 0 * * 7", false).unwrap();
-        assert!(sunday.matches(0, 0, 0, 9, 9, 0));
-        let seconds = Cron::parse("*/10 * * * * *", true).unwrap();
-        assert!(seconds.matches(50, 1, 1, 1, 1, 1));
+        assert_eq!(
+            dates(
+                "*/15 2-3 * jan,JUL mon-fri",
+                false,
+                "2026-01-30T03:30[UTC]",
+                3
+            ),
+            [
+                "Fri 01-30 03:45:00 +00:00",
+                "Wed 07-01 02:00:00 +00:00",
+                "Wed 07-01 02:15:00 +00:00"
+            ]
+        );
+        assert_eq!(
+            dates("*/10 * * * * *", true, "2026-01-30T03:30:45[UTC]", 2),
+            ["Fri 01-30 03:30:50 +00:00", "Fri 01-30 03:31:00 +00:00"]
+        );
+        assert_eq!(
+            dates("0 0 * * 7", false, "2026-01-30T03:30[UTC]", 1),
+            ["Sun 02-01 00:00:00 +00:00"]
+        );
+        assert_eq!(
+            dates("5/20 * * * *", false, "2026-01-30T03:30[UTC]", 2),
+            ["Fri 01-30 03:45:00 +00:00", "Fri 01-30 04:05:00 +00:00"]
+        );
         assert_eq!(Cron::parse("@daily", true), Cron::parse("0 0 * * *", false));
     }
 
     #[test]
     fn either_day_is_enough_when_both_are_given() {
-        let cron = Cron::parse("0 0 13 * 5", false).unwrap();
-        assert!(cron.matches_day(13, 3, 1));
-        assert!(cron.matches_day(14, 3, 5));
-        assert!(!cron.matches_day(14, 3, 1));
+        assert_eq!(
+            dates("0 0 13 * 5", false, "2026-02-06T00:00[UTC]", 3),
+            [
+                "Fri 02-13 00:00:00 +00:00",
+                "Fri 02-20 00:00:00 +00:00",
+                "Fri 02-27 00:00:00 +00:00"
+            ]
+        );
+    }
+
+    #[test]
+    fn ends_of_months_and_nth_weekdays() {
+        assert_eq!(
+            dates("0 6 L * *", false, "2028-01-30T07:00[UTC]", 3),
+            [
+                "Mon 01-31 06:00:00 +00:00",
+                "Tue 02-29 06:00:00 +00:00",
+                "Fri 03-31 06:00:00 +00:00"
+            ]
+        );
+        assert_eq!(
+            dates("0 6 * * 1#1", false, "2026-03-01T00:00[UTC]", 2),
+            ["Mon 03-02 06:00:00 +00:00", "Mon 04-06 06:00:00 +00:00"]
+        );
+        assert_eq!(
+            dates("0 6 * * FRI#L", false, "2026-03-01T00:00[UTC]", 1),
+            ["Fri 03-27 06:00:00 +00:00"]
+        );
+    }
+
+    #[test]
+    fn the_clocks_change_in_spring_and_autumn() {
+        // 29 March 2026: 02:00 becomes 03:00. What is fixed at 02:30 fires once, at the first moment there is.
+        assert_eq!(
+            dates("30 2 * * *", false, "2026-03-28T12:00[Europe/Zurich]", 2),
+            ["Sun 03-29 03:00:00 +02:00", "Mon 03-30 02:30:00 +02:00"]
+        );
+        // What fires every half hour goes on every half hour of real time.
+        assert_eq!(
+            dates("*/30 * * * *", false, "2026-03-29T01:20[Europe/Zurich]", 3),
+            [
+                "Sun 03-29 01:30:00 +01:00",
+                "Sun 03-29 03:00:00 +02:00",
+                "Sun 03-29 03:30:00 +02:00"
+            ]
+        );
+        // 25 October 2026: 03:00 becomes 02:00. What is fixed at 02:30 fires once, at the first of the two.
+        assert_eq!(
+            dates("30 2 * * *", false, "2026-10-24T12:00[Europe/Zurich]", 2),
+            ["Sun 10-25 02:30:00 +02:00", "Mon 10-26 02:30:00 +01:00"]
+        );
+        assert_eq!(
+            dates("0 * * * *", false, "2026-10-25T01:30[Europe/Zurich]", 3),
+            [
+                "Sun 10-25 02:00:00 +02:00",
+                "Sun 10-25 02:00:00 +01:00",
+                "Sun 10-25 03:00:00 +01:00"
+            ]
+        );
     }
 
     #[test]
@@ -275,6 +345,7 @@ mod tests {
             ("*/0 * * * *", false, "step"),
             ("@often", false, "@daily"),
             ("0 0 31 2 *", false, "never fires"),
+            ("0 0 * * 1#9", false, "cannot be read"),
             ("", false, "0 fields"),
         ] {
             let message = Cron::parse(text, seconds).unwrap_err().to_string();

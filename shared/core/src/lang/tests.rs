@@ -4,6 +4,7 @@
 mod catalogue;
 mod document;
 mod flows;
+mod guides;
 mod kestra;
 mod limits;
 mod mistakes;

@@ -1,6 +1,7 @@
 //! Templates as users write them.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod calendar;
 mod filters;
 mod limits;
 mod plan;

@@ -49,6 +49,30 @@ const BATCH: &[PropInfo] = &[
     )
     .dynamic()
     .example("\"{{ trigger.key }}\""),
+    prop(
+        "target",
+        PropType::Duration,
+        "How long an execution should take: the size is chosen from what was measured, what waits and what is free, and `maxItems` is not used.",
+    )
+    .example("5m"),
+    prop(
+        "min",
+        PropType::Int(1, 10_000),
+        "With `target`: events in one execution at least, unless fewer come in `maxWait`.",
+    )
+    .default("1"),
+    prop(
+        "max",
+        PropType::Int(1, 10_000),
+        "With `target`: events in one execution at most.",
+    )
+    .default("10000"),
+    prop(
+        "task",
+        PropType::String,
+        "With `target`: the task that is measured; the execution as a whole when absent.",
+    )
+    .example("align"),
 ];
 
 /// Kestra 1.x conditions that have an exact counterpart here; others are rejected with advice.
@@ -104,7 +128,7 @@ pub const TRIGGER: &[PropInfo] = &[
         "Template; a second event with the same value starts nothing. Without it the event's own identity.",
     )
     .dynamic()
-    .example("\"{{ trigger.id }}\""),
+    .example("\"{{ trigger.key }}\""),
     prop(
         "failOnTriggerError",
         PropType::Bool,
@@ -143,7 +167,7 @@ const SCHEDULE: &[PropInfo] = &[
     prop(
         "cron",
         PropType::String,
-        "Five fields (minute, hour, day, month, weekday), or `@hourly`, `@daily`, `@weekly`, `@monthly`, `@yearly`.",
+        "Five fields (minute, hour, day, month, weekday), or `@hourly`, `@daily`, `@weekly`, `@monthly`, `@yearly`. `L` is the last day, `1#2` the second Monday of a month, `15W` the working day nearest to the 15th.",
     )
     .required()
     .example("\"0 2 * * *\""),
@@ -248,6 +272,13 @@ const WINDOW: &[PropInfo] = &[
     )
     .example("PT6H"),
     prop(
+        "timezone",
+        PropType::String,
+        "In which times of day are meant.",
+    )
+    .default("Etc/UTC")
+    .example("Europe/Zurich"),
+    prop(
         "fireOnce",
         PropType::Bool,
         "At most one execution per window.",
@@ -349,9 +380,31 @@ const WEBHOOK: &[PropInfo] = &[
             prop("type", PropType::Enum(&["github", "slack", "generic"]), "Whose convention.")
                 .required(),
             prop("secret", PropType::String, "Name of the secret.").required().example("HOOK"),
-            prop("header", PropType::String, "Header with the hexadecimal HMAC-SHA256 (`generic`).")
-                .example("x-signature"),
-            prop("tolerance", PropType::Duration, "Oldest accepted timestamp (`slack`).")
+            prop(
+                "header",
+                PropType::String,
+                "Header with the HMAC-SHA256, hexadecimal or Base64; that of the convention when absent.",
+            )
+            .example("x-signature"),
+            prop("prefix", PropType::String, "What stands before it in that header.")
+                .example("\"sha256=\""),
+            prop(
+                "timestampHeader",
+                PropType::String,
+                "Header with seconds since the epoch; `<timestamp>.<body>` is signed then (`generic`).",
+            )
+            .example("x-timestamp"),
+            prop(
+                "idHeader",
+                PropType::String,
+                "Header that names the delivery: a second call with the same value starts nothing.",
+            )
+            .example("x-delivery"),
+            prop(
+                "tolerance",
+                PropType::Duration,
+                "Oldest and most future timestamp that is accepted.",
+            )
                 .default("PT5M")
                 .example("PT5M"),
         ]),
@@ -433,6 +486,12 @@ const POSTGRES: &[PropInfo] = &[
         .warns("times are UTC")
         .example("UTC"),
     prop("ssl", PropType::Bool, "TLS.").default("true"),
+    prop(
+        "listen",
+        PropType::String,
+        "Channel whose `NOTIFY` makes the local server look at once.",
+    )
+    .example("outbox"),
     prop("sslMode", PropType::String, "Kestra.")
         .warns("TLS with a checked certificate is used unless `ssl: false`")
         .example("REQUIRE"),
@@ -479,6 +538,19 @@ const HTTP: &[PropInfo] = &[
     )
     .default("true"),
     prop(
+        "cursor",
+        PropType::String,
+        "Template over `response.*`; fires when its value is a new one.",
+    )
+    .dynamic()
+    .example("\"{{ response.body.version }}\""),
+    prop(
+        "headersOnly",
+        PropType::Bool,
+        "The body is not read: for large files whose `ETag` is enough.",
+    )
+    .default("false"),
+    prop(
         "options",
         PropType::Map(&PropType::Any),
         "As for the `http` task.",
@@ -493,6 +565,7 @@ const HTTP: &[PropInfo] = &[
         "remove it",
     ),
     POLL,
+    BATCH_PROP,
 ];
 
 /// A trigger type: nothing is launched, so it has no timeout.

@@ -52,6 +52,8 @@ const S3: &[PropInfo] = &[
     prop("regexp", PropType::String, "Keys that match.")
         .alias(&["regex"])
         .example("\"incoming/.*[.]fasta\""),
+    prop("minSize", PropType::Size, "Objects of this size at least.").example("1"),
+    prop("maxSize", PropType::Size, "Objects of this size at most.").example("1GB"),
     prop(
         "action",
         PropType::Enum(&["NONE", "MOVE", "DELETE"]),
@@ -183,6 +185,7 @@ const CLOUD_WATCH: &[PropInfo] = &[
     )
     .default("[ALARM]")
     .example("[ALARM]"),
+    BATCH_PROP,
     prop("namespace", PropType::String, "Kestra: metric.").rejects(
         "an alarm looks at metrics",
         "define an alarm and write `alarmName`",

@@ -69,7 +69,7 @@ impl Reader<'_> {
         let help = match name {
             "Weekend" | "DayWeek" | "DayWeekInMonth" | "PublicHoliday" | "DateTimeBetween"
             | "TimeBetween" => {
-                "write `when` with an expression over `trigger.date`, or put the days into `cron`"
+                "write `when` with `isWeekend(trigger.date)` and the like, or put the days into `cron`"
                     .to_owned()
             }
             "MultipleCondition" | "Multiple" => {

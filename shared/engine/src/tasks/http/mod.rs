@@ -5,6 +5,7 @@
 mod body;
 mod client;
 mod guard;
+mod look;
 mod name;
 
 use std::error::Error;
@@ -24,6 +25,7 @@ use crate::ports::LogLevel;
 
 pub use body::REQUEST_BODY_BYTES_MAX;
 pub use client::{HttpClients, REDIRECTS_MAX};
+pub(crate) use look::{Known, Looked, host, look};
 pub use name::FILE_NAME_BYTES_MAX;
 
 use client::Manner;

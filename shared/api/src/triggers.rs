@@ -1,0 +1,280 @@
+//! The engine's triggers behind this interface: webhooks, what is shown and steered, dead letters.
+
+use async_trait::async_trait;
+use operon_core::triggers::{Config, Kind};
+use operon_engine::triggers::{
+    BackfillError, BackfillRange, DeployedFlow, RedriveError, TriggerKey, TriggerView, Triggers,
+    webhook,
+};
+use serde_json::{Value, json};
+
+use crate::hooks::{
+    BackfillRequest, DeadLetter, DeadLetters, TriggerAdmin, TriggerSummary, WebhookAnswer,
+    WebhookRequest, Webhooks,
+};
+use crate::problem::Problem;
+
+/// Executions at once of a backfill that is asked for here.
+const BACKFILL_CAP: u32 = 4;
+/// Bytes of a dead letter that are shown.
+const SHOWN_BYTES_MAX: usize = 2_000;
+
+/// The engine's triggers.
+#[derive(Debug, Clone)]
+pub struct EngineTriggers(pub Triggers);
+
+#[async_trait]
+impl Webhooks for EngineTriggers {
+    async fn receive(&self, request: WebhookRequest) -> Result<WebhookAnswer, Problem> {
+        let headers = request
+            .headers
+            .iter()
+            // A header that is no text can neither be a signature nor be seen by a template.
+            .filter_map(|(name, value)| Some((name.to_string(), value.to_str().ok()?.to_owned())))
+            .collect();
+        let call = webhook::Request {
+            namespace: request.namespace,
+            flow: request.flow,
+            trigger: request.trigger,
+            method: request.method.to_string(),
+            headers,
+            parameters: request.query,
+            body: request.body.to_vec(),
+        };
+        let answer = webhook::accept(&self.0, call).await?;
+        let body = serde_json::from_str(&answer.body).unwrap_or(Value::String(answer.body));
+        Ok(WebhookAnswer {
+            status: answer.status,
+            body,
+        })
+    }
+}
+
+fn summary(view: &TriggerView, trigger: Option<&Config>) -> TriggerSummary {
+    let key = &view.key;
+    let webhook = trigger.is_some_and(|trigger| matches!(trigger.kind, Kind::Webhook(_)));
+    let missed = view.missed.last().map(|missed| {
+        let reason = missed.reason.as_deref().unwrap_or("late");
+        format!(
+            "{} dates did not fire, the last: {reason}",
+            view.missed_count
+        )
+    });
+    let off = view
+        .disabled
+        .as_ref()
+        .map(|off| format!("off by {}: {}", off.by, off.reason));
+    let backfill = view
+        .backfill
+        .as_ref()
+        .filter(|backfill| !backfill.over)
+        .map(|backfill| {
+            let what = if backfill.paused {
+                "paused"
+            } else {
+                "going on"
+            };
+            format!(
+                "backfill {what}: {} started, {} skipped",
+                backfill.started, backfill.skipped
+            )
+        });
+    let detail: Vec<String> = [off, backfill, missed].into_iter().flatten().collect();
+    TriggerSummary {
+        namespace: key.namespace.clone(),
+        flow: key.flow.clone(),
+        id: key.trigger.clone(),
+        kind: view.trigger_type.to_owned(),
+        disabled: !view.enabled,
+        last_ms: view.last_ms,
+        next_ms: view.next_ms,
+        late: view.late,
+        last_execution: None,
+        detail: (!detail.is_empty()).then(|| detail.join("; ")),
+        url: webhook.then(|| {
+            format!(
+                "/api/v1/webhooks/{}/{}/{}",
+                key.namespace, key.flow, key.trigger
+            )
+        }),
+        last_error: view.trouble.as_ref().map(|trouble| trouble.message.clone()),
+    }
+}
+
+fn place(summary: &TriggerSummary) -> String {
+    format!("{}/{}/{}", summary.namespace, summary.flow, summary.id)
+}
+
+impl EngineTriggers {
+    async fn all(&self, namespace: Option<&str>) -> Result<Vec<TriggerSummary>, Problem> {
+        let mut all = Vec::new();
+        for view in self.0.list(namespace).await? {
+            let flow = self
+                .0
+                .flows
+                .deployed_flow(&view.key.namespace, &view.key.flow)
+                .await?;
+            let trigger = flow
+                .as_ref()
+                .and_then(|flow| flow.trigger(&view.key.trigger));
+            all.push(summary(&view, trigger));
+        }
+        all.sort_by_key(place);
+        Ok(all)
+    }
+
+    async fn find(
+        &self,
+        key: &TriggerKey,
+    ) -> Result<(std::sync::Arc<DeployedFlow>, TriggerSummary), Problem> {
+        let missing = || Problem::not_found(format!("there is no trigger `{key}`"));
+        let flow = self
+            .0
+            .flows
+            .deployed_flow(&key.namespace, &key.flow)
+            .await?;
+        let flow = flow.ok_or_else(missing)?;
+        let views = self.0.list(Some(&key.namespace)).await?;
+        let view = views
+            .iter()
+            .find(|view| view.key == *key)
+            .ok_or_else(missing)?;
+        let summary = summary(view, flow.trigger(&key.trigger));
+        Ok((flow, summary))
+    }
+}
+
+fn key_of(namespace: &str, flow: &str, id: &str) -> TriggerKey {
+    TriggerKey {
+        namespace: namespace.to_owned(),
+        flow: flow.to_owned(),
+        trigger: id.to_owned(),
+    }
+}
+
+fn backfill_problem(error: BackfillError) -> Problem {
+    match error {
+        BackfillError::Store(error) => error.into(),
+        BackfillError::Missing(_) => Problem::not_found(error.to_string()),
+        BackfillError::NoSchedule(_) | BackfillError::Range => {
+            Problem::bad_request(error.to_string())
+        }
+        BackfillError::GoingOn | BackfillError::None => Problem::conflict(error.to_string()),
+    }
+}
+
+#[async_trait]
+impl TriggerAdmin for EngineTriggers {
+    async fn list(
+        &self,
+        namespace: Option<&str>,
+        flow: Option<&str>,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<(Vec<TriggerSummary>, Option<String>), Problem> {
+        let mut rows = self.all(namespace).await?;
+        rows.retain(|row| {
+            flow.is_none_or(|flow| flow == row.flow)
+                && after.is_none_or(|after| place(row).as_str() > after)
+        });
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let more = rows.len() > limit;
+        rows.truncate(limit);
+        let next = rows.last().filter(|_| more).map(place);
+        Ok((rows, next))
+    }
+
+    async fn set_disabled(
+        &self,
+        namespace: &str,
+        flow: &str,
+        id: &str,
+        disabled: bool,
+    ) -> Result<TriggerSummary, Problem> {
+        let key = key_of(namespace, flow, id);
+        let (deployed, before) = self.find(&key).await?;
+        if disabled {
+            self.0
+                .disable(&key, "a person", "switched off by hand")
+                .await?;
+        } else if let Some(trigger) = deployed.trigger(id) {
+            self.0.enable(&deployed, trigger).await?;
+        }
+        Ok(before)
+    }
+
+    async fn backfill(
+        &self,
+        namespace: &str,
+        flow: &str,
+        id: &str,
+        request: BackfillRequest,
+    ) -> Result<Value, Problem> {
+        let range = BackfillRange {
+            from_ms: request.from_ms,
+            until_ms: request.to_ms,
+            cap: BACKFILL_CAP,
+            inputs: request.inputs.into_iter().collect(),
+            labels: request.labels,
+        };
+        let key = key_of(namespace, flow, id);
+        let state = self
+            .0
+            .start_backfill(&key, range)
+            .await
+            .map_err(backfill_problem)?;
+        Ok(json!(state))
+    }
+
+    async fn next(
+        &self,
+        namespace: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<TriggerSummary>, Problem> {
+        let mut rows = self.all(namespace).await?;
+        rows.retain(|row| row.kind == "schedule" && row.next_ms.is_some() && !row.disabled);
+        rows.sort_by_key(|row| row.next_ms);
+        rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        Ok(rows)
+    }
+}
+
+#[async_trait]
+impl DeadLetters for EngineTriggers {
+    async fn list(
+        &self,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<(Vec<DeadLetter>, Option<String>), Problem> {
+        let letters = self.0.dead_letters(after.map(str::to_owned), limit).await?;
+        let full = letters.len() >= usize::try_from(limit).unwrap_or(usize::MAX);
+        let next = letters
+            .last()
+            .filter(|_| full)
+            .map(|letter| letter.id.clone());
+        let shown = letters.into_iter().map(|letter| {
+            let body = letter.body.or(letter.identity).unwrap_or_default();
+            let end = body.floor_char_boundary(SHOWN_BYTES_MAX);
+            DeadLetter {
+                id: letter.id,
+                queue: letter
+                    .trigger
+                    .map_or_else(|| "intake".to_owned(), |key| key.to_string()),
+                at_ms: letter.at_ms,
+                reason: letter.reason,
+                body: body.get(..end).unwrap_or_default().to_owned(),
+                execution: None,
+            }
+        });
+        Ok((shown.collect(), next))
+    }
+
+    async fn redrive(&self, id: &str) -> Result<(), Problem> {
+        match self.0.redrive(id).await {
+            Ok(_) => Ok(()),
+            Err(RedriveError::Store(error)) => Err(error.into()),
+            Err(error @ RedriveError::Missing(_)) => Err(Problem::not_found(error.to_string())),
+            Err(error @ RedriveError::Again(_)) => Err(Problem::conflict(error.to_string())),
+        }
+    }
+}

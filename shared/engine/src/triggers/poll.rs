@@ -1,0 +1,86 @@
+//! What polls have in common: their turn, their cursor, their trouble.
+
+use operon_core::triggers::Config;
+use serde_json::Value;
+
+use super::state::{TriggerState, Trouble};
+use super::{DeployedFlow, TriggerKey, Triggers};
+use crate::ports::StoreError;
+
+/// Longest pause after failures.
+const BACKOFF_MS_MAX: u64 = 30 * 60_000;
+/// Characters of what is said to be wrong.
+const MESSAGE_CHARS_MAX: usize = 500;
+
+impl Triggers {
+    /// Takes the turn to look: the next one is written before, so that two who look at once are rare. None: not now.
+    pub(super) async fn turn(
+        &self,
+        flow: &DeployedFlow,
+        trigger: &Config,
+    ) -> Result<Option<TriggerState>, StoreError> {
+        let key = flow.key(trigger);
+        if self.switched_off(flow, trigger, &key).await?.is_some() {
+            self.change_state(&key, |state| state.next_ms = None)
+                .await?;
+            return Ok(None);
+        }
+        let (now, interval) = (self.now(), trigger.interval_ms().unwrap_or(60_000));
+        let state = self
+            .change_state(&key, |state| {
+                state.looked_ms = Some(now);
+                state.next_ms = Some(now + interval);
+            })
+            .await?;
+        Ok(Some(state))
+    }
+
+    /// The look went well: what it remembers is written, after all its events were accepted.
+    pub(super) async fn looked(
+        &self,
+        key: &TriggerKey,
+        poll: Value,
+        found: bool,
+        sooner_ms: Option<u64>,
+    ) -> Result<(), StoreError> {
+        let now = self.now();
+        self.change_state(key, |state| {
+            state.poll.clone_from(&poll);
+            state.trouble = None;
+            if found {
+                state.last_ms = Some(now);
+            }
+            if let Some(next) = sooner_ms {
+                state.next_ms = Some(next);
+            }
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// The look failed: that is kept for people, and the next one comes later and later.
+    pub(super) async fn failed_look(
+        &self,
+        key: &TriggerKey,
+        interval_ms: u64,
+        message: &str,
+        not_before: Option<u64>,
+    ) -> Result<(), StoreError> {
+        let now = self.now();
+        tracing::warn!(trigger = %key, message, "a trigger could not look");
+        self.change_state(key, |state| {
+            let times = state.trouble.as_ref().map_or(0, |trouble| trouble.times) + 1;
+            state.trouble = Some(Trouble {
+                at_ms: now,
+                times,
+                message: message.chars().take(MESSAGE_CHARS_MAX).collect(),
+            });
+            let pause = interval_ms
+                .saturating_mul(1 << times.min(10))
+                .min(BACKOFF_MS_MAX.max(interval_ms));
+            state.next_ms = Some((now + pause).max(not_before.unwrap_or(0)));
+        })
+        .await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,203 @@
+//! From what the intake receives to the triggers that it is meant for.
+
+use std::sync::Arc;
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use operon_core::triggers::parse::{Delivery, Own, Parsed, document, message};
+use operon_core::triggers::{Config, Kind, Source, TriggerEvent, pattern};
+use serde_json::Value;
+
+use super::{DeployedFlow, Outcome, TriggerKey, Triggers};
+use crate::ports::StoreError;
+
+/// Events accepted at once.
+const AT_ONCE: usize = 32;
+
+/// Whether an event is what a trigger waits for.
+#[must_use]
+pub fn wants(trigger: &Config, event: &TriggerEvent) -> bool {
+    match (&trigger.kind, &event.source) {
+        (Kind::S3(objects), Source::Object { bucket, key, size }) => {
+            objects.matches(bucket, key, *size)
+        }
+        (Kind::Sqs { queue, .. }, Source::Queue { arn }) => same_queue(queue, arn),
+        (Kind::Sns { topic, filter }, Source::Topic { arn, attributes }) => {
+            topic == arn && pattern::matches(filter, &Value::Object(attributes.clone()))
+        }
+        (
+            Kind::EventBridge {
+                pattern: wanted, ..
+            },
+            Source::Bus { event },
+        ) => !event.is_null() && pattern::matches(wanted, event),
+        (Kind::Alarm { name, states }, Source::Alarm { name: alarm, state }) => {
+            name == alarm && states.contains(state)
+        }
+        _ => false,
+    }
+}
+
+/// A queue's address and its ARN name the same queue: account and name, and the region where both tell it.
+fn same_queue(wanted: &str, arn: &str) -> bool {
+    if wanted == arn {
+        return true;
+    }
+    let mut parts = arn.rsplit(':');
+    let (Some(name), Some(account), Some(region)) = (parts.next(), parts.next(), parts.next())
+    else {
+        return false;
+    };
+    let mut address = wanted.trim_end_matches('/').rsplit('/');
+    let same = address.next() == Some(name) && address.next() == Some(account);
+    let host = address.next().unwrap_or_default();
+    let told = host
+        .strip_prefix("sqs.")
+        .and_then(|host| host.split('.').next());
+    same && told.is_none_or(|told| told == region)
+}
+
+impl Triggers {
+    /// Takes a message of a queue. `Ok` means that it may be deleted. What nobody can read becomes a dead letter.
+    pub async fn message(
+        &self,
+        delivery: &Delivery,
+    ) -> Result<Vec<(TriggerKey, Outcome)>, StoreError> {
+        match message(delivery) {
+            Ok(parsed) => self.parsed(parsed).await,
+            Err(error) => {
+                self.bury_message(delivery, &error).await?;
+                Ok(Vec::new())
+            }
+        }
+    }
+
+    /// Takes a document that a service gave to the function itself.
+    pub async fn document(&self, value: &Value) -> Result<Vec<(TriggerKey, Outcome)>, StoreError> {
+        match document(value) {
+            Ok(parsed) => self.parsed(parsed).await,
+            Err(error) => {
+                let delivery = Delivery {
+                    body: value.to_string(),
+                    ..Delivery::default()
+                };
+                self.bury_message(&delivery, &error).await?;
+                Ok(Vec::new())
+            }
+        }
+    }
+
+    pub(super) async fn parsed(
+        &self,
+        parsed: Parsed,
+    ) -> Result<Vec<(TriggerKey, Outcome)>, StoreError> {
+        match parsed {
+            Parsed::Events(events) => self.events(events).await,
+            Parsed::Own(Own::Look {
+                namespace,
+                flow,
+                trigger,
+            }) => {
+                let key = TriggerKey {
+                    namespace,
+                    flow,
+                    trigger,
+                };
+                self.look(&key).await?;
+                Ok(Vec::new())
+            }
+        }
+    }
+
+    /// Gives events to the triggers that want them, then makes the batches that are full. An event that nobody wants
+    /// is nobody's.
+    pub async fn events(
+        &self,
+        events: Vec<TriggerEvent>,
+    ) -> Result<Vec<(TriggerKey, Outcome)>, StoreError> {
+        let flows = self.flows.deployed().await?;
+        let mut meant: Vec<(Arc<DeployedFlow>, usize, TriggerEvent)> = Vec::new();
+        for event in events {
+            for flow in &flows {
+                for (index, trigger) in flow.triggers.iter().enumerate() {
+                    if wants(trigger, &event) {
+                        meant.push((Arc::clone(flow), index, event.clone()));
+                    }
+                }
+            }
+        }
+        let mut touched: Vec<(Arc<DeployedFlow>, usize)> = Vec::new();
+        for (flow, index, _) in &meant {
+            let known = touched
+                .iter()
+                .any(|(known, at)| at == index && Arc::ptr_eq(known, flow));
+            if !known {
+                touched.push((Arc::clone(flow), *index));
+            }
+        }
+        let outcomes = stream::iter(meant)
+            .map(|(flow, index, event)| async move {
+                let Some(trigger) = flow.triggers.get(index) else {
+                    return Ok(None);
+                };
+                let event = readable(trigger, event);
+                let outcome = self.accept(&flow, trigger, event).await?;
+                Ok::<_, StoreError>(Some((flow.key(trigger), outcome)))
+            })
+            .buffered(AT_ONCE)
+            .try_collect::<Vec<_>>()
+            .await?;
+        for (flow, index) in touched {
+            let Some(trigger) = flow.triggers.get(index) else {
+                continue;
+            };
+            if trigger.batch.is_some() || !trigger.allow_concurrent {
+                self.close(&flow, trigger).await?;
+            }
+        }
+        Ok(outcomes.into_iter().flatten().collect())
+    }
+}
+
+/// A queue's message as its trigger reads it: text stays text unless it is said to be JSON.
+fn readable(trigger: &Config, mut event: TriggerEvent) -> TriggerEvent {
+    if let (Kind::Sqs { json: false, .. }, Some(body)) =
+        (&trigger.kind, event.fields.get_mut("body"))
+        && !body.is_string()
+    {
+        *body = Value::from(body.to_string());
+    }
+    event
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_and_arns_of_queues() {
+        let arn = "arn:aws:sqs:eu-central-1:123456789012:events";
+        for (address, same) in [
+            (arn, true),
+            (
+                "https://sqs.eu-central-1.amazonaws.com/123456789012/events",
+                true,
+            ),
+            ("http://localhost:4566/123456789012/events", true),
+            (
+                "https://sqs.us-east-1.amazonaws.com/123456789012/events",
+                false,
+            ),
+            (
+                "https://sqs.eu-central-1.amazonaws.com/123456789013/events",
+                false,
+            ),
+            (
+                "https://sqs.eu-central-1.amazonaws.com/123456789012/other",
+                false,
+            ),
+            ("events", false),
+        ] {
+            assert_eq!(same_queue(address, arn), same, "{address}");
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Flow triggers: one execution for each time the dependencies are satisfied.
+
+use super::world::{World, deployed, fields, flow};
+
+const UPSTREAM: &str = "id: {id}\nnamespace: genomics\ntasks: [{id: t, type: log, message: x}]\ntriggers: [{id: s, type: s3, bucket: {id}}]\n";
+
+fn world(trigger: &str) -> World {
+    let upstream = |id: &str| deployed(&UPSTREAM.replace("{id}", id));
+    World::new(vec![flow("down", trigger), upstream("a"), upstream("b")])
+}
+
+/// An execution of an upstream flow ends; told `times` times.
+async fn end(world: &World, flow: &str, name: &str, state: &str, times: usize) {
+    let deployed = world
+        .triggers
+        .flows
+        .deployed_flow("genomics", flow)
+        .await
+        .unwrap()
+        .unwrap();
+    let mut event = super::world::object(name);
+    event.source = operon_core::triggers::Source::Object {
+        bucket: flow.to_owned(),
+        key: name.to_owned(),
+        size: 1,
+    };
+    let outcome = world
+        .triggers
+        .accept(&deployed, &deployed.triggers[0], event)
+        .await
+        .unwrap();
+    let id = outcome.execution().unwrap().clone();
+    let row = world
+        .executions()
+        .await
+        .into_iter()
+        .find(|row| row.meta.id == id)
+        .unwrap();
+    let row = world.end(&row, state).await;
+    for _ in 0..times {
+        world.triggers.ended(&row).await.unwrap();
+    }
+}
+
+async fn fired(world: &World) -> usize {
+    world
+        .executions()
+        .await
+        .iter()
+        .filter(|row| row.meta.flow == "down")
+        .count()
+}
+
+#[tokio::test]
+async fn any_fires_for_each_execution_once() {
+    let world = world(
+        "  - {id: after, type: flow, mode: ANY, dependsOn: [{flowId: a}, {flowId: b, states: [FAILED]}]}\n",
+    );
+    end(&world, "a", "1", "SUCCESS", 3).await;
+    end(&world, "a", "2", "FAILED", 1).await;
+    end(&world, "b", "3", "FAILED", 2).await;
+    assert_eq!(fired(&world).await, 2);
+    let rows = world.executions().await;
+    let row = rows.iter().find(|row| row.meta.flow == "down").unwrap();
+    assert_eq!(
+        (&fields(row)["flowId"], &fields(row)["state"]),
+        (&"a".into(), &"SUCCESS".into())
+    );
+}
+
+#[tokio::test]
+async fn all_fires_when_both_have_ended_in_either_order() {
+    for order in [["a", "b"], ["b", "a"]] {
+        let world = world("  - {id: after, type: flow, dependsOn: [{flowId: a}, {flowId: b}]}\n");
+        end(&world, order[0], "1", "SUCCESS", 2).await;
+        assert_eq!(fired(&world).await, 0);
+        end(&world, order[1], "2", "SUCCESS", 2).await;
+        assert_eq!(fired(&world).await, 1, "{order:?}");
+        end(&world, order[0], "3", "SUCCESS", 1).await;
+        assert_eq!(fired(&world).await, 1, "the other one is used up");
+        end(&world, order[1], "4", "SUCCESS", 1).await;
+        assert_eq!(fired(&world).await, 2);
+    }
+}
+
+#[tokio::test]
+async fn a_crash_while_firing_fires_once() {
+    for writes in 0..40 {
+        let world = world("  - {id: after, type: flow, dependsOn: [{flowId: a}, {flowId: b}]}\n");
+        end(&world, "a", "1", "SUCCESS", 1).await;
+        end(&world, "b", "2", "SUCCESS", 0).await;
+        let rows = world.executions().await;
+        let row = rows.iter().find(|row| row.meta.flow == "b").unwrap();
+        world.fuse.set(writes);
+        let _ = world.triggers.ended(row).await;
+        world.fuse.set(i64::MAX);
+        world.triggers.ended(row).await.unwrap();
+        world.pass(2).await;
+        assert_eq!(fired(&world).await, 1, "crash after {writes} writes");
+    }
+}
+
+#[tokio::test]
+async fn a_window_that_passes_in_vain_fails_visibly_once() {
+    let trigger = "  - {id: after, type: flow, mode: AT_LEAST, minSatisfied: 2, dependsOn: [{flowId: a}, {flowId: b}], window: {every: PT1H}, onMiss: {behavior: FAIL, labels: {why: late}}}\n";
+    let world = world(trigger);
+    world.triggers.arm_all().await.unwrap();
+    end(&world, "a", "1", "SUCCESS", 1).await;
+    world.memory.clock.advance(3_600_000);
+    world.pass(3).await;
+    let rows = world.executions().await;
+    let missed = rows.iter().find(|row| row.meta.flow == "down").unwrap();
+    assert_eq!(
+        (missed.state.as_str(), missed.labels["why"].as_str()),
+        ("FAILED", "late")
+    );
+    assert!(
+        missed.reason.as_ref().unwrap().contains("1 of 2"),
+        "{:?}",
+        missed.reason
+    );
+    assert_eq!(fired(&world).await, 1);
+    // The next window has both.
+    end(&world, "b", "2", "SUCCESS", 1).await;
+    end(&world, "a", "3", "SUCCESS", 1).await;
+    assert_eq!(fired(&world).await, 2);
+    end(&world, "a", "4", "SUCCESS", 1).await;
+    end(&world, "b", "5", "SUCCESS", 1).await;
+    assert_eq!(fired(&world).await, 2, "once per window");
+    world.memory.clock.advance(3_600_000);
+    world.pass(3).await;
+    assert_eq!(fired(&world).await, 2, "it did not pass in vain");
+}

@@ -1,0 +1,160 @@
+//! The `http` trigger against a small server of its own.
+
+use std::sync::{Arc, Mutex};
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+
+use super::world::{World, fields, flow};
+
+/// What the server answers, and what it was asked.
+#[derive(Default)]
+struct Server {
+    etag: String,
+    body: String,
+    status: u16,
+    extra: String,
+    asked: Vec<String>,
+}
+
+async fn serve(server: Arc<Mutex<Server>>) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            let mut bytes = vec![0; 8_192];
+            let read = socket.read(&mut bytes).await.unwrap_or(0);
+            let request = String::from_utf8_lossy(&bytes[..read]).to_lowercase();
+            let answer = {
+                let mut server = server.lock().unwrap();
+                server.asked.push(request.clone());
+                let same = !server.etag.is_empty()
+                    && request.contains(&format!("if-none-match: {}", server.etag.to_lowercase()));
+                let (status, body) = if same {
+                    (304, "")
+                } else {
+                    (server.status, server.body.as_str())
+                };
+                format!(
+                    "HTTP/1.1 {status} X\r\netag: {}\r\ncontent-type: application/json\r\n{}connection: close\r\ncontent-length: {}\r\n\r\n{body}",
+                    server.etag,
+                    server.extra,
+                    body.len()
+                )
+            };
+            let _ = socket.write_all(answer.as_bytes()).await;
+        }
+    });
+    port
+}
+
+async fn world(more: &str) -> (World, Arc<Mutex<Server>>) {
+    let server = Arc::new(Mutex::new(Server {
+        status: 200,
+        ..Server::default()
+    }));
+    let port = serve(Arc::clone(&server)).await;
+    let trigger = format!(
+        "  - {{id: release, type: http, uri: \"http://127.0.0.1:{port}/version.json\", interval: 10m{more}}}\n"
+    );
+    let world = World::new(vec![flow("f", &trigger)]);
+    world.triggers.arm_all().await.unwrap();
+    (world, server)
+}
+
+/// Lets the interval pass and looks.
+async fn look(world: &World) -> usize {
+    world.triggers.look_at_due().await.unwrap();
+    world.memory.clock.advance(600_000);
+    world.executions().await.len()
+}
+
+#[tokio::test]
+async fn unchanged_starts_nothing_and_costs_one_conditional_request() {
+    let (world, server) = world("").await;
+    server.lock().unwrap().etag = "\"1\"".to_owned();
+    server.lock().unwrap().body = "{\"version\": 1}".to_owned();
+    assert_eq!(look(&world).await, 1);
+    assert_eq!(look(&world).await, 1, "not changed");
+    let asked = server.lock().unwrap().asked.clone();
+    assert!(
+        !asked[0].contains("if-none-match") && asked[1].contains("if-none-match: \"1\""),
+        "{asked:?}"
+    );
+    server.lock().unwrap().etag = "\"2\"".to_owned();
+    assert_eq!(look(&world).await, 2);
+    let rows = world.executions().await;
+    assert_eq!(fields(&rows[0])["body"]["version"], 1);
+    // Before its time nobody looks.
+    world.triggers.look_at_due().await.unwrap();
+    let count = server.lock().unwrap().asked.len();
+    world.triggers.look_at_due().await.unwrap();
+    assert_eq!(server.lock().unwrap().asked.len(), count);
+}
+
+#[tokio::test]
+async fn a_cursor_in_the_body_tells_what_is_new() {
+    let (world, server) = world(", cursor: \"{{ response.body.version }}\"").await;
+    for (body, expected) in [
+        ("{\"version\": 1, \"at\": 1}", 1),
+        ("{\"version\": 1, \"at\": 2}", 1),
+        ("{\"version\": 2, \"at\": 3}", 2),
+    ] {
+        server.lock().unwrap().body = body.to_owned();
+        server.lock().unwrap().etag = format!("\"{body}\"").replace(' ', "");
+        assert_eq!(look(&world).await, expected, "{body}");
+    }
+}
+
+#[tokio::test]
+async fn a_duplicate_after_a_crash_starts_nothing() {
+    for writes in 0..12 {
+        let (world, server) = world("").await;
+        server.lock().unwrap().etag = "\"1\"".to_owned();
+        world.fuse.set(writes);
+        let _ = world.triggers.look(&world.key()).await;
+        world.fuse.set(i64::MAX);
+        world.triggers.look(&world.key()).await.unwrap();
+        assert_eq!(
+            world.executions().await.len(),
+            1,
+            "crash after {writes} writes"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_server_in_trouble_is_asked_less_often_and_its_wish_is_heeded() {
+    let (world, server) = world("").await;
+    server.lock().unwrap().status = 503;
+    server.lock().unwrap().extra = "retry-after: 3600\r\n".to_owned();
+    world.triggers.look_at_due().await.unwrap();
+    let state = world.triggers.state(&world.key()).await.unwrap();
+    assert_eq!(state.next_ms, Some(world.now() + 3_600_000));
+    assert!(state.trouble.unwrap().message.contains("503"));
+    server.lock().unwrap().status = 200;
+    world.memory.clock.advance(3_600_000);
+    world.triggers.look_at_due().await.unwrap();
+    assert!(
+        world
+            .triggers
+            .state(&world.key())
+            .await
+            .unwrap()
+            .trouble
+            .is_none()
+    );
+    assert_eq!(world.executions().await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_condition_decides_and_large_bodies_are_left_alone() {
+    let (world, server) = world(", headersOnly: true, responseCondition: \"{{ response.headers['x-total-records'] == '5' }}\"").await;
+    server.lock().unwrap().extra = "x-total-records: 4\r\n".to_owned();
+    server.lock().unwrap().body = "x".repeat(3_000_000);
+    server.lock().unwrap().etag = "\"1\"".to_owned();
+    assert_eq!(look(&world).await, 0);
+    server.lock().unwrap().extra = "x-total-records: 5\r\n".to_owned();
+    server.lock().unwrap().etag = "\"2\"".to_owned();
+    assert_eq!(look(&world).await, 1);
+}

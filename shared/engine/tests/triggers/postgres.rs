@@ -1,0 +1,270 @@
+//! The `postgres` trigger against a real PostgreSQL of its own: from `.tools/postgres-bin` (tests/tools/postgres.py
+//! puts it there, `make test` does so), from `OPERON_TEST_POSTGRES`, or the one of the machine.
+
+use std::net::TcpListener;
+use std::os::unix::fs::{MetadataExt as _, chown};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio_postgres::{Client, NoTls};
+
+use super::world::{World, fields, flow};
+
+/// `nobody`: the database refuses to be started by root.
+const NOBODY: u32 = 65_534;
+
+struct Server {
+    child: Child,
+    port: u16,
+    _directory: TempDir,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The directory with `initdb` and `postgres`.
+fn programs() -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let given = std::env::var_os("OPERON_TEST_POSTGRES").map(PathBuf::from);
+    given
+        .into_iter()
+        .chain([root.join(".tools/postgres-bin")])
+        .chain(std::env::split_paths(&path))
+        .filter_map(|directory| directory.join("initdb").canonicalize().ok())
+        .filter_map(|program| program.parent().map(Path::to_owned))
+        .find(|directory| directory.join("postgres").is_file())
+        .expect("no PostgreSQL for this test; run `python3 tests/tools/postgres.py`, or name the directory of its programs in OPERON_TEST_POSTGRES")
+}
+
+impl Server {
+    async fn start() -> Self {
+        let programs = programs();
+        let directory = TempDir::new().unwrap();
+        let root = directory.path().metadata().unwrap().uid() == 0;
+        if root {
+            chown(directory.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+        }
+        let command = |program: &str| {
+            let mut command = Command::new(programs.join(program));
+            command
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .current_dir(directory.path());
+            if root {
+                command.uid(NOBODY).gid(NOBODY);
+            }
+            command
+        };
+        let data = directory.path().join("data");
+        let made = command("initdb")
+            .arg("-D")
+            .arg(&data)
+            .args([
+                "-U",
+                "operon",
+                "-A",
+                "trust",
+                "-E",
+                "UTF8",
+                "--locale=C",
+                "--no-sync",
+            ])
+            .stderr(Stdio::piped())
+            .output()
+            .unwrap();
+        assert!(
+            made.status.success(),
+            "initdb: {}",
+            String::from_utf8_lossy(&made.stderr)
+        );
+        let port = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        let child = command("postgres")
+            .arg("-D")
+            .arg(&data)
+            .args([
+                "-p",
+                &port.to_string(),
+                "-c",
+                "listen_addresses=127.0.0.1",
+                "-c",
+                "unix_socket_directories=",
+            ])
+            .args(["-c", "fsync=off"])
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        Self {
+            child,
+            port,
+            _directory: directory,
+        }
+    }
+
+    /// A connection, once the server takes any.
+    async fn client(&self) -> Client {
+        let address = format!("postgresql://operon@127.0.0.1:{}/postgres", self.port);
+        for _ in 0..600 {
+            if let Ok((client, connection)) = tokio_postgres::connect(&address, NoTls).await {
+                tokio::spawn(connection);
+                return client;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("the database does not answer");
+    }
+
+    fn world(&self, sql: &str, more: &str) -> World {
+        let trigger = format!(
+            "  - {{id: rows, type: postgres, url: \"jdbc:postgresql://127.0.0.1:{}/postgres\", username: operon, \
+             password: \"{{{{ secret('DB') }}}}\", ssl: false, sql: \"{sql}\", interval: 1m, \
+             inputs: {{value: \"{{{{ trigger.row }}}}\"}}{more}}}\n",
+            self.port
+        );
+        let world = World::new(vec![flow("f", &trigger)]);
+        world.memory.secrets.set("DB", "the password");
+        world
+    }
+}
+
+async fn look(world: &World) -> usize {
+    world.triggers.look(&world.key()).await.unwrap();
+    if let Some(trouble) = world.triggers.state(&world.key()).await.unwrap().trouble {
+        panic!("{}", trouble.message);
+    }
+    world.executions().await.len()
+}
+
+#[tokio::test]
+async fn each_row_starts_the_flow_once() {
+    let server = Server::start().await;
+    let (one, two) = (server.client().await, server.client().await);
+    one.batch_execute(
+        "create table outbox (id bigserial primary key, kind text, at timestamptz default '2026-01-01T00:00:00Z');
+         create table times (at timestamptz, name text)",
+    )
+    .await
+    .unwrap();
+
+    // A transaction that began first commits last: its number is smaller than one that was seen.
+    let sql = "select id, kind from outbox where id > $1 order by id limit 100";
+    let world = server.world(sql, ", cursor: id, initialCursor: 0");
+    one.batch_execute("begin; insert into outbox (kind) values ('late')")
+        .await
+        .unwrap();
+    two.batch_execute("insert into outbox (kind) values ('early')")
+        .await
+        .unwrap();
+    assert_eq!(look(&world).await, 1);
+    assert_eq!(look(&world).await, 1, "read again, and started once");
+    one.batch_execute("commit").await.unwrap();
+    assert_eq!(look(&world).await, 2, "the late one was not passed over");
+    let rows = world.executions().await;
+    let kinds: Vec<&str> = rows
+        .iter()
+        .map(|row| fields(row)["row"]["kind"].as_str().unwrap())
+        .collect();
+    assert!(
+        kinds.contains(&"late") && kinds.contains(&"early"),
+        "{kinds:?}"
+    );
+    assert_eq!(
+        rows[0].meta.inputs["value"]["kind"],
+        fields(&rows[0])["row"]["kind"]
+    );
+    assert_eq!(look(&world).await, 2);
+
+    // A crash at any write repeats no row and loses none.
+    for writes in 0..25 {
+        let before = world.executions().await.len();
+        two.batch_execute("insert into outbox (kind) select 'x' from generate_series(1, 3)")
+            .await
+            .unwrap();
+        world.fuse.set(writes);
+        let _ = world.triggers.look(&world.key()).await;
+        world.fuse.set(i64::MAX);
+        assert_eq!(
+            look(&world).await,
+            before + 3,
+            "crash after {writes} writes"
+        );
+    }
+
+    // More rows than the query's own limit, while a transaction keeps the cursor back.
+    one.batch_execute("begin; insert into outbox (kind) values ('open')")
+        .await
+        .unwrap();
+    two.batch_execute("insert into outbox (kind) select 'y' from generate_series(1, 250)")
+        .await
+        .unwrap();
+    let before = world.executions().await.len();
+    for _ in 0..5 {
+        look(&world).await;
+    }
+    assert_eq!(world.executions().await.len(), before + 250);
+    one.batch_execute("commit").await.unwrap();
+    assert_eq!(look(&world).await, before + 251);
+
+    // A cursor of another type, and without any.
+    let sql = "select at, name from times where at > $1 order by at";
+    let times = server.world(sql, ", cursor: at, initialCursor: \"2026-01-01T00:00:00Z\"");
+    let all = server.world("select name from times", "");
+    two.batch_execute(
+        "insert into times values ('2026-01-02', 'a'), ('2026-01-03', 'b'), ('2026-01-03', 'c')",
+    )
+    .await
+    .unwrap();
+    for world in [&times, &all] {
+        assert_eq!(look(world).await, 3);
+        assert_eq!(look(world).await, 3);
+    }
+
+    // What is wrong is told, without the password.
+    let wrong = server.world("select nothing from nowhere", "");
+    wrong.triggers.look(&wrong.key()).await.unwrap();
+    let trouble = wrong
+        .triggers
+        .state(&wrong.key())
+        .await
+        .unwrap()
+        .trouble
+        .unwrap();
+    assert!(
+        trouble.message.contains("nowhere") && !trouble.message.contains("the password"),
+        "{trouble:?}"
+    );
+    assert!(wrong.executions().await.is_empty());
+
+    // A notification makes it look at once.
+    let sql = "select id, kind from outbox where id > $1 order by id";
+    let listening = server.world(sql, ", cursor: id, initialCursor: 1000, listen: outbox");
+    let key = listening.key();
+    let woken = async {
+        for _ in 0..600 {
+            // The first look may come before the row.
+            two.batch_execute("insert into outbox (id, kind) values (2000, 'told') on conflict do nothing; notify outbox")
+                .await
+                .unwrap();
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            if listening.executions().await.len() == 1 {
+                return true;
+            }
+        }
+        false
+    };
+    tokio::select! {
+        ended = listening.triggers.listen(&key) => panic!("{ended:?}"),
+        heard = woken => assert!(heard),
+    }
+}
