@@ -100,6 +100,7 @@ fn event() -> impl Strategy<Value = Event> {
                 before: operon_core::exec::Counts::default(),
                 stop,
                 kill,
+                again: false,
             },
         ),
     ]
@@ -199,6 +200,7 @@ proptest! {
             before: operon_core::exec::Counts::default(),
             stop: false,
             kill: false,
+            again: false,
         };
         let mut first = vec![open];
         first.extend(before);

@@ -6,10 +6,17 @@
 
 use operon_core::lang::model::{Flow, LoopValues, TaskKind};
 use operon_core::plan::builder::FlowBuilder;
-use operon_testkit::simulate::{Config, Faults, Mutation, Report, Simulation};
+use operon_testkit::simulate::{Config, Faults, Mutation, Report, SILENCE, Shape, Simulation};
 
 /// Seeds of every run of the suite.
 const SEEDS: u64 = 900;
+/// Seeds beyond these that once found something. 955: shards that knew everything of each other went on telling
+/// each other, ever more often, so that the simulation did not end.
+const FOUND: [u64; 1] = [955];
+/// A seed whose large flow has several shards that mirror each other.
+const TALKATIVE: u64 = 0;
+/// Seeds of flows with some thousand task runs.
+const LARGE_SEEDS: u64 = 3;
 
 fn config() -> Config {
     Config {
@@ -20,19 +27,37 @@ fn config() -> Config {
 
 #[test]
 fn every_seed_keeps_the_invariants() {
-    for seed in 0..SEEDS {
+    for seed in (0..SEEDS).chain(FOUND) {
         if let Err(failure) = Simulation::new(seed, config()).run() {
             panic!("{failure}");
         }
     }
 }
 
-/// The seed in `OPERON_SEED`, with its trace when it fails.
+/// Flows of up to 10,000 task runs. `make simulate` runs more of them.
+#[test]
+fn large_flows_keep_the_invariants() {
+    let mut most = 0;
+    for seed in 0..LARGE_SEEDS {
+        let config = Config {
+            shape: Some(Shape::LARGE),
+            ..config()
+        };
+        match Simulation::new(seed, config).run() {
+            Ok(report) => most = most.max(report.task_runs),
+            Err(failure) => panic!("{failure}"),
+        }
+    }
+    assert!(most > 5_000, "the largest flow has {most} task runs only");
+}
+
+/// The seed in `OPERON_SEED`, of a large flow with `OPERON_LARGE`, with its trace when it fails.
 #[test]
 fn one_seed() {
     let seed = std::env::var("OPERON_SEED").map_or(0, |seed| seed.parse().expect("a number"));
     let config = Config {
         trace: true,
+        shape: std::env::var_os("OPERON_LARGE").map(|_| Shape::LARGE),
         ..config()
     };
     if let Err(failure) = Simulation::new(seed, config).run() {
@@ -70,6 +95,23 @@ fn what_must_not_be_left_out_is_missed() {
         assert!(noticed.is_some(), "{mutation:?} goes unnoticed");
         println!("{mutation:?} is noticed at seed {noticed:?}");
     }
+}
+
+/// Shards that answered every copy of what they tell each other would never fall silent: docs/decisions/0010.
+#[test]
+fn shards_that_know_everything_fall_silent() {
+    let run = |mutation| {
+        let config = Config {
+            shape: Some(Shape::LARGE),
+            faults: Some(Faults::STORM),
+            mutation,
+            ..config()
+        };
+        Simulation::new(TALKATIVE, config).run()
+    };
+    let failure = run(Some(Mutation::AnswersEveryCopy)).unwrap_err();
+    assert_eq!(failure.violation.invariant, SILENCE, "{failure}");
+    run(None).unwrap();
 }
 
 /// A fan-out of so many tasks.

@@ -38,6 +38,8 @@ pub struct Message {
     pub row: Option<Box<AttemptRow>>,
     /// Where it came from, for acknowledging.
     pub receipt: Option<i64>,
+    /// It has been delivered before: whoever had it may have died after its write.
+    pub redelivered: bool,
 }
 
 impl Message {
@@ -49,6 +51,19 @@ impl Message {
             event,
             row: None,
             receipt: None,
+            redelivered: false,
+        }
+    }
+}
+
+impl Message {
+    /// The event as the core is told of it.
+    fn delivered(&self) -> Event {
+        let event = self.event.clone();
+        if self.redelivered {
+            event.redelivered()
+        } else {
+            event
         }
     }
 }
@@ -228,10 +243,7 @@ impl Planner {
             return Ok(None);
         };
         let now = Time(self.evaluator.ports.clock.now_ms());
-        let events: Vec<Event> = messages
-            .iter()
-            .map(|message| message.event.clone())
-            .collect();
+        let events: Vec<Event> = messages.iter().map(Message::delivered).collect();
         let plan = &active.plan.plan;
         let remembered = !self.sole && self.evaluator.shards.has(&key);
         let take = |stored: &Versioned| {

@@ -114,6 +114,7 @@ impl View<'_> {
                 node,
                 seen,
                 kill,
+                again: _,
             } => self.on_notify(*round, *node, *seen, *kill),
             Event::Ahead { .. } => self.on_ahead(event),
             Event::LoopDone {

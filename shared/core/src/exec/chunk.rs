@@ -24,6 +24,7 @@ impl View<'_> {
             before,
             stop,
             kill,
+            again: _,
         } = event
         else {
             return;
@@ -202,6 +203,7 @@ impl View<'_> {
                 },
                 stop: self.shard.stop,
                 kill: self.shard.kill,
+                again: false,
             };
             return Some(Command::Send {
                 to: self.at.next_chunk()?,
@@ -240,6 +242,7 @@ impl View<'_> {
             before: Counts::default(),
             stop: false,
             kill: self.killed(slot),
+            again: false,
         };
         Some(Command::Send {
             to: self.at.of_loop(slot, 0),

@@ -76,11 +76,13 @@ impl Scope {
             | Event::Kill { .. }
             | Event::Exit { .. }
             | Event::Restart { .. }
-            | Event::Notify { .. }
-            | Event::Ahead { .. }
+            | Event::Notify { again: true, .. }
+            | Event::Ahead { again: true, .. }
             // A tick that changes nothing may be one that comes again after a crash between its write and
             // its commands: a launch after a retry's wait, or the end itself, after which nothing is due.
             | Event::Tick => self.everything = true,
+            // See `Event::redelivered`.
+            Event::Notify { again: false, .. } | Event::Ahead { again: false, .. } => {}
             Event::Asked { .. } => {}
         }
     }
@@ -264,6 +266,7 @@ fn notify(view: &View<'_>, slot: u16, whom: Option<&ShardId>, out: &mut Vec<Comm
                 node,
                 seen: Seen::of(view.slot(slot)),
                 kill: view.killed(slot),
+                again: false,
             };
             out.push(Command::Send { to, event });
         }

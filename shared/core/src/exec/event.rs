@@ -17,6 +17,19 @@ pub enum Outcome {
     Failed(Reason),
 }
 
+impl Outcome {
+    /// Whether the attempt may have done all, some or nothing of its work: also when it was stopped.
+    #[must_use]
+    pub const fn leaves_unknown(self) -> bool {
+        match self {
+            Self::Success | Self::Warning => false,
+            Self::Failed(reason) => {
+                reason.leaves_outcome_unknown() || matches!(reason, Reason::Kill)
+            }
+        }
+    }
+}
+
 /// What the runtime knows of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -160,6 +173,9 @@ pub enum Event {
         seen: Seen,
         /// The execution is being killed.
         kill: bool,
+        /// See [`Event::redelivered`].
+        #[serde(default, skip_serializing_if = "is_false")]
+        again: bool,
     },
     /// To a chunk of a loop, from the chunk before it or (chunk 0) from the loop: opens it, and says what lies before it.
     Ahead {
@@ -177,6 +193,9 @@ pub enum Event {
         stop: bool,
         /// The loop is being killed.
         kill: bool,
+        /// See [`Event::redelivered`].
+        #[serde(default, skip_serializing_if = "is_false")]
+        again: bool,
     },
     /// To the shard of a loop: all iterations are over.
     LoopDone {
@@ -211,6 +230,28 @@ pub enum Event {
         /// The new round: one more than the present one.
         round: u8,
     },
+}
+
+impl Event {
+    /// The event as it is when its message is delivered once more: whoever had it before may have written and
+    /// died before sending. To be called by whoever receives, for every delivery of a message but the first.
+    ///
+    /// Only what shards tell each other makes the difference. Such an event that changes nothing, delivered for
+    /// the first time, calls for nothing: if it is a copy, the other one comes again. Else two shards that
+    /// know everything of each other would go on telling each other for ever, and with many facts between
+    /// them ever more often.
+    #[must_use]
+    pub fn redelivered(mut self) -> Self {
+        if let Self::Notify { again, .. } | Self::Ahead { again, .. } = &mut self {
+            *again = true;
+        }
+        self
+    }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "shaped for serde")]
+const fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 /// Something to be done. Every command may be carried out twice.

@@ -43,6 +43,8 @@ impl Children {
         }
     }
 
+    /// What holds them is. That an outcome inside is unknown is told whatever else happened: the lock depends on
+    /// it.
     fn result(self) -> (State, Reason) {
         let unknown = |reason| {
             if self.unknown {
@@ -54,13 +56,13 @@ impl Children {
         if self.failed {
             (State::Failed, unknown(Reason::ChildFailed))
         } else if self.killed {
-            (State::Killed, Reason::Kill)
+            (State::Killed, unknown(Reason::Kill))
         } else if self.cancelled {
-            (State::Cancelled, Reason::ServiceLevel)
+            (State::Cancelled, unknown(Reason::ServiceLevel))
         } else if self.warning {
             (State::Warning, unknown(Reason::None))
         } else {
-            (State::Success, Reason::None)
+            (State::Success, unknown(Reason::None))
         }
     }
 }

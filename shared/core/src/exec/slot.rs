@@ -365,11 +365,17 @@ pub enum Seen {
     Omitted = 11,
     /// See [`State::Cancelled`].
     Cancelled = 12,
+    /// Success of what holds an unknown outcome that is allowed.
+    SuccessUnknown = 13,
+    /// Killed with an unknown outcome.
+    KilledUnknown = 14,
+    /// Cancelled with an unknown outcome inside.
+    CancelledUnknown = 15,
 }
 
 impl Seen {
     /// Every value, in order of its number.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 16] = [
         Self::Nothing,
         Self::Body,
         Self::Errors,
@@ -383,6 +389,9 @@ impl Seen {
         Self::Skipped,
         Self::Omitted,
         Self::Cancelled,
+        Self::SuccessUnknown,
+        Self::KilledUnknown,
+        Self::CancelledUnknown,
     ];
 
     /// What is to be known of a task run.
@@ -401,14 +410,17 @@ impl Seen {
             State::Body => Self::Body,
             State::Errors => Self::Errors,
             State::Finally => Self::Finally,
+            State::Success if unknown => Self::SuccessUnknown,
             State::Success => Self::Success,
             State::Warning if unknown => Self::WarningUnknown,
             State::Warning => Self::Warning,
             State::Failed if unknown => Self::FailedUnknown,
             State::Failed => Self::Failed,
+            State::Killed if unknown => Self::KilledUnknown,
             State::Killed => Self::Killed,
             State::Skipped => Self::Skipped,
             State::Omitted => Self::Omitted,
+            State::Cancelled if unknown => Self::CancelledUnknown,
             State::Cancelled => Self::Cancelled,
         }
     }
@@ -421,19 +433,26 @@ impl Seen {
             Self::Body => State::Body,
             Self::Errors => State::Errors,
             Self::Finally => State::Finally,
-            Self::Success => State::Success,
+            Self::Success | Self::SuccessUnknown => State::Success,
             Self::Warning | Self::WarningUnknown => State::Warning,
             Self::Failed | Self::FailedUnknown => State::Failed,
-            Self::Killed => State::Killed,
+            Self::Killed | Self::KilledUnknown => State::Killed,
             Self::Skipped => State::Skipped,
             Self::Omitted => State::Omitted,
-            Self::Cancelled => State::Cancelled,
+            Self::Cancelled | Self::CancelledUnknown => State::Cancelled,
         }
     }
 
     /// Whether it holds an unknown outcome.
     #[must_use]
     pub const fn is_unknown(self) -> bool {
-        matches!(self, Self::WarningUnknown | Self::FailedUnknown)
+        matches!(
+            self,
+            Self::SuccessUnknown
+                | Self::WarningUnknown
+                | Self::FailedUnknown
+                | Self::KilledUnknown
+                | Self::CancelledUnknown
+        )
     }
 }

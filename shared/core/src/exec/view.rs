@@ -209,12 +209,19 @@ impl<'a> View<'a> {
 
     /// The live attempt is over.
     pub(super) fn attempt_ended(&mut self, slot: u16, outcome: Outcome, age_ms: u64) {
-        if self.killed(slot) && self.slot(slot).state == State::Killing {
-            return self.end(slot, State::Killed, Reason::Kill);
-        }
         let NodeKind::Task(task) = &self.node(slot).kind else {
             return;
         };
+        if self.killed(slot) && self.slot(slot).state == State::Killing {
+            // Nobody knows how far it came before it was stopped, so its lock is kept for its quarantine.
+            let unknown = !task.idempotent && outcome.leaves_unknown();
+            let reason = if unknown {
+                Reason::OutcomeUnknown
+            } else {
+                Reason::Kill
+            };
+            return self.end(slot, State::Killed, reason);
+        }
         match outcome {
             Outcome::Success => {
                 let task_run = self.slot(slot);
@@ -327,29 +334,30 @@ impl<'a> View<'a> {
         else {
             return;
         };
-        let reason = if counts.unknown > 0 {
-            Reason::OutcomeUnknown
-        } else {
-            Reason::ChildFailed
-        };
-        if self.killed(slot) {
-            self.end(slot, State::Killed, Reason::Kill);
+        let (state, reason) = if self.killed(slot) {
+            (State::Killed, Reason::Kill)
         } else if counts.failed > 0 && *transmit_failed {
-            self.end(slot, State::Failed, reason);
+            (State::Failed, Reason::ChildFailed)
         } else if counts.killed > 0 {
-            self.end(slot, State::Killed, Reason::Kill);
+            (State::Killed, Reason::Kill)
         } else if counts.cancelled > 0 && counts.failed == 0 {
-            self.end(slot, State::Cancelled, Reason::ServiceLevel);
+            (State::Cancelled, Reason::ServiceLevel)
         } else if counts.warning > 0 || counts.failed > 0 {
-            let reason = if counts.unknown > 0 {
-                reason
-            } else {
-                Reason::None
-            };
-            self.end(slot, State::Warning, reason);
+            (State::Warning, Reason::None)
         } else {
-            self.end(slot, State::Success, Reason::None);
-        }
+            (State::Success, Reason::None)
+        };
+        // Whatever else happened: the lock depends on it.
+        let unknown = counts.unknown > 0;
+        self.end(
+            slot,
+            state,
+            if unknown {
+                Reason::OutcomeUnknown
+            } else {
+                reason
+            },
+        );
     }
 
     /// Sets or clears the time at which the runtime and other shards are asked again (invariant 4).

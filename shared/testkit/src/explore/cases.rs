@@ -1,7 +1,8 @@
 //! What is explored: on every push, at leisure, and with mistakes put in.
 
 use super::flows::{
-    barrier, chain, clean_up, diamond, flow_retry, guarded, lock, nap, once, retried, two_parts,
+    barrier, chain, clean_up, diamond, flow_retry, guarded, lock, nap, once, quarantine, retried,
+    two_parts,
 };
 use super::{Faults, Invariant, Mutant, Setup};
 
@@ -112,10 +113,17 @@ pub fn large() -> Vec<Case> {
         case(flow_retry(), Faults::of(0, 0, 0, 1)),
         case(lock(), Faults::NONE),
         case(lock().without_sweeper(), Faults::of(1, 0, 0, 0)),
+        case(lock().without_sweeper(), Faults::of(0, 1, 0, 0)),
+        case(lock(), Faults::of(0, 0, 1, 0)),
+        case(quarantine().without_sweeper(), also(1, 0, 0, 0)),
+        case(quarantine(), also(1, 0, 0, 0)),
         case(two_parts(), Faults::NONE),
         case(two_parts().without_sweeper(), Faults::of(1, 1, 0, 0)),
+        case(two_parts(), Faults::of(0, 0, 1, 0)),
         case(barrier(), Faults::NONE),
         case(barrier().without_sweeper(), Faults::of(1, 0, 0, 0)),
+        case(barrier().without_sweeper(), Faults::of(0, 1, 0, 0)),
+        case(barrier(), Faults::of(0, 0, 1, 0)),
     ]
 }
 

@@ -126,6 +126,19 @@ pub fn lock() -> Setup {
     }
 }
 
+/// The same with a task that must not be launched twice: when its outcome is unknown, the lock is kept for its
+/// quarantine.
+#[must_use]
+pub fn quarantine() -> Setup {
+    let flow = flow().task("a").idempotent(false);
+    let mut plan = compiled(flow.with(|task| task.quarantine_ms = 60_000));
+    plan.concurrency = lock().plan.concurrency;
+    Setup {
+        executions: 2,
+        ..Setup::new("lock, quarantine", plan)
+    }
+}
+
 /// `a`, then `b`, cut by hand so that the flow and `a` live in one shard and `b` in another.
 #[must_use]
 pub fn two_parts() -> Setup {

@@ -63,6 +63,8 @@ pub(super) enum Input {
         due: Option<Due>,
         queued: bool,
     },
+    /// A quarantine in the lock has passed. Whoever looks for what is due looks for locks too.
+    LockDue,
 }
 
 /// An item of the launch queue.
@@ -178,6 +180,7 @@ impl<'s> Model<'s> {
             launcher: Hand::default(),
             lock: self.lock(Lock::default()),
             queued: 0,
+            resting: 0,
             finished: [0; 2],
             faults,
         };
@@ -230,6 +233,22 @@ impl<'s> Model<'s> {
 
     pub(super) fn message(&mut self, cell: u8, event: Event) -> u16 {
         self.messages.number((cell, event)).0
+    }
+
+    /// The message as it is when it is delivered once more.
+    pub(super) fn again(&mut self, message: u16) -> u16 {
+        let (cell, event) = self.messages.value(message).clone();
+        self.message(cell, event.redelivered())
+    }
+
+    /// The message as it was when it was delivered first, if it is one that was delivered once more.
+    pub(super) fn first_delivery(&self, message: u16) -> Option<u16> {
+        let (cell, event) = self.messages.value(message);
+        let mut first = event.clone();
+        if let Event::Notify { again, .. } | Event::Ahead { again, .. } = &mut first {
+            *again = false;
+        }
+        self.messages.find(&(*cell, first))
     }
 
     pub(super) fn lock(&mut self, lock: Lock) -> u16 {
@@ -315,6 +334,7 @@ impl<'s> Model<'s> {
                 }
                 Event::Tick
             }
+            Input::LockDue => Event::Tick,
         };
         if self.mutated(Mutant::UnfencedCompletion)
             && let Event::Done { slot, attempt, .. } = &mut event

@@ -81,6 +81,10 @@ pub(super) fn step(model: &Model<'_>, before: &World, next: &Next) -> String {
         }
         Step::Killed { execution } => format!("a person kills execution {execution}"),
         Step::Restarted { execution } => format!("a person restarts execution {execution}"),
+        Step::QuarantinePasses { execution } => {
+            format!("the quarantine of execution {execution} passes")
+        }
+        Step::LockDue => "a planner sees that the lock is due".to_owned(),
     }
 }
 
@@ -210,6 +214,7 @@ fn input(model: &Model<'_>, number: u16) -> String {
         Input::Message {
             message: number, ..
         } => format!("`{}`", message(model, *number)),
+        Input::LockDue => "the lock, which is due".to_owned(),
         Input::Tick { cell, due, .. } => {
             let at = &model.cells[usize::from(*cell)].at;
             match due {

@@ -72,6 +72,10 @@ pub(super) enum Step {
     Restarted {
         execution: u8,
     },
+    QuarantinePasses {
+        execution: u8,
+    },
+    LockDue,
 }
 
 /// A step with the world it leads to.
@@ -121,8 +125,10 @@ fn planner(model: &mut Model<'_>, world: &World, which: usize, out: &mut Vec<Nex
         next.faults.crash -= 1;
         if !model.mutated(Mutant::AcknowledgeFirst) {
             // What came without the queue is a message like any other, and nobody deleted it.
-            let (message, _) = queued(model, hand.input);
-            next.plan = next.plan.with(message);
+            if let Some((message, _)) = queued(model, hand.input) {
+                let again = model.again(message);
+                next.plan = next.plan.without(message).with(again);
+            }
         }
         out.push(Next {
             step: Step::PlannerDies { input: hand.input },
@@ -131,11 +137,12 @@ fn planner(model: &mut Model<'_>, world: &World, which: usize, out: &mut Vec<Nex
     }
 }
 
-/// The message behind an input, and whether it is in the queue.
-fn queued(model: &mut Model<'_>, input: u16) -> (u16, bool) {
+/// The message behind an input, if there is one, and whether it is in the queue.
+fn queued(model: &mut Model<'_>, input: u16) -> Option<(u16, bool)> {
     match *model.inputs.value(input) {
-        Input::Message { message, queued } => (message, queued),
-        Input::Tick { cell, queued, .. } => (model.message(cell, Event::Tick), queued),
+        Input::Message { message, queued } => Some((message, queued)),
+        Input::Tick { cell, queued, .. } => Some((model.message(cell, Event::Tick), queued)),
+        Input::LockDue => None,
     }
 }
 
@@ -154,6 +161,12 @@ fn receive(model: &mut Model<'_>, world: &World, which: usize, out: &mut Vec<Nex
                 });
             }
         } else {
+            // A copy that comes while another planner has the message is not the first delivery.
+            let held = world.planners.iter().any(|hand| {
+                hand.place != Place::Idle
+                    && matches!(*model.inputs.value(hand.input), Input::Message { message: held, .. } if held == message)
+            });
+            let message = if held { model.again(message) } else { message };
             inputs.push(Input::Message {
                 message,
                 queued: true,
@@ -163,6 +176,18 @@ fn receive(model: &mut Model<'_>, world: &World, which: usize, out: &mut Vec<Nex
     sweep(model, world, &mut inputs);
     for input in inputs {
         receive_one(model, world, which, input, out);
+    }
+    if super::locks::is_due(model, world) {
+        let hand = Hand {
+            place: Place::Send,
+            input: model.inputs.number(Input::LockDue).0,
+            read: 0,
+            rest: model.ops.number(vec![Op::Admit]).0,
+        };
+        out.push(Next {
+            step: Step::LockDue,
+            world: put(world, which, hand),
+        });
     }
 }
 
@@ -295,6 +320,8 @@ pub(super) fn cell_of(model: &Model<'_>, input: &Input) -> u8 {
     match input {
         Input::Message { message, .. } => model.messages.value(*message).0,
         Input::Tick { cell, .. } => *cell,
+        // No turn over a shard belongs to it.
+        Input::LockDue => 0,
     }
 }
 
@@ -324,6 +351,16 @@ fn write(model: &mut Model<'_>, world: &World, which: usize, out: &mut Vec<Next>
     );
     if changed {
         next.cells[cell] = turn.next;
+        // A quarantine begins with the end it follows, and ends for good with a new round.
+        for execution in 0..model.setup.executions {
+            let bit = 1 << execution;
+            let rested = super::locks::rests(model, world, execution);
+            match (rested, super::locks::rests(model, &next, execution)) {
+                (false, true) => next.resting |= bit,
+                (true, false) => next.resting &= !bit,
+                (true, true) | (false, false) => {}
+            }
+        }
     }
     if model.mutated(Mutant::AcknowledgeFirst) {
         delete(model, &mut next, hand.input);
@@ -338,8 +375,13 @@ fn write(model: &mut Model<'_>, world: &World, which: usize, out: &mut Vec<Next>
 }
 
 fn delete(model: &mut Model<'_>, world: &mut World, input: u16) {
-    if let (message, true) = queued(model, input) {
+    if let Some((message, true)) = queued(model, input) {
         world.plan = world.plan.without(message);
+        if let Some(first) = model.first_delivery(message) {
+            world.plan = world.plan.without(first);
+        }
+        let again = model.again(message);
+        world.plan = world.plan.without(again);
     }
 }
 
@@ -349,7 +391,10 @@ fn acknowledge(model: &mut Model<'_>, world: &World, which: usize, out: &mut Vec
     let mut next = idle;
     delete(model, &mut next, input);
     if next.plan != idle.plan && world.faults.duplicate > 0 {
-        let mut again = idle;
+        let mut again = next;
+        if let Some((message, _)) = queued(model, input) {
+            again.plan = again.plan.with(model.again(message));
+        }
         again.faults.duplicate -= 1;
         out.push(Next {
             step: Step::AcknowledgeAgain { input },
@@ -581,6 +626,12 @@ fn people(model: &mut Model<'_>, world: &World, out: &mut Vec<Next>) {
         out.push(Next {
             step: Step::Killed { execution },
             world: next,
+        });
+    }
+    for execution in (0..model.setup.executions).filter(|e| world.resting >> e & 1 == 1) {
+        out.push(Next {
+            step: Step::QuarantinePasses { execution },
+            world: super::locks::quarantine_passes(model, world, execution),
         });
     }
     if world.faults.restart > 0 && phase == RootPhase::Over {

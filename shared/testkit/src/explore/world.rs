@@ -181,6 +181,8 @@ pub(super) struct World {
     pub(super) lock: u16,
     /// Executions in the queue of the lock, one bit each.
     pub(super) queued: u8,
+    /// Executions whose outcome is unknown and whose quarantine has not passed, one bit each.
+    pub(super) resting: u8,
     /// State recorded for each execution, plus one; 0 when none is.
     pub(super) finished: [u8; 2],
     /// What may still go wrong.

@@ -156,6 +156,7 @@ impl Simulation {
         }
         let execution = key.execution;
         let was = before.map_or(RootPhase::New, |shard| shard.phase);
+        self.check_unknown(execution, was, next);
         // A restart that keeps the flow as it was does not prolong what it left in quarantine.
         let flow = |shard: &Shard| shard.slots.first().is_some_and(|s| s.state.is_terminal());
         if flow(next) && !before.is_some_and(flow) {
@@ -168,6 +169,26 @@ impl Simulation {
                 let restart = Action::Restart(execution, next.round + 1);
                 self.world.after(wait, restart);
             }
+        }
+    }
+
+    /// An unknown outcome anywhere in a flow that has just ended is known to the flow, so that its lock is kept.
+    fn check_unknown(&mut self, execution: usize, was: RootPhase, root: &Shard) {
+        let ended = matches!(root.phase, RootPhase::Ended | RootPhase::Over);
+        // Later rounds may leave shards as they were, of loops that are not needed any more.
+        if !ended || was != RootPhase::Running || root.round > 0 {
+            return;
+        }
+        let flow = root.slots.first().copied().unwrap_or_default();
+        let unknown = self
+            .states(execution)
+            .into_iter()
+            .find(|(_, slot)| slot.reason() == Reason::OutcomeUnknown);
+        if let Some((name, _)) = unknown
+            && flow.reason() != Reason::OutcomeUnknown
+        {
+            let what = format!("`{name}` ended unknown, the flow {:?}", flow.reason());
+            self.world.violated(LOCKS, what);
         }
     }
 

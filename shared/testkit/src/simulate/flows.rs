@@ -26,6 +26,15 @@ pub struct Shape {
     pub waits: bool,
 }
 
+impl Shape {
+    /// As large as flows with many tasks are.
+    pub const LARGE: Self = Self {
+        task_runs: 10_000,
+        list: 16,
+        waits: true,
+    };
+}
+
 /// Makes flows.
 pub(super) struct Maker<'r> {
     rng: &'r mut SmallRng,

@@ -59,6 +59,11 @@ pub const OUTCOME: &str = "the outcome is the reference's";
 /// A fan-out stays in its window.
 pub const WINDOW: &str = "open chunks are bounded by the window";
 
+/// What everybody knows is not said for ever.
+pub const SILENCE: &str = "messages do not multiply";
+
+/// Messages that wait at once, after which they are taken to multiply: many times what the largest flow needs.
+const MESSAGES_MAX: usize = 200_000;
 /// Virtual milliseconds after which an execution that is not over never will be.
 const TIME_MAX_MS: u64 = 90 * 24 * 60 * 60 * 1000;
 /// Actions after which a simulation is taken to run in circles.
@@ -132,6 +137,9 @@ pub enum Mutation {
     RandomToken,
     /// The lock is given back whoever asks.
     UnfencedRelease,
+    /// What shards tell each other is answered at every delivery, not only when it comes again: two shards that
+    /// know everything of each other go on talking.
+    AnswersEveryCopy,
 }
 
 /// What to simulate. What is `None` follows from the seed.
@@ -196,6 +204,8 @@ pub struct Violation {
 pub struct Failure {
     /// Repeats it.
     pub seed: u64,
+    /// Its flow is a large one, see [`Shape::LARGE`].
+    pub large: bool,
     /// What broke.
     pub violation: Violation,
     /// What happened until then, if a trace was wanted.
@@ -209,9 +219,11 @@ impl fmt::Display for Failure {
         } = &self.violation;
         write!(
             f,
-            "seed {}: invariant «{invariant}» broke: {what}\nRepeat it: OPERON_SEED={} cargo test -p \
+            "seed {}: invariant «{invariant}» broke: {what}\nRepeat it: {}OPERON_SEED={} cargo test -p \
              operon-tests --test simulate -- one_seed --nocapture",
-            self.seed, self.seed
+            self.seed,
+            if self.large { "OPERON_LARGE=1 " } else { "" },
+            self.seed
         )
     }
 }
@@ -337,6 +349,7 @@ impl Simulation {
             None => Ok(self.world.report),
             Some(violation) => Err(Box::new(Failure {
                 seed: self.seed,
+                large: self.config.shape.is_some(),
                 violation,
                 trace: self.world.trace.unwrap_or_default(),
             })),

@@ -55,8 +55,17 @@ impl Simulation {
             .collect();
         let mut groups: BTreeMap<Key, Vec<Event>> = BTreeMap::new();
         for &id in &ids {
-            if let Some(Work::Plan(key, event)) = self.world.messages.get(&id).map(|m| &m.work) {
-                groups.entry(key.clone()).or_default().push(event.clone());
+            if let Some(message) = self.world.messages.get(&id)
+                && let Work::Plan(key, event) = &message.work
+            {
+                let event = event.clone();
+                let answered = self.config.mutation == Some(Mutation::AnswersEveryCopy);
+                let event = if message.received || answered {
+                    event.redelivered()
+                } else {
+                    event
+                };
+                groups.entry(key.clone()).or_default().push(event);
             }
             self.world.receive(id);
         }

@@ -43,6 +43,8 @@ pub(super) enum Work {
 pub(super) struct Message {
     pub(super) work: Work,
     pub(super) visible_at: u64,
+    /// Whether somebody has received it before.
+    pub(super) received: bool,
 }
 
 /// What happens at some time.
@@ -200,6 +202,10 @@ impl World {
     /// Sends a message, which may be lost, repeated and late.
     pub(super) fn send(&mut self, work: Work) {
         self.report.messages += 1;
+        if self.messages.len() > super::MESSAGES_MAX {
+            let what = format!("{} messages wait", self.messages.len());
+            self.violated(super::SILENCE, what);
+        }
         if self.chance(self.faults.lose) {
             return self.note(|| format!("lost      {work:?}"));
         }
@@ -210,6 +216,7 @@ impl World {
             let message = Message {
                 work: work.clone(),
                 visible_at: self.now + hop,
+                received: false,
             };
             self.messages.insert(id, message);
             self.after(hop, Action::Deliver(id));
@@ -226,6 +233,7 @@ impl World {
         let again = self.now + visibility;
         if let Some(message) = self.messages.get_mut(&id) {
             message.visible_at = again;
+            message.received = true;
         }
         self.after(visibility, Action::Deliver(id));
     }

@@ -140,6 +140,7 @@ impl Scenario {
                 before: Counts::default(),
                 stop: false,
                 kill: false,
+                again: false,
             },
             [task, "resume"] => Event::Resume {
                 slot: self.slot(task),

@@ -106,6 +106,39 @@ fn what_is_not_idempotent_is_not_launched_again() {
     .due(false);
 }
 
+/// Nobody knows how far it came, so whoever waits for the lock must wait for the quarantine too.
+#[test]
+fn killing_what_is_not_idempotent_leaves_its_outcome_unknown() {
+    let flow = || flow().task("submit").idempotent(false);
+    Scenario::new(&flow().build())
+        .on("start", "launch submit#1")
+        .on("kill", "stop submit#1")
+        .on("submit#1 stopped", "finish Killed (outcome unknown)")
+        .expect("submit", State::Killed, Reason::OutcomeUnknown);
+    // It ended in its last moment, and said how.
+    Scenario::new(&flow().build())
+        .on("start", "launch submit#1")
+        .on("kill", "stop submit#1")
+        .on("submit#1 success", "finish Killed (killed)")
+        .expect("submit", State::Killed, Reason::Kill);
+}
+
+#[test]
+fn an_unknown_outcome_is_told_whatever_happens_beside_it() {
+    // Allowed to fail, and then a sibling is killed.
+    let parts = flow()
+        .task("submit")
+        .idempotent(false)
+        .with(|task| task.allow_failure = true)
+        .task_after("other", &[]);
+    Scenario::new(&parts.build())
+        .on("start", "launch submit#1, launch other#1")
+        .on("submit#1 gone", "")
+        .expect("submit", State::Warning, Reason::OutcomeUnknown)
+        .on("kill", "stop other#1")
+        .on("other#1 stopped", "finish Killed (outcome unknown)");
+}
+
 #[test]
 fn a_timeout_stops_the_attempt_before_the_next_one_starts() {
     Scenario::new(&flow().task("a").retry(2, 1_000).timeout_ms(60_000).build())
