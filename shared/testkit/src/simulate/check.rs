@@ -308,8 +308,10 @@ impl Simulation {
         let root = self.world.root_shard(execution);
         let flow = states.get(".flow").copied().unwrap_or_default();
         let refused = flow.reason() == Reason::ConcurrencyLimit;
-        if root.is_some() && !refused {
-            let expected = Oracle::round(&self.flow, &self.world.script, execution, round, &before);
+        if let Some(root) = root.filter(|_| !refused) {
+            let retried = root.phase == RootPhase::Retrying;
+            let script = &self.world.script;
+            let expected = Oracle::round(&self.flow, script, execution, round, &before, retried);
             let killed = self.killed.contains(&(execution, round));
             self.world.report.task_runs += expected.len();
             for (name, expected) in expected {

@@ -68,7 +68,8 @@ struct At<'p> {
 }
 
 impl<'a> Oracle<'a> {
-    /// What every task run of a round should be, given what was there before it.
+    /// What every task run of a round should be, given what was there before it. A round that is `retried` by the
+    /// flow's own policy is not the end, so nothing comes after it.
     #[must_use]
     pub fn round(
         flow: &Flow,
@@ -76,6 +77,7 @@ impl<'a> Oracle<'a> {
         execution: usize,
         round: u8,
         before: &'a States,
+        retried: bool,
     ) -> BTreeMap<String, Expected> {
         let mut oracle = Self {
             script,
@@ -97,6 +99,7 @@ impl<'a> Oracle<'a> {
         oracle.record(".flow", at, if kept { earlier.state } else { state });
         let after = At {
             mode: Mode::Afresh,
+            live: if retried { Live::Never } else { Live::Runs },
             ..at
         };
         oracle.list(&flow.after_execution, GroupOrder::Sequential, after);
