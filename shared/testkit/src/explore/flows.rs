@@ -126,7 +126,18 @@ pub fn lock() -> Setup {
     }
 }
 
-/// The same with a task that must not be launched twice: when its outcome is unknown, the lock is kept for its
+/// Two executions that only sleep, one at a time: the lock and nothing else, so that more can go wrong with it.
+#[must_use]
+pub fn turnstile() -> Setup {
+    let mut plan = nap().plan;
+    plan.concurrency = lock().plan.concurrency;
+    Setup {
+        executions: 2,
+        ..Setup::new("lock, sleep", plan)
+    }
+}
+
+/// The lock with a task that must not be launched twice: when its outcome is unknown, the lock is kept for its
 /// quarantine.
 #[must_use]
 pub fn quarantine() -> Setup {

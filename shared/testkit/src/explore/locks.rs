@@ -132,6 +132,17 @@ pub(super) fn step(model: &mut Model<'_>, world: &mut World, op: &Op) -> Vec<Op>
             }
             then
         }
+        Op::TakeOver(execution) => {
+            let mut lock = model.locks.value(world.lock).clone();
+            let queued = world.queued >> execution & 1 == 1;
+            if !queued || !lock.take_over(&owner(execution)) {
+                return Vec::new();
+            }
+            world.lock = model.lock(lock);
+            let root = model.cell(execution, &operon_core::plan::ShardId::ROOT);
+            let admitted = model.message(root, operon_core::exec::Event::Admitted);
+            vec![Op::Queue(execution, false), Op::Tell(admitted)]
+        }
         Op::Release(execution) => {
             let phase = model.root(world, execution).phase;
             if !matches!(phase, RootPhase::Ended | RootPhase::Over) {

@@ -34,7 +34,7 @@ pub use cases::{Case, MutantCase, large, mutants, small};
 pub use check::Invariant;
 pub use flows::{
     barrier, chain, clean_up, diamond, flow_retry, guarded, lock, nap, once, quarantine, retried,
-    two_parts,
+    turnstile, two_parts,
 };
 pub use search::{Report, Violation, WORLDS_MAX, explore};
 pub use world::Faults;

@@ -96,6 +96,8 @@ pub(super) enum Op {
         after: u16,
         granted: u8,
     },
+    /// Whoever has a slot already is told so, wherever the queue stands.
+    TakeOver(u8),
     Release(u8),
     ReleaseSave {
         execution: u8,
@@ -239,16 +241,6 @@ impl<'s> Model<'s> {
     pub(super) fn again(&mut self, message: u16) -> u16 {
         let (cell, event) = self.messages.value(message).clone();
         self.message(cell, event.redelivered())
-    }
-
-    /// The message as it was when it was delivered first, if it is one that was delivered once more.
-    pub(super) fn first_delivery(&self, message: u16) -> Option<u16> {
-        let (cell, event) = self.messages.value(message);
-        let mut first = event.clone();
-        if let Event::Notify { again, .. } | Event::Ahead { again, .. } = &mut first {
-            *again = false;
-        }
-        self.messages.find(&(*cell, first))
     }
 
     pub(super) fn lock(&mut self, lock: Lock) -> u16 {
@@ -462,7 +454,11 @@ impl<'s> Model<'s> {
                 let to = self.cell(execution, &to);
                 vec![Op::Tell(self.message(to, event))]
             }
-            Command::Acquire => vec![Op::Queue(execution, true), Op::Admit],
+            Command::Acquire => vec![
+                Op::Queue(execution, true),
+                Op::Admit,
+                Op::TakeOver(execution),
+            ],
             Command::Release { .. } => vec![Op::Queue(execution, false), Op::Release(execution)],
             Command::Finish { state, .. } => vec![Op::Finish(execution, state)],
         }

@@ -240,6 +240,7 @@ fn op(model: &Model<'_>, op: &Op) -> String {
         Op::AdmitOwners { .. } => "admission: look whether owners are over".to_owned(),
         Op::AdmitQueue { .. } => "admission: read the queue".to_owned(),
         Op::AdmitSave { granted, .. } => format!("admission: write the lock, grant {granted:b}"),
+        Op::TakeOver(execution) => format!("execution {execution} is told of the slot it has"),
         Op::Release(execution) => format!("release of {execution}: read the lock"),
         Op::ReleaseSave { execution, .. } => format!("release of {execution}: write the lock"),
     }

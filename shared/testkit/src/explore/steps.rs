@@ -161,12 +161,16 @@ fn receive(model: &mut Model<'_>, world: &World, which: usize, out: &mut Vec<Nex
                 });
             }
         } else {
-            // A copy that comes while another planner has the message is not the first delivery.
+            // What shards tell each other is invisible to others while a planner has it: a copy of it comes only
+            // after that planner died or did not delete it, and is marked.
             let held = world.planners.iter().any(|hand| {
                 hand.place != Place::Idle
                     && matches!(*model.inputs.value(hand.input), Input::Message { message: held, .. } if held == message)
             });
-            let message = if held { model.again(message) } else { message };
+            let marked = matches!(event, Event::Notify { .. } | Event::Ahead { .. });
+            if held && marked {
+                continue;
+            }
             inputs.push(Input::Message {
                 message,
                 queued: true,
@@ -377,11 +381,6 @@ fn write(model: &mut Model<'_>, world: &World, which: usize, out: &mut Vec<Next>
 fn delete(model: &mut Model<'_>, world: &mut World, input: u16) {
     if let Some((message, true)) = queued(model, input) {
         world.plan = world.plan.without(message);
-        if let Some(first) = model.first_delivery(message) {
-            world.plan = world.plan.without(first);
-        }
-        let again = model.again(message);
-        world.plan = world.plan.without(again);
     }
 }
 
@@ -446,6 +445,7 @@ fn effect(model: &mut Model<'_>, world: &World, which: usize, out: &mut Vec<Next
         | Op::AdmitOwners { .. }
         | Op::AdmitQueue { .. }
         | Op::AdmitSave { .. }
+        | Op::TakeOver(_)
         | Op::Release(_)
         | Op::ReleaseSave { .. } => {
             let then = super::locks::step(model, &mut next, &op);
