@@ -86,8 +86,18 @@ impl PlanQueue {
         self.evaluator().ports.clock.now_ms()
     }
 
-    /// Handles a batch; one outcome per message, in their order.
+    /// Handles a batch of messages that were not delivered before; one outcome per message, in their order.
     pub async fn handle(&self, texts: &[&str]) -> Vec<Result<(), StepError>> {
+        self.handle_delivered(texts, &[]).await
+    }
+
+    /// Handles a batch; one outcome per message, in their order. `again` says of each message whether it was
+    /// delivered before (`ApproximateReceiveCount` above 1): see [`Event::redelivered`].
+    pub async fn handle_delivered(
+        &self,
+        texts: &[&str],
+        again: &[bool],
+    ) -> Vec<Result<(), StepError>> {
         let mut outcomes: Vec<Result<(), StepError>> = Vec::with_capacity(texts.len());
         let mut batch: Vec<(usize, Incoming)> = Vec::with_capacity(texts.len());
         let decoded: Vec<_> = texts.iter().map(|text| PlanMessage::decode(text)).collect();
@@ -99,7 +109,10 @@ impl PlanQueue {
             };
             outcomes.push(match read {
                 Ok(incoming) => {
-                    batch.extend(incoming.map(|incoming| (index, incoming)));
+                    batch.extend(incoming.map(|mut incoming| {
+                        incoming.message.redelivered = again.get(index).is_some_and(|again| *again);
+                        (index, incoming)
+                    }));
                     Ok(())
                 }
                 Err(error) => Err(error),

@@ -30,6 +30,8 @@ pub struct Received {
     pub number: u64,
     /// What it says.
     pub body: String,
+    /// It was delivered before.
+    pub again: bool,
 }
 
 #[derive(Debug, Default)]
@@ -120,6 +122,7 @@ impl MemoryQueues {
             out.push(Received {
                 number: message.number,
                 body: message.body.clone(),
+                again: message.receives > 1,
             });
         }
         out

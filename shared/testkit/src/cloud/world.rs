@@ -250,7 +250,9 @@ impl CloudWorld {
         let texts: Vec<&str> = received.iter().map(|one| one.body.as_str()).collect();
         let outcomes: Vec<bool> = match queue {
             QueueName::Plan => {
-                let handled = self.functions.planner.handle(&texts).await;
+                let again: Vec<bool> = received.iter().map(|one| one.again).collect();
+                let planner = &self.functions.planner;
+                let handled = planner.handle_delivered(&texts, &again).await;
                 handled.iter().map(Result::is_ok).collect()
             }
             QueueName::Launch => {
