@@ -171,6 +171,7 @@ def suites(root: Path, *, nextest: bool) -> list[Suite]:
             for directory in python_directories(root)
         ),
         Suite("Console logic", ["tests/tools/console", "units"]),
+        Suite("Console in a browser", ["tests/tools/console", "browser"]),
         *(
             Suite(f"AWS on {lane}", [sys.executable, str(AWS_TESTS / "run.py"), "--lane", lane])
             for lane in LANES
