@@ -242,7 +242,7 @@ describe("the address", () => {
 });
 
 describe("a log of 100,000 lines", () => {
-  it("joined midway has each line once, in order, with the end marker, and a broken connection loses nothing", { timeout: 300_000 }, async () => {
+  it("joined midway has each line once, in order, with the end marker, and a broken connection loses nothing", { timeout: 900_000 }, async () => {
     const gate = operon.gate("loud");
     const id = await operon.run("loud", { gate: gate.path });
     const run = await eventually(async () => (await operon.api("GET", `/executions/${id}/task-runs`)).items.find((one) => one.task === "write" && one.state === "RUNNING"), "the writer runs");
