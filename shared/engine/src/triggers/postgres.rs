@@ -347,7 +347,6 @@ async fn query(
         .map_err(failed)?;
     let number = |at: usize| u64::try_from(snapshot.get::<_, i64>(at)).unwrap_or_default();
     let (oldest, next) = (number(0), number(1));
-    cursor.settle(oldest);
     let sql = postgres.sql.trim().trim_end_matches(';');
     // Rows as JSON, whatever their types are; the order of the query stays.
     let wrapped = format!(
@@ -374,6 +373,8 @@ async fn query(
         );
     }
     client.batch_execute("rollback").await.map_err(failed)?;
+    // Only now: this look has read, from the old place on, whatever those transactions brought.
+    cursor.settle(oldest);
     Ok(Looked { rows, next })
 }
 

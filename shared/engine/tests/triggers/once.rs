@@ -46,7 +46,7 @@ async fn an_event_starts_one_execution_with_its_inputs_and_labels() {
 async fn a_crash_at_any_write_leaves_one_execution() {
     for trigger in [
         S3.to_owned(),
-        format!("{S3}    batch: {{maxItems: 1}}\n"),
+        "  - {id: upload, type: s3, bucket: b, batch: {maxItems: 1}}\n".to_owned(),
         format!("{S3}    allowConcurrent: false\n"),
     ] {
         let mut crashes = 0;
