@@ -195,11 +195,16 @@ impl Launcher {
         }
     }
 
-    /// When the attempt was launched, if its shard still wants it launched: read anew each time.
+    /// A new batch begins: what is remembered of shards may be stale. Within a batch one reading serves all
+    /// launches of a shard; a stop that finds nothing waits until this invocation is surely dead.
+    pub fn begin(&self) {
+        self.evaluator().shards.retain(&[]);
+    }
+
+    /// When the attempt was launched, if its shard still wants it launched.
     async fn fence(&self, active: &Active, id: &AttemptId) -> Result<Option<u64>, StepError> {
         let key = id.shard_key();
         let shards = &self.evaluator().shards;
-        shards.retain(&[]);
         let stored = shards.get(&*self.evaluator().ports.store, &key).await?;
         let Some(shard) = stored.shard else {
             return Ok(None);

@@ -311,6 +311,7 @@ pub async fn handle_launches(
 ) -> Vec<Result<(), StepError>> {
     let mut outcomes: BTreeMap<usize, Result<(), StepError>> = BTreeMap::new();
     let mut probes = Vec::new();
+    launcher.begin();
     for (index, text) in texts.iter().enumerate() {
         let outcome = match wire::decode(text) {
             Err(error) => Err(error.into()),

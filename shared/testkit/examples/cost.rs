@@ -7,7 +7,7 @@ use std::io::Write as _;
 use operon_core::lang::parse;
 use operon_core::lang::plugins::Plugins;
 use operon_core::plan::{Plan, compile};
-use operon_testkit::cloud::CloudWorld;
+use operon_testkit::cloud::{CloudWorld, Fate};
 
 /// us-east-1, $ per request, and what one of its kind is taken to use (aws.md 2 and 3.1).
 const SQS: f64 = 0.40 / 1e6;
@@ -64,6 +64,12 @@ async fn measured(batch: usize, few: (u32, Plan), many: (u32, Plan)) -> Counts {
     for plan in [&few.1, &many.1] {
         let mut cloud = CloudWorld::default();
         cloud.batch = batch;
+        // Quick, so that nothing is asked about: that costs by the five minutes, not by the task run.
+        cloud.ecs.start_after(1_000);
+        cloud.ecs.script(|_| Fate {
+            runs_ms: 1_000,
+            ..Fate::success()
+        });
         let id = cloud.start(plan).await;
         cloud.faults.reset_counts();
         cloud.run(&id, 100 * 60 * 60 * 1000).await;

@@ -3,7 +3,7 @@
 use operon_testkit::memory::MemoryPorts;
 
 use operon_engine::claims::{Halted, Taken, halt, is_halted, release, take};
-use operon_engine::ports::AttemptId;
+use operon_engine::ports::{AttemptId, Clock as _};
 use serde_json::json;
 
 fn id() -> AttemptId {
@@ -18,18 +18,19 @@ async fn one_worker_at_a_time_and_the_next_only_when_it_is_dead() {
     let ports = MemoryPorts::default();
     let records = &*ports.records;
     let id = id();
+    let at = |ms: u64| ports.clock.now_ms() + ms;
     assert_eq!(
-        take(records, &id, 100, 10, true).await.unwrap(),
+        take(records, &id, at(100), at(10), true).await.unwrap(),
         Taken::Mine
     );
-    let again = take(records, &id, 200, 50, true).await.unwrap();
-    assert_eq!(again, Taken::Running(100));
+    let again = take(records, &id, at(200), at(50), true).await.unwrap();
+    assert_eq!(again, Taken::Running(at(100)));
     assert_eq!(
-        take(records, &id, 300, 100, false).await.unwrap(),
+        take(records, &id, at(300), at(100), false).await.unwrap(),
         Taken::Gone
     );
     assert_eq!(
-        take(records, &id, 300, 100, true).await.unwrap(),
+        take(records, &id, at(300), at(100), true).await.unwrap(),
         Taken::Mine
     );
 }
@@ -39,12 +40,13 @@ async fn what_was_stopped_before_it_began_never_begins() {
     let ports = MemoryPorts::default();
     let records = &*ports.records;
     let id = id();
-    assert_eq!(halt(records, &id, 10).await.unwrap(), Halted::Now);
+    let at = |ms: u64| ports.clock.now_ms() + ms;
+    assert_eq!(halt(records, &id, at(10)).await.unwrap(), Halted::Now);
     assert_eq!(
-        take(records, &id, 100, 11, true).await.unwrap(),
+        take(records, &id, at(100), at(11), true).await.unwrap(),
         Taken::Stopped
     );
-    assert_eq!(halt(records, &id, 12).await.unwrap(), Halted::Now);
+    assert_eq!(halt(records, &id, at(12)).await.unwrap(), Halted::Now);
 }
 
 #[tokio::test]
@@ -52,10 +54,14 @@ async fn who_executes_is_told_to_stop() {
     let ports = MemoryPorts::default();
     let records = &*ports.records;
     let id = id();
-    take(records, &id, 100, 10, true).await.unwrap();
-    assert!(!is_halted(records, &id, 20).await.unwrap());
-    assert_eq!(halt(records, &id, 20).await.unwrap(), Halted::Until(100));
-    assert!(is_halted(records, &id, 20).await.unwrap());
-    release(records, &id, 30).await.unwrap();
-    assert_eq!(halt(records, &id, 31).await.unwrap(), Halted::Now);
+    let at = |ms: u64| ports.clock.now_ms() + ms;
+    take(records, &id, at(100), at(10), true).await.unwrap();
+    assert!(!is_halted(records, &id, at(20)).await.unwrap());
+    assert_eq!(
+        halt(records, &id, at(20)).await.unwrap(),
+        Halted::Until(at(100))
+    );
+    assert!(is_halted(records, &id, at(20)).await.unwrap());
+    release(records, &id, at(30)).await.unwrap();
+    assert_eq!(halt(records, &id, at(31)).await.unwrap(), Halted::Now);
 }

@@ -2,6 +2,7 @@
 //! names.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -15,7 +16,7 @@ use operon_engine::reports;
 use super::Faults;
 use crate::memory::TestClock;
 
-/// Milliseconds from a launch until the task runs.
+/// Milliseconds from a launch until the task runs, as on Fargate.
 const START_MS: u64 = 30_000;
 /// Milliseconds for which a stopped task is known, and its token with it.
 const REMEMBERED_MS: u64 = 60 * 60 * 1000;
@@ -134,6 +135,7 @@ pub struct MemoryEcs {
     faults: Arc<Faults>,
     /// Whether a token makes a launch happen once.
     pub tokens: bool,
+    start_ms: AtomicU64,
 }
 
 impl MemoryEcs {
@@ -145,7 +147,17 @@ impl MemoryEcs {
             clock,
             faults,
             tokens: true,
+            start_ms: AtomicU64::new(START_MS),
         }
+    }
+
+    /// Lets tasks run so many milliseconds after their launch.
+    pub fn start_after(&self, ms: u64) {
+        self.start_ms.store(ms, Ordering::Relaxed);
+    }
+
+    fn start_ms(&self) -> u64 {
+        self.start_ms.load(Ordering::Relaxed)
     }
 
     fn lock(&self) -> MutexGuard<'_, Inside> {
@@ -205,10 +217,10 @@ impl MemoryEcs {
 
     /// Lets time do its work; the tasks whose ends are to be told now.
     pub(super) fn progress(&self) -> Vec<Task> {
-        let now = self.clock.now_ms();
+        let (now, start_ms) = (self.clock.now_ms(), self.start_ms());
         let mut ended = Vec::new();
         for task in self.lock().tasks.values_mut() {
-            if advance(task, now) {
+            if advance(task, now, start_ms) {
                 ended.push(task.clone());
             }
         }
@@ -217,14 +229,14 @@ impl MemoryEcs {
 
     /// When the next task changes by itself, milliseconds since the epoch.
     pub(super) fn next_change(&self) -> Option<u64> {
-        let now = self.clock.now_ms();
+        let (now, start_ms) = (self.clock.now_ms(), self.start_ms());
         let inside = self.lock();
         let times = inside.tasks.values().filter_map(|task| {
             if task.told || task.fate.shape == Shape::Stuck && task.view.desired_status == "RUNNING"
             {
                 return None;
             }
-            let start = task.begun_ms + START_MS;
+            let start = task.begun_ms + start_ms;
             Some(if now < start {
                 start
             } else {
@@ -244,8 +256,8 @@ fn code(name: &str, exit_code: i32) -> ContainerView {
 }
 
 /// Moves a task on; true when its end is to be told now.
-fn advance(task: &mut Task, now: u64) -> bool {
-    let start = task.begun_ms + START_MS;
+fn advance(task: &mut Task, now: u64, start_ms: u64) -> bool {
+    let start = task.begun_ms + start_ms;
     if task.told || now < start {
         return false;
     }

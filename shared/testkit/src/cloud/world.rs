@@ -214,14 +214,12 @@ impl CloudWorld {
     /// # Panics
     /// When there is none.
     #[allow(clippy::expect_used, reason = "a test")]
+    #[allow(
+        clippy::unused_async,
+        reason = "as the others that look into the store"
+    )]
     pub async fn row(&self, id: &ExecutionId) -> ExecutionRow {
-        let row = self
-            .ports
-            .store
-            .execution(id)
-            .await
-            .expect("the store answers");
-        row.expect("the execution exists")
+        self.ports.store.peek(id).expect("the execution exists")
     }
 
     /// Detail items of an execution, in order.

@@ -59,6 +59,15 @@ impl MemoryStore {
         }
     }
 
+    /// An execution, for the test itself: neither counted nor failed.
+    #[must_use]
+    pub fn peek(&self, id: &ExecutionId) -> Option<ExecutionRow> {
+        self.with(|tables| {
+            let row = tables.executions.get(id);
+            row.map(|row| tables.labelled(row))
+        })
+    }
+
     /// Bytes of the largest shard.
     #[must_use]
     pub fn largest_shard(&self) -> usize {
