@@ -18,8 +18,11 @@ use operon_core::triggers::signature::{Convention, Signature};
 use operon_core::triggers::{EventError, pattern};
 use serde_json::Value;
 
+/// Takes any bytes, and must neither panic nor take long.
+pub type Target = fn(&[u8]);
+
 /// All of them, by name.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+pub const TARGETS: &[(&str, Target)] = &[
     ("s3", s3),
     ("eventbridge", eventbridge),
     ("sns", sns),

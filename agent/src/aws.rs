@@ -47,7 +47,7 @@ impl Aws {
                 .or_else(|| get("AWS_ENDPOINT_URL"))
                 .cloned()
         };
-        let credentials = credentials(&region, &http).await;
+        let credentials = credentials(&region, &http);
         let retry = RetryConfig::standard().with_max_attempts(TRIES);
         let s3_endpoint = endpoint("S3");
         let mut s3 = aws_sdk_s3::Config::builder()
@@ -94,7 +94,7 @@ fn http_client() -> Result<SharedHttpClient, String> {
 }
 
 /// From the environment (emulators), else those of the task's role.
-async fn credentials(region: &Region, http: &SharedHttpClient) -> SharedCredentialsProvider {
+fn credentials(region: &Region, http: &SharedHttpClient) -> SharedCredentialsProvider {
     let config = ProviderConfig::empty()
         .with_region(Some(region.clone()))
         .with_http_client(http.clone());

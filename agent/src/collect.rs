@@ -236,7 +236,7 @@ impl Search<'_> {
         let found = fs::metadata(&real)?;
         let within = |root: PathBuf| root.canonicalize().is_ok_and(|root| real.starts_with(root));
         let inside = within(self.volume.work()) || within(self.volume.output());
-        Ok((inside && found.is_file()).then(|| (real, found.len())))
+        Ok((inside && found.is_file()).then_some((real, found.len())))
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! With the log driver `awsfirelens`, ECS hands each line of a container to a socket in the container that is the
 //! task's log router: here, the agent. It speaks Fluentd's forward protocol, of which the driver uses one form,
-//! `[tag, time, record, option]` in MessagePack. See `docs/decisions/0023-agent.md`.
+//! `[tag, time, record, option]` in `MessagePack`. See `docs/decisions/0023-agent.md`.
 
 use std::collections::BTreeMap;
 use std::io;

@@ -1,4 +1,4 @@
-//! Reading MessagePack, as far as log drivers use it.
+//! Reading `MessagePack`, as far as log drivers use it.
 //!
 //! Invariant: whatever comes over the socket, no more is kept than was received, and depth is bounded.
 

@@ -81,7 +81,7 @@ impl Names {
                     problem = format!("the server {server} refuses (code {code})");
                 }
                 Ok(Ok(Answer::Truncated)) => {
-                    problem = format!("the server {server} cuts its answer")
+                    problem = format!("the server {server} cuts its answer");
                 }
                 Ok(Err(error)) => problem = format!("the server {server}: {error}"),
                 Err(_) => problem = format!("the server {server} does not answer"),

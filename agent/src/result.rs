@@ -20,6 +20,9 @@ use crate::store::{Store, StoreError};
 use crate::upload;
 use crate::volume::{Volume, read_small};
 
+/// Large outputs, beside the output files.
+const OUTPUTS_NAME: &str = ".operon/outputs.json";
+
 /// Bytes of outputs that are stored at most; the engine reads no more.
 const OUTPUTS_STORED_MAX: usize = 16 * 1024 * 1024;
 /// Bytes of a key in S3 at most.
@@ -140,7 +143,7 @@ impl Finish<'_> {
     fn blank(&self, ending: Ending, task: &Task, usage: Usage) -> AgentResult {
         let main = task.main();
         let ended_ms = main
-            .and_then(|main| main.finished_ms())
+            .and_then(super::metadata::Container::finished_ms)
             .unwrap_or_else(now_ms);
         AgentResult {
             format: FORMAT,
@@ -153,7 +156,9 @@ impl Finish<'_> {
             output_files: Vec::new(),
             metrics: Vec::new(),
             usage,
-            started_ms: main.and_then(|main| main.started_ms()).unwrap_or(ended_ms),
+            started_ms: main
+                .and_then(super::metadata::Container::started_ms)
+                .unwrap_or(ended_ms),
             ended_ms,
             task_arn: task.arn.clone(),
             log: task.log(),
@@ -250,11 +255,10 @@ impl Finish<'_> {
                 bytes.len()
             ));
         }
-        const NAME: &str = ".operon/outputs.json";
-        self.put(NAME, bytes)
+        self.put(OUTPUTS_NAME, bytes)
             .await
             .map_err(|error| format!("the outputs cannot be stored: {error}"))?;
-        result.outputs_uri = Some(format!("{}/{NAME}", self.spec.target.uri));
+        result.outputs_uri = Some(format!("{}/{OUTPUTS_NAME}", self.spec.target.uri));
         Ok(())
     }
 

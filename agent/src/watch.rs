@@ -144,7 +144,7 @@ impl Watch {
                         let ending = Ending::of_stage(self.volume.note());
                         return Seen::Over(task, ending);
                     }
-                    if main.is_some_and(|main| main.is_stopped()) {
+                    if main.is_some_and(super::metadata::Container::is_stopped) {
                         return Seen::Over(task.clone(), self.ending(&task, told.is_some()));
                     }
                     if self.is_too_late(&task) {
@@ -191,7 +191,7 @@ impl Watch {
 
     fn is_too_late(&self, task: &Task) -> bool {
         let started = task.main().filter(|main| main.is_running());
-        let started = started.and_then(|main| main.started_ms());
+        let started = started.and_then(super::metadata::Container::started_ms);
         started.is_some_and(|started| now_ms().saturating_sub(started) >= self.spec.timeout_ms)
     }
 
@@ -200,7 +200,7 @@ impl Watch {
         let Some(started_ms) = task
             .main()
             .filter(|main| main.is_running())
-            .and_then(|main| main.started_ms())
+            .and_then(super::metadata::Container::started_ms)
         else {
             return;
         };

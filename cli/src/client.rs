@@ -5,6 +5,7 @@
 mod contexts;
 mod events;
 
+use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ pub(crate) use events::Events;
 /// Bytes of an answer at most.
 const ANSWER_MAX: usize = 64 * 1024 * 1024;
 /// How long an answer may take; streams are not answers.
-const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// What a server says went wrong.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -186,11 +187,9 @@ impl Client {
             } else {
                 String::new()
             };
-            text.push_str(&format!(
-                "\n  {place}{} {}",
-                field("rule"),
-                field("message")
-            ));
+            text.push_str("\n  ");
+            text.push_str(&place);
+            text.push_str(&[field("rule"), field("message")].join(" "));
         }
         if status.is_client_error() {
             let usage = Usage::new(text);
@@ -225,7 +224,8 @@ pub(crate) fn part(text: &str) -> String {
         if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
             out.push(char::from(byte));
         } else {
-            out.push_str(&format!("%{byte:02X}"));
+            // Writing to a String cannot fail.
+            let _ = write!(out, "%{byte:02X}");
         }
     }
     out

@@ -144,7 +144,9 @@ pub(crate) async fn try_open(
 /// What the user can put right, and what not.
 fn explained(error: OpenError) -> anyhow::Error {
     match error {
-        OpenError::StateDir(_) | OpenError::Secrets(_) => Usage::new(error.to_string()).into(),
+        OpenError::StateDir(_) | OpenError::Secrets(_) | OpenError::Messages(_) => {
+            Usage::new(error.to_string()).into()
+        }
         OpenError::Store(_)
         | OpenError::Artifacts(_)
         | OpenError::Orphans(_)

@@ -141,7 +141,7 @@ impl World {
         let mut messages = self.queue.messages();
         match messages.pop().expect("a message").said {
             AgentSaid::Done(result) => *result,
-            other => panic!("{other:?}"),
+            other @ (AgentSaid::Started { .. } | AgentSaid::Alive { .. }) => panic!("{other:?}"),
         }
     }
 

@@ -196,7 +196,7 @@ pub(crate) enum ContextCommand {
         name: String,
         /// Its address, `https://…`.
         url: String,
-        /// File with the token, readable by you only; without it, the variable OPERON_TOKEN.
+        /// File with the token, readable by you only; without it, the variable `OPERON_TOKEN`.
         #[arg(long, value_name = "FILE")]
         token_file: Option<PathBuf>,
     },

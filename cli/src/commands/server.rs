@@ -21,6 +21,7 @@ use operon_engine::flows::Flows;
 use operon_engine::operations::Operations;
 use operon_engine::ports::{AttemptRow, ExecutionRow};
 use operon_engine::triggers::{NoWakeups, Registry, Triggers};
+use operon_local::alerts::{self, Alerts};
 use operon_local::embedded::Observer;
 use operon_local::flows::{DeployedFile, DeployedFlows, deploy_directory};
 use operon_local::laptop::Laptop;
@@ -42,15 +43,19 @@ mod assets {
 /// The file in the state directory that tells commands of this machine how to reach the server.
 pub(crate) const ADDRESS_FILE: &str = "server.json";
 
-/// Hears of executions that have ended, for what follows them; who wants to know more asks the interface.
-struct Ended(mpsc::UnboundedSender<ExecutionRow>);
+/// Hears of executions: for what follows their ends, and for whoever is told. Who wants to know more asks the interface.
+struct Heard {
+    ended: mpsc::UnboundedSender<ExecutionRow>,
+    alerts: alerts::Ends,
+}
 
-impl Observer for Ended {
+impl Observer for Heard {
     fn execution(&self, row: &ExecutionRow) {
         if row.ended_ms.is_some() {
             // Nobody listens any more when the server stops; what follows is done when it starts again.
-            let _ = self.0.send(row.clone());
+            let _ = self.ended.send(row.clone());
         }
+        self.alerts.execution(row);
     }
 
     fn task_run(&self, _: &AttemptRow) {}
@@ -68,12 +73,16 @@ pub(crate) fn server(args: &ServerArgs, console: &Rc<Console>) -> anyhow::Result
     })?;
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
+    let (ends, told) = alerts::ends();
     engine::block_on(async {
         let (sender, ended) = mpsc::unbounded_channel();
         let laptop = engine::open_with(
             &args.engine,
             |ports| Box::new(DeployedFlows(Flows::new(ports, Arc::clone(&plugins)))),
-            Box::new(Ended(sender)),
+            Box::new(Heard {
+                ended: sender,
+                alerts: ends,
+            }),
         )
         .await?;
         let ports = laptop.engine.evaluator().ports.clone();
@@ -84,8 +93,10 @@ pub(crate) fn server(args: &ServerArgs, console: &Rc<Console>) -> anyhow::Result
         let _file = announce(&args.engine.state.dir, address, &token)?;
         let triggers = triggers(&laptop, &ports, &plugins);
         let sources = sources(&args.engine.state.dir, triggers.clone());
-        let api = application(&laptop, ports, plugins, &token, triggers);
-        let _server = serve(listener, api)?;
+        let alerts = tell(&laptop, &ports, address);
+        let api = application(&laptop, &ports, plugins, &token, triggers);
+        api.show_totals(Arc::clone(&alerts.totals));
+        let _server = serve(listener, api, alerts, told)?;
         laptop.engine.recover().await?;
         console.line(&format!("http://{address}/?token={token}"));
         console.note("Operon listens there, on this machine only. Press Ctrl-C to stop it.");
@@ -115,11 +126,7 @@ async fn run(laptop: &Laptop) -> anyhow::Result<Exit> {
 fn triggers(laptop: &Laptop, ports: &Ports, plugins: &Arc<Plugins>) -> Triggers {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     Triggers {
-        evaluator: Evaluator {
-            ports: ports.clone(),
-            shards: Arc::default(),
-            items: Arc::default(),
-        },
+        evaluator: evaluator(ports),
         sink: laptop.store.clone(),
         flows: Arc::new(Registry::new(Flows::new(ports, Arc::clone(plugins)))),
         wakeups: Arc::new(NoWakeups),
@@ -141,23 +148,17 @@ fn sources(state: &Path, triggers: Triggers) -> operon_local::triggers::Options 
 
 fn application(
     laptop: &Laptop,
-    ports: Ports,
+    ports: &Ports,
     plugins: Arc<Plugins>,
     token: &str,
     triggers: Triggers,
 ) -> Api {
     let triggers = Arc::new(EngineTriggers(triggers));
     let subject = std::env::var("USER").unwrap_or_else(|_| "local".to_owned());
-    let evaluator = Evaluator {
-        ports: ports.clone(),
-        // Of its own: what the engine remembers of shards is the engine's.
-        shards: Arc::default(),
-        items: Arc::default(),
-    };
     Api::new(Settings {
         operations: Operations {
-            evaluator,
-            flows: Flows::new(&ports, plugins),
+            evaluator: evaluator(ports),
+            flows: Flows::new(ports, plugins),
             sink: laptop.store.clone(),
         },
         logs: Arc::new(laptop.logs.reader()),
@@ -168,6 +169,26 @@ fn application(
         triggers: Some(triggers.clone()),
         dead_letters: Some(triggers),
     })
+}
+
+/// Who tells people of executions; links lead to `OPERON_CONSOLE_URL`, or to this address.
+fn tell(laptop: &Laptop, ports: &Ports, address: SocketAddr) -> Alerts {
+    let url = std::env::var("OPERON_CONSOLE_URL").unwrap_or_else(|_| format!("http://{address}"));
+    Alerts {
+        evaluator: evaluator(ports),
+        logs: Arc::new(laptop.logs.reader()),
+        console_url: Some(url.trim_end_matches('/').to_owned()),
+        totals: Arc::default(),
+    }
+}
+
+/// Of its own: what the engine remembers of shards is the engine's.
+fn evaluator(ports: &Ports) -> Evaluator {
+    Evaluator {
+        ports: ports.clone(),
+        shards: Arc::default(),
+        items: Arc::default(),
+    }
 }
 
 async fn deploy(
@@ -235,7 +256,12 @@ fn announce(state: &Path, address: SocketAddr, token: &str) -> anyhow::Result<An
 }
 
 /// The interface's thread: it ends with the process.
-fn serve(listener: TcpListener, api: Api) -> anyhow::Result<std::thread::JoinHandle<()>> {
+fn serve(
+    listener: TcpListener,
+    api: Api,
+    alerts: Alerts,
+    told: mpsc::UnboundedReceiver<ExecutionRow>,
+) -> anyhow::Result<std::thread::JoinHandle<()>> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -245,6 +271,7 @@ fn serve(listener: TcpListener, api: Api) -> anyhow::Result<std::thread::JoinHan
     let thread = std::thread::Builder::new().name("operon-api".to_owned());
     let handle = thread.spawn(move || {
         runtime.block_on(async move {
+            tokio::spawn(alerts.run(told));
             let served = match tokio::net::TcpListener::from_std(listener) {
                 Ok(listener) => operon_api::serve(listener, api).await,
                 Err(error) => Err(error),

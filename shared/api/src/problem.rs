@@ -109,6 +109,7 @@ impl Problem {
     }
 
     /// The method is not for this path.
+    #[must_use]
     pub fn method_not_allowed() -> Self {
         Self::new(
             StatusCode::METHOD_NOT_ALLOWED,

@@ -1,4 +1,4 @@
-//! The routes, with what the OpenAPI document says about each.
+//! The routes, with what the `OpenAPI` document says about each.
 
 pub(crate) mod artifacts;
 mod bulk;
@@ -47,7 +47,7 @@ pub fn router(api: Api) -> Router {
         .with_state(api)
 }
 
-/// What the OpenAPI document is made of.
+/// What the `OpenAPI` document is made of.
 pub(crate) fn documented() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
         .routes(routes!(server::health))

@@ -1,10 +1,11 @@
 //! What the application is made of.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use operon_engine::Ports;
 use operon_engine::audit::Audit;
 use operon_engine::flows::Flows;
+use operon_engine::metrics::Totals;
 use operon_engine::operations::Operations;
 use operon_engine::plans::Plans;
 use operon_engine::ports::LogReader;
@@ -44,6 +45,7 @@ struct Inner {
     settings: Settings,
     audit: Audit,
     plans: Plans,
+    totals: OnceLock<Arc<Totals>>,
 }
 
 impl Api {
@@ -56,8 +58,19 @@ impl Api {
                 settings,
                 audit,
                 plans: Plans::default(),
+                totals: OnceLock::new(),
             }),
         }
+    }
+
+    /// Shows these totals at `/api/v1/metrics`, from now on.
+    pub fn show_totals(&self, totals: Arc<Totals>) {
+        // The first ones stay: there is one server in a process.
+        let _ = self.inner.totals.set(totals);
+    }
+
+    pub(crate) fn totals(&self) -> Option<&Totals> {
+        self.inner.totals.get().map(|totals| &**totals)
     }
 
     pub(crate) fn ports(&self) -> &Ports {

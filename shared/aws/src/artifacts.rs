@@ -263,6 +263,7 @@ fn unsigned(size: Option<i64>) -> u64 {
     size.and_then(|size| u64::try_from(size).ok()).unwrap_or(0)
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "reads well in map_err")]
 fn explain(uri: &ArtifactUri, trouble: Trouble) -> ArtifactError {
     match &trouble {
         Trouble::Refused { code, .. } if code == "NoSuchKey" || code == "NotFound" => {

@@ -81,6 +81,8 @@ impl Role {
                 self,
                 Self::Intake | Self::Planner | Self::Launcher | Self::Worker | Self::Api
             ),
+            // A deployment need not send e-mail.
+            V::MailFrom => false,
         }
     }
 }
@@ -137,6 +139,7 @@ variables! {
     AgentImage "OPERON_AGENT_IMAGE" "Image of the agent.",
     LogGroup "OPERON_LOG_GROUP" "Log group of attempts.",
     SecretsPrefix "OPERON_SECRETS_PREFIX" "First part of the names of secrets in Secrets Manager.",
+    MailFrom "OPERON_MAIL_FROM" "Sender of e-mail, an identity that SES has verified; without it there is none.",
 }
 
 /// The environment of a function. What its role does not need is empty when it is not set.
@@ -170,6 +173,8 @@ pub struct Config {
     pub log_group: String,
     /// First part of the names of secrets, without a slash at its end.
     pub secrets_prefix: String,
+    /// Sender of e-mail, unless a message has one.
+    pub mail_from: String,
 }
 
 /// What is wrong with the environment; all of it at once.
@@ -235,6 +240,7 @@ impl Config {
             Variable::AgentImage => &mut self.agent_image,
             Variable::LogGroup => &mut self.log_group,
             Variable::SecretsPrefix => &mut self.secrets_prefix,
+            Variable::MailFrom => &mut self.mail_from,
         };
         check(variable, value)?;
         value.trim_end_matches('/').clone_into(text);
@@ -280,7 +286,8 @@ fn check(variable: Variable, value: &str) -> Result<(), String> {
         | Variable::SecurityGroups
         | Variable::AgentImage
         | Variable::LogGroup
-        | Variable::SecretsPrefix => Ok(()),
+        | Variable::SecretsPrefix
+        | Variable::MailFrom => Ok(()),
     }
 }
 
@@ -289,6 +296,7 @@ fn check(variable: Variable, value: &str) -> Result<(), String> {
 mod tests {
     use super::*;
 
+    #[allow(clippy::unnecessary_wraps, reason = "has the form of an environment")]
     fn full(name: &'static str) -> Option<String> {
         Some(match name {
             "OPERON_PLAN_QUEUE_URL" | "OPERON_LAUNCH_QUEUE_URL" | "OPERON_WORK_QUEUE_URL" => {

@@ -133,6 +133,10 @@ fn incomplete(error: impl std::fmt::Display) -> EcsError {
 }
 
 /// ECS's own code and text; `Timeout` when there was no answer.
+#[allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "the SDK's list of errors is open"
+)]
 fn error<E, R>(error: &SdkError<E, R>) -> EcsError
 where
     E: std::error::Error + ProvideErrorMetadata + Send + Sync + 'static,

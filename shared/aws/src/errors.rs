@@ -42,6 +42,10 @@ pub(crate) enum Trouble {
 
 impl Trouble {
     /// Sorts an error; `what` says what was tried.
+    #[allow(
+        clippy::wildcard_enum_match_arm,
+        reason = "the SDK's list of errors is open"
+    )]
     pub(crate) fn of<E, R>(what: &str, error: &SdkError<E, R>) -> Self
     where
         E: std::error::Error + ProvideErrorMetadata + Send + Sync + 'static,

@@ -103,7 +103,7 @@ impl Scheduler for EventBridgeScheduler {
             Err(error)
                 if error
                     .as_service_error()
-                    .is_some_and(|e| e.is_conflict_exception()) => {}
+                    .is_some_and(aws_sdk_scheduler::operation::create_schedule::CreateScheduleError::is_conflict_exception) => {}
             Err(error) => return Err(failed(&error)),
         }
         let updated = self
@@ -134,7 +134,7 @@ impl Scheduler for EventBridgeScheduler {
             Err(error)
                 if error
                     .as_service_error()
-                    .is_some_and(|e| e.is_resource_not_found_exception()) =>
+                    .is_some_and(aws_sdk_scheduler::operation::delete_schedule::DeleteScheduleError::is_resource_not_found_exception) =>
             {
                 Ok(())
             }

@@ -210,7 +210,7 @@ impl StateStore for DynamoStore {
         for row in &write.executions {
             match derived(&outcomes, &ShardKey::root(&row.meta.id)) {
                 Derived::From(version) => {
-                    writes.push(self.put_execution(row, Some(version), false))
+                    writes.push(self.put_execution(row, Some(version), false));
                 }
                 Derived::Unknown => writes.push(self.put_execution(row, None, false)),
                 Derived::Stale => {}

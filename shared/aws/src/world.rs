@@ -15,6 +15,7 @@ use operon_engine::wire::{EventMessage, PlanMessage};
 use crate::artifacts::S3Artifacts;
 use crate::clock::SystemClock;
 use crate::config::{Config, ConfigError, Role};
+use crate::messages::AwsMessages;
 use crate::sdk::Sdk;
 use crate::secrets::ManagedSecrets;
 use crate::sqs::{self, Batch};
@@ -61,6 +62,7 @@ impl World {
             artifacts: Arc::new(S3Artifacts::new(&sdk, &config.data_bucket)),
             secrets: Arc::clone(&secrets) as Arc<_>,
             clock,
+            messages: Arc::new(AwsMessages::new(&sdk, &config.mail_from)),
             logs: Arc::clone(&logs) as Arc<_>,
         };
         let queues = Arc::new(Queues::new(&sdk, &config));

@@ -136,12 +136,11 @@ impl Evaluator {
         let bytes = plan.canonical_json();
         let hash = content_hash(&bytes);
         let now = self.ports.clock.now_ms();
-        let revision = match origin.revision {
-            Some(revision) => revision,
-            None => {
-                let store = &self.ports.store;
-                store.revision(&plan.namespace, &plan.flow, &hash).await?
-            }
+        let revision = if let Some(revision) = origin.revision {
+            revision
+        } else {
+            let store = &self.ports.store;
+            store.revision(&plan.namespace, &plan.flow, &hash).await?
         };
         let mut all_labels = plan.labels.clone();
         all_labels.extend(labels);

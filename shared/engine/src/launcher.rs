@@ -399,13 +399,13 @@ impl Launcher {
             };
             for row in ended(Reason::OutOfMemory) {
                 let peak = row.usage.peak_rss_bytes;
-                match fargate::size_after_out_of_memory(resources.cpu_milli, size, peak) {
-                    Some(next) => size = next,
-                    None => {
-                        let message =
-                            "the largest task that Fargate has ran out of memory".to_owned();
-                        return Ok(Err((Reason::InvalidInput, message)));
-                    }
+                if let Some(next) =
+                    fargate::size_after_out_of_memory(resources.cpu_milli, size, peak)
+                {
+                    size = next
+                } else {
+                    let message = "the largest task that Fargate has ran out of memory".to_owned();
+                    return Ok(Err((Reason::InvalidInput, message)));
                 }
             }
             let interrupted = ended(Reason::Interrupted).count();

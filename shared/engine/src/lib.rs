@@ -22,6 +22,8 @@ pub mod launch;
 pub mod launcher;
 pub mod locks;
 pub mod lookups;
+pub mod metrics;
+pub mod notify;
 pub mod operations;
 pub mod plan_queue;
 pub mod planner;
@@ -34,6 +36,7 @@ pub mod rows;
 pub mod script;
 pub mod settle;
 pub mod shards;
+pub mod smtp;
 pub mod step;
 pub mod subflow;
 pub mod tasks;
@@ -56,6 +59,8 @@ pub struct Ports {
     pub secrets: Arc<dyn ports::Secrets>,
     /// The time.
     pub clock: Arc<dyn ports::Clock>,
+    /// E-mail and topics.
+    pub messages: Arc<dyn ports::Messages>,
     /// Logs of attempts.
     pub logs: Arc<dyn ports::LogSink>,
 }

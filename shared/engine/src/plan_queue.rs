@@ -52,6 +52,10 @@ pub struct PlanQueue {
 struct Incoming {
     message: Message,
     /// Of a tick: the due time it was sent for; none for one that nobody armed.
+    #[allow(
+        clippy::option_option,
+        reason = "no tick, a tick, a tick with a time: three cases"
+    )]
     tick: Option<Option<u64>>,
 }
 

@@ -5,6 +5,7 @@ mod artifact;
 mod attempt;
 mod ecs;
 mod logs;
+mod messages;
 mod queue;
 mod records;
 mod runner;
@@ -20,6 +21,9 @@ pub use ecs::{
     RunReply, RunTask, SecretNames, TaskDefinition, TaskView,
 };
 pub use logs::{LOG_PAGE_MAX, LogLines, LogReader};
+pub use messages::{
+    Email, MESSAGE_BYTES_MAX, MailServer, MailTls, MessageError, Messages, NoMessages,
+};
 pub use queue::{DELAY_S_MAX, Outgoing, Queue, QueueError, QueueName};
 pub use records::{
     RECORD_BYTES_MAX, RECORD_KEY_MAX, RECORD_PAGE_MAX, Record, RecordKey, RecordKind,

@@ -287,6 +287,7 @@ impl Reconciler {
     }
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "it is said and gone")]
 fn say(message: PlanMessage, outbox: &mut Outbox) -> Result<(), StepError> {
     outbox.push(QueueName::Plan, Outgoing::now(message.encode()?));
     Ok(())

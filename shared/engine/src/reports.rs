@@ -28,6 +28,7 @@ pub fn attempt_of(name: &AttemptName) -> Option<AttemptId> {
 }
 
 /// The name of an attempt, as its agent writes it.
+#[must_use]
 pub fn name_of(id: &AttemptId) -> AttemptName {
     AttemptName {
         execution: id.execution.to_string(),

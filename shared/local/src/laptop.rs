@@ -11,6 +11,7 @@ use operon_engine::ports::{
     ArtifactError, AttemptId, AttemptResult, AttemptSpec, ExecutionId, RunnerError, SecretError,
     StoreError, TaskRunner,
 };
+use operon_engine::smtp::SmtpMessages;
 use operon_engine::tasks::HttpClients;
 
 use crate::artifacts::DirectoryArtifacts;
@@ -57,6 +58,9 @@ pub enum OpenError {
     /// Attempts of an earlier engine.
     #[error("attempts of an earlier engine could not be ended: {0}")]
     Orphans(#[from] RunnerError),
+    /// The mail server.
+    #[error("{0}")]
+    Messages(String),
     /// The log files.
     #[error("logs cannot be written: {0}")]
     Logs(#[from] std::io::Error),
@@ -96,6 +100,12 @@ impl Laptop {
         let lock = state.lock()?;
         let store = Arc::new(SqliteStore::open(&state.database())?);
         let logs = Arc::new(LogFiles::start(&state.logs(), LOG_BYTES_MAX)?);
+        let variable = |name: &str| {
+            let found = options.variables.iter().find(|(key, _)| key == name);
+            found.and_then(|(_, value)| value.to_str())
+        };
+        let messages = SmtpMessages::new(variable("OPERON_SMTP_URL"), variable("OPERON_MAIL_FROM"))
+            .map_err(OpenError::Messages)?;
         let secrets =
             LocalSecrets::capture(options.variables, options.secrets.as_deref(), state.root())?;
         let ports = Ports {
@@ -104,6 +114,7 @@ impl Laptop {
             artifacts: Arc::new(DirectoryArtifacts::open(&state.artifacts())?),
             secrets: Arc::new(secrets),
             clock: Arc::new(SystemClock),
+            messages: Arc::new(messages),
             logs: logs.clone(),
         };
         let config = RunnerConfig {

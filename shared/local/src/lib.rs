@@ -1,6 +1,7 @@
 //! The ports of Operon on one machine: state in SQLite, artifacts and logs in directories, processes and
 //! containers, secrets from the environment.
 
+pub mod alerts;
 pub mod artifacts;
 pub mod clock;
 pub mod dispatch;

@@ -18,7 +18,7 @@ const LAMBDA: f64 = 0.20 / 1e6;
 const GB_SECOND: f64 = 0.000_013_333_4;
 /// 30 ms of 256 MB.
 const PLANNER: f64 = LAMBDA + 0.030 * 0.25 * GB_SECOND;
-/// 300 ms of 128 MB: it waits for RunTask.
+/// 300 ms of 128 MB: it waits for `RunTask`.
 const LAUNCHER: f64 = LAMBDA + 0.300 * 0.125 * GB_SECOND;
 /// 1 KB of the functions' own logs; half of it in batches.
 const LOG_KB: f64 = 0.50 / 1e6;

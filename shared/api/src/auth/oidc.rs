@@ -1,4 +1,4 @@
-//! Tokens of an OpenID Connect issuer, checked with the keys it publishes.
+//! Tokens of an `OpenID` Connect issuer, checked with the keys it publishes.
 //!
 //! Invariant: issuer, audience, expiry and algorithm are those of the settings; what the token says about itself
 //! chooses only among the issuer's keys. Invariant: a caller cannot make us ask the issuer more than once a

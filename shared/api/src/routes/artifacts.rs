@@ -65,12 +65,14 @@ fn find(value: &Value, depth: usize, found: &mut BTreeSet<String>) {
             found.insert(text.clone());
         }
         Value::Array(items) if depth > 0 => {
-            items.iter().for_each(|item| find(item, depth - 1, found));
+            for item in items {
+                find(item, depth - 1, found);
+            }
         }
         Value::Object(entries) if depth > 0 => {
-            entries
-                .values()
-                .for_each(|entry| find(entry, depth - 1, found));
+            for entry in entries.values() {
+                find(entry, depth - 1, found);
+            }
         }
         Value::Null
         | Value::Bool(_)

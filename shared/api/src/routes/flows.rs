@@ -239,12 +239,11 @@ pub(crate) async fn diff(
     let flows = api.flows();
     let head = flows.existing(&namespace, &id).await?;
     let to = query.to.unwrap_or(head.revision);
-    let from = match query.from {
-        Some(from) => from,
-        None => {
-            let before = flows.revisions(&namespace, &id, Some(to), 1).await?;
-            before.first().map_or(to, |one| one.revision)
-        }
+    let from = if let Some(from) = query.from {
+        from
+    } else {
+        let before = flows.revisions(&namespace, &id, Some(to), 1).await?;
+        before.first().map_or(to, |one| one.revision)
     };
     let old = flows.revision(&namespace, &id, from).await?;
     let new = flows.revision(&namespace, &id, to).await?;

@@ -22,7 +22,7 @@ use crate::state::Api;
 const NODES_MAX: usize = 5_000;
 
 /// The nearest node that people see: itself, or what encloses a hidden one.
-fn visible<'p>(nodes: &'p [Node], mut index: NodeIndex) -> Option<&'p Node> {
+fn visible(nodes: &[Node], mut index: NodeIndex) -> Option<&Node> {
     loop {
         let node = nodes.get(usize::from(index))?;
         if !node.hidden {

@@ -313,6 +313,9 @@ pub(crate) async fn metrics(State(api): State<Api>) -> Result<Response, Problem>
             text.push_str(part);
         }
     }
+    if let Some(totals) = api.totals() {
+        text.push_str(&totals.render());
+    }
     let mut response = text.into_response();
     let kind = HeaderValue::from_static("text/plain; version=0.0.4");
     response.headers_mut().insert(header::CONTENT_TYPE, kind);

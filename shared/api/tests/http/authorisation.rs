@@ -81,7 +81,7 @@ async fn every_route_admits_its_roles_and_nobody_else() {
         (
             "issuer",
             Some(issuer.token("admin", |claims| {
-                claims["iss"] = json!("https://other.example")
+                claims["iss"] = json!("https://other.example");
             })),
         ),
         (

@@ -50,6 +50,7 @@ struct SaidLog {
 }
 
 /// Reads a line; none when it is an ordinary one.
+#[must_use]
 pub fn parse_line(text: &str) -> Option<Result<Said, String>> {
     let text = text.trim_end();
     if !text.starts_with(PREFIX) {

@@ -82,8 +82,9 @@ impl Scope {
             // its commands: a launch after a retry's wait, or the end itself, after which nothing is due.
             | Event::Tick => self.everything = true,
             // See `Event::redelivered`.
-            Event::Notify { again: false, .. } | Event::Ahead { again: false, .. } => {}
-            Event::Asked { .. } => {}
+            Event::Notify { again: false, .. }
+            | Event::Ahead { again: false, .. }
+            | Event::Asked { .. } => {}
         }
     }
 

@@ -173,7 +173,7 @@ fn check(text: &str, kind: &Field) -> Result<(), CronError> {
         let upper = part.to_ascii_uppercase();
         let special = kind.max == 31 && (upper.contains('L') || upper.contains('W'))
             || kind.max == 7
-                && (upper.contains('#') || upper.ends_with('L') || upper.ends_with("+"));
+                && (upper.contains('#') || upper.ends_with('L') || upper.ends_with('+'));
         if !special {
             range(part, kind)?;
         }

@@ -62,6 +62,9 @@ pub struct Flow {
     pub sla: Vec<Sla>,
     /// Guards evaluated before an execution is created.
     pub checks: Vec<Check>,
+    /// Who is told about executions that end.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notify: Vec<Notify>,
     /// A disabled flow is neither triggered nor started.
     pub disabled: bool,
 }
@@ -467,6 +470,64 @@ pub enum FlowRetryBehavior {
     RetryFailedTask,
     /// A new execution with the same inputs; this one ends `RETRIED`.
     CreateNewExecution,
+}
+
+/// Who is told about executions that end, and how.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Notify {
+    /// Unique in the flow.
+    pub id: String,
+    /// Kestra's names of terminal states, and `SLA`.
+    pub states: Vec<String>,
+    /// Where to.
+    pub channel: Channel,
+    /// Milliseconds for which failures after a message wait for each other.
+    pub group_wait_ms: u64,
+    /// Whether the end of an incident is told.
+    pub recovery: bool,
+}
+
+/// Where an alert goes. Texts may be templates; those with secrets are rendered only when a message is sent.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "kind")]
+pub enum Channel {
+    /// An incoming webhook of Slack.
+    #[serde(rename_all = "camelCase")]
+    Slack {
+        /// Its address.
+        url: String,
+    },
+    /// E-mail.
+    #[serde(rename_all = "camelCase")]
+    Email {
+        /// Addresses.
+        to: Vec<String>,
+        /// Sender; none takes that of the installation.
+        from: Option<String>,
+    },
+    /// A topic of Amazon SNS.
+    #[serde(rename_all = "camelCase")]
+    Sns {
+        /// Which.
+        topic_arn: String,
+    },
+    /// Any HTTP service.
+    #[serde(rename_all = "camelCase")]
+    Webhook {
+        /// Its address.
+        url: String,
+        /// Request headers.
+        headers: BTreeMap<String, String>,
+    },
+    /// `PagerDuty`'s Events API v2.
+    #[serde(rename_all = "camelCase")]
+    Pagerduty {
+        /// Key of the integration.
+        routing_key: String,
+        /// Address of the service.
+        url: String,
+    },
 }
 
 /// A service level.

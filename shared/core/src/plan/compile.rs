@@ -98,6 +98,7 @@ pub fn compile(flow: &Flow) -> Result<Plan, Vec<CompileError>> {
         timeout_ms: flow.timeout_ms,
         sla: flow.sla.clone(),
         checks: flow.checks.clone(),
+        notify: flow.notify.clone(),
         disabled: flow.disabled,
         scopes: number::number(scopes)?,
     })

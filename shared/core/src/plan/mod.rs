@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use crate::lang::model::{
-    Check, Concurrency, Dynamic, FlowOutput, FlowRetry, Input, LoopValues, OnFailure,
+    Check, Concurrency, Dynamic, FlowOutput, FlowRetry, Input, LoopValues, Notify, OnFailure,
     PauseBehavior, Resources, Retry, Sla, TaskCache,
 };
 
@@ -75,6 +75,9 @@ pub struct Plan {
     pub sla: Vec<Sla>,
     /// Guards evaluated before an execution is created.
     pub checks: Vec<Check>,
+    /// Who is told about executions that end.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notify: Vec<Notify>,
     /// A disabled flow is not started.
     pub disabled: bool,
     /// The static scope and one per loop.

@@ -2,6 +2,10 @@
 //!
 //! The operators that both services document: exact values, `prefix`, `suffix`, `equals-ignore-case`, `wildcard`,
 //! `anything-but`, `numeric`, `exists`, `cidr` excepted, and `$or`.
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a value of another shape is compared as it is, whichever shape that is"
+)]
 
 use std::cmp::Ordering;
 
@@ -33,7 +37,7 @@ fn object(pattern: &Map<String, Value>, event: &Value, depth: usize) -> bool {
         match wanted {
             Value::Object(inner) => there.is_some_and(|there| match there {
                 Value::Array(items) => items.iter().any(|item| object(inner, item, depth)),
-                _ => object(inner, there, depth),
+                one => object(inner, one, depth),
             }),
             Value::Array(rules) => rules.iter().any(|rule| any_value(rule, there)),
             // A single value is not AWS's form, but says what is meant.

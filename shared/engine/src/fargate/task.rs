@@ -4,6 +4,10 @@
 //! secrets) and nothing that differs between attempts, so its hash is its name and it is registered once (E10).
 //! Invariant: no value of a secret passes through here. Where a property mentions one there is a [`marker`], which
 //! becomes a reference that ECS or the agent resolves, or the attempt is refused with what to do instead.
+#![allow(
+    clippy::similar_names,
+    reason = "`name` and `named` are what they are called"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -154,7 +158,7 @@ pub fn build(
     let definition = definition(site, spec, by_reference, &variables, arns);
     let mut command = (!spec.command.is_empty()).then(|| spec.command.clone());
     let overrides = |command: Option<&Vec<String>>, place: (&str, String)| {
-        overrides(spec, command, &env, place)
+        overrides(spec, command, &env, &place)
     };
     let text = to_json(&document)?;
     let inline = overrides(command.as_ref(), (agent::ENV_SPEC, text));
@@ -388,7 +392,7 @@ fn overrides(
     spec: &AttemptSpec,
     command: Option<&Vec<String>>,
     env: &[(String, String)],
-    place: (&str, String),
+    place: &(&str, String),
 ) -> Vec<ContainerOverride> {
     let own = |name: &str| ContainerOverride {
         name: name.to_owned(),

@@ -41,6 +41,8 @@ pub enum RecordKind {
     Estimate,
     /// An alert that is open.
     Incident,
+    /// What a namespace says for all its flows: notifications.
+    Policy,
     /// Who changed what, when; only ever added.
     Audit,
     /// A message that nobody could handle.
@@ -67,6 +69,7 @@ impl RecordKind {
             Self::Batch => "batch",
             Self::Estimate => "estimate",
             Self::Incident => "incident",
+            Self::Policy => "policy",
             Self::Audit => "audit",
             Self::DeadLetter => "dead-letter",
             Self::Backfill => "backfill",

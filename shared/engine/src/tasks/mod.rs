@@ -20,6 +20,7 @@ pub mod execution;
 pub mod http;
 pub mod kv;
 mod log;
+mod message;
 mod props;
 pub mod storage;
 
@@ -27,6 +28,7 @@ pub use http::HttpClients;
 
 /// Canonical names of all built-in tasks, without `io.kestra.plugin.`.
 pub const SUPPORTED: &[&str] = &[
+    "aws.sns.Publish",
     "core.debug.Echo",
     "core.debug.Return",
     "core.execution.Assert",
@@ -51,6 +53,9 @@ pub const SUPPORTED: &[&str] = &[
     "core.storage.Size",
     "core.storage.Split",
     "core.storage.Write",
+    "email.MailSend",
+    "pagerduty.PagerDutyAlert",
+    "slack.notifications.SlackIncomingWebhook",
 ];
 
 /// Whether [`run`] knows this type, by its canonical name with or without `io.kestra.plugin.`.
@@ -186,6 +191,7 @@ impl From<ArtifactError> for TaskError {
 pub async fn run(call: TaskCall<'_>) -> Result<TaskOutput, TaskError> {
     let call = &call;
     match short(call.task_type) {
+        "aws.sns.Publish" => message::sns(call).await,
         "core.debug.Echo" => log::echo(call),
         "core.debug.Return" => Ok(log::give(call)),
         "core.execution.Assert" => execution::assert(call),
@@ -210,6 +216,9 @@ pub async fn run(call: TaskCall<'_>) -> Result<TaskOutput, TaskError> {
         "core.storage.Size" => storage::size(call).await,
         "core.storage.Split" => storage::split(call).await,
         "core.storage.Write" => storage::write(call).await,
+        "email.MailSend" => message::email(call).await,
+        "pagerduty.PagerDutyAlert" => message::pagerduty(call).await,
+        "slack.notifications.SlackIncomingWebhook" => message::slack(call).await,
         _ => Err(TaskError::invalid(format!(
             "no built-in task of type `{}` in this release",
             call.task_type

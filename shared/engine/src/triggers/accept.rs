@@ -363,6 +363,7 @@ fn execution_id(key: &TriggerKey, identity: &str) -> Result<ExecutionId, StoreEr
 }
 
 /// When a record written now vanishes.
+#[allow(clippy::unnecessary_wraps, reason = "has the form of a record")]
 pub(super) fn expiry(now: u64) -> Option<u64> {
     Some(now + EVENT_TTL_MS)
 }

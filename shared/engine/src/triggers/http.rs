@@ -21,7 +21,7 @@ use crate::tasks::HttpClients;
 use crate::tasks::http::{Known, Looked, host, look};
 
 /// Longest look.
-const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_mins(1);
 /// Time between two requests to one host: NCBI allows three a second without a key (loculus.md 10).
 const DISTANCE: Duration = Duration::from_millis(400);
 /// Hosts that are remembered.

@@ -26,7 +26,7 @@ use crate::ports::StoreError;
 /// Rows taken in one look; the next comes at once when there are as many.
 pub(super) const ROWS_MAX: usize = 10_000;
 /// Longest look.
-const TIMEOUT: Duration = Duration::from_secs(120);
+const TIMEOUT: Duration = Duration::from_mins(2);
 /// Looks that are remembered until their transactions have ended.
 const MARKS_MAX: usize = 100;
 

@@ -51,7 +51,13 @@ impl Registry {
             .await
             .map_err(|error| match error {
                 FlowError::Store(error) => error,
-                error => StoreError::Failed(error.to_string()),
+                error @ (FlowError::Missing { .. }
+                | FlowError::MissingRevision { .. }
+                | FlowError::Conflict { .. }
+                | FlowError::Invalid(_)
+                | FlowError::OtherFlow { .. }
+                | FlowError::Disabled { .. }
+                | FlowError::Content(_)) => StoreError::Failed(error.to_string()),
             })?;
         let mut triggers = Vec::new();
         for trigger in &revision.triggers {

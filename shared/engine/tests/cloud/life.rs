@@ -230,7 +230,7 @@ async fn a_poisoned_message_ends_as_a_poisoned_task_run_and_can_be_put_back() {
     assert_eq!(t0.reason.as_deref(), Some("poisoned"));
     assert!(t0.message.as_deref().unwrap().contains("no role"));
     let listed = dead_letters::list(&ports, None, 10).await.unwrap();
-    assert_eq!(listed, [letter.clone()]);
+    assert_eq!(listed, std::slice::from_ref(&letter));
     assert!(
         dead_letters::redrive(&ports, &*cloud.queues, &letter.id)
             .await

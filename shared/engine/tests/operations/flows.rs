@@ -136,7 +136,8 @@ async fn what_is_wrong_is_not_deployed() {
 #[tokio::test]
 async fn a_large_revision_is_kept_whole() {
     let (memory, flows) = registry();
-    let large = source(&format!("\"{}\"", "x".repeat(RECORD_BYTES_MAX)));
+    let comment = format!("# {}\n", "x".repeat(98));
+    let large = source("hello") + &comment.repeat(RECORD_BYTES_MAX / 100 + 1);
     deploy(&flows, &large, Expected::Any).await.unwrap();
     assert_eq!(
         flows.revision("demo", "hello", 1).await.unwrap().source,

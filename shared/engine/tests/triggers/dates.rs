@@ -121,7 +121,7 @@ async fn a_changed_schedule_does_not_fire_for_the_past() {
         *there = flow(
             "f",
             "  - {id: nightly, type: schedule, cron: \"* * * * *\", recoverMissedSchedules: ALL}\n",
-        )
+        );
     });
     world.triggers.arm_all().await.unwrap();
     world.triggers.look_at_due().await.unwrap();

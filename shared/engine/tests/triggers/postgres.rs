@@ -1,4 +1,4 @@
-//! The `postgres` trigger against a real PostgreSQL of its own: from `.tools/postgres-bin` (tests/tools/postgres.py
+//! The `postgres` trigger against a real `PostgreSQL` of its own: from `.tools/postgres-bin` (tests/tools/postgres.py
 //! puts it there, `make test` does so), from `OPERON_TEST_POSTGRES`, or the one of the machine.
 
 use std::net::TcpListener;
@@ -45,7 +45,7 @@ fn programs() -> PathBuf {
 }
 
 impl Server {
-    async fn start() -> Self {
+    fn start() -> Self {
         let programs = programs();
         let directory = TempDir::new().unwrap();
         let root = directory.path().metadata().unwrap().uid() == 0;
@@ -148,7 +148,7 @@ async fn look(world: &World) -> usize {
 
 #[tokio::test]
 async fn each_row_starts_the_flow_once() {
-    let server = Server::start().await;
+    let server = Server::start();
     let (one, two) = (server.client().await, server.client().await);
     one.batch_execute(
         "create table outbox (id bigserial primary key, kind text, at timestamptz default '2026-01-01T00:00:00Z');

@@ -50,7 +50,7 @@ impl Inner {
                 }
             }
         };
-        let site = Site::of_attempt(&active, &id);
+        let site = Site::of_attempt(&active, id);
         let launch = loop {
             if !self.wanted(id, &key).await {
                 return None;

@@ -369,7 +369,7 @@ fn stamp(metadata: &fs::Metadata) -> Stamp {
 pub(super) struct Watches {
     buckets: Buckets,
     seen: PathBuf,
-    watches: BTreeMap<String, Watch>,
+    by_bucket: BTreeMap<String, Watch>,
     /// What was said about a bucket last, so that it is said once.
     said: BTreeMap<String, String>,
 }
@@ -379,28 +379,28 @@ impl Watches {
         Self {
             buckets,
             seen,
-            watches: BTreeMap::new(),
+            by_bucket: BTreeMap::new(),
             said: BTreeMap::new(),
         }
     }
 
     /// Watches these buckets and no others. Names that are no directory names are left out: they are for the cloud.
     pub(super) fn keep(&mut self, wanted: &[String]) {
-        self.watches.retain(|bucket, _| wanted.contains(bucket));
+        self.by_bucket.retain(|bucket, _| wanted.contains(bucket));
         for bucket in wanted {
             let plain = !bucket.is_empty()
                 && !bucket.starts_with('.')
                 && !bucket.contains(['/', '\\', '\0']);
-            if plain && !self.watches.contains_key(bucket) {
+            if plain && !self.by_bucket.contains_key(bucket) {
                 let watch = Watch::new(bucket, self.buckets.path(bucket), &self.seen);
-                self.watches.insert(bucket.clone(), watch);
+                self.by_bucket.insert(bucket.clone(), watch);
             }
         }
     }
 
     /// Looks at all directories and gives what is new to the triggers.
     pub(super) async fn look(&mut self, triggers: &Triggers) {
-        for (bucket, mut watch) in std::mem::take(&mut self.watches) {
+        for (bucket, mut watch) in std::mem::take(&mut self.by_bucket) {
             let looked = tokio::task::spawn_blocking(move || {
                 let found = watch.look();
                 (watch, found)
@@ -416,7 +416,7 @@ impl Watches {
             } else {
                 self.said.remove(&bucket);
             }
-            self.watches.insert(bucket, watch);
+            self.by_bucket.insert(bucket, watch);
         }
     }
 }

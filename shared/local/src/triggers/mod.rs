@@ -138,7 +138,7 @@ async fn listen(triggers: &Triggers, key: &TriggerKey) {
         match triggers.listen(key).await {
             Ok(()) => return,
             Err(error) => {
-                warn!(trigger = %key, error, "notifications of the database are not heard")
+                warn!(trigger = %key, error, "notifications of the database are not heard");
             }
         }
         tokio::time::sleep(RECONNECT).await;

@@ -290,7 +290,7 @@ fn advance(task: &mut Task, now: u64, start_ms: u64) -> bool {
     }
     if view.started_ms.is_none() {
         view.started_ms = Some(start);
-        view.last_status = "RUNNING".to_owned();
+        "RUNNING".clone_into(&mut view.last_status);
         view.version += 1;
     }
     if now < start + task.fate.runs_ms {
@@ -331,8 +331,8 @@ fn advance(task: &mut Task, now: u64, start_ms: u64) -> bool {
 
 fn stop(task: &mut Task, now: u64, stop_code: &str) -> bool {
     task.view.stop_code = Some(stop_code.to_owned());
-    task.view.last_status = "STOPPED".to_owned();
-    task.view.desired_status = "STOPPED".to_owned();
+    "STOPPED".clone_into(&mut task.view.last_status);
+    "STOPPED".clone_into(&mut task.view.desired_status);
     task.view.stopped_ms = Some(now);
     task.view.version += 1;
     task.told = true;
@@ -508,7 +508,7 @@ impl Ecs for MemoryEcs {
                 if let Some(task) = self.lock().tasks.get_mut(arn)
                     && !task.view.is_stopped()
                 {
-                    task.view.desired_status = "STOPPED".to_owned();
+                    "STOPPED".clone_into(&mut task.view.desired_status);
                     task.view.stop_code = Some("UserInitiated".to_owned());
                     task.view.stopped_reason = Some(reason.to_owned());
                     task.told = false;

@@ -72,6 +72,7 @@ impl MemoryQueues {
     }
 
     /// Puts a message in, from outside the functions.
+    #[allow(clippy::needless_pass_by_value, reason = "it is put in and gone")]
     pub fn put(&self, queue: QueueName, message: Outgoing) {
         let now = self.clock.now_ms();
         let mut inside = self.lock();

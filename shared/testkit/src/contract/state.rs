@@ -17,7 +17,7 @@ pub async fn an_execution_is_created_once_and_keeps_its_content(store: &dyn Stat
     let row = execution("once", 10);
     assert!(store.create(&row, PLAN).await.unwrap());
     let mut other = row.clone();
-    other.meta.flow = "other".to_owned();
+    "other".clone_into(&mut other.meta.flow);
     assert!(!store.create(&other, PLAN).await.unwrap());
     assert_eq!(
         store.execution(&id("once")).await.unwrap(),
@@ -34,14 +34,14 @@ pub async fn derived_state_is_replaced_and_the_fixed_part_kept(store: &dyn State
     let row = execution("derived", 10);
     store.create(&row, PLAN).await.unwrap();
     let mut next = row.clone();
-    next.state = "FAILED".to_owned();
+    "FAILED".clone_into(&mut next.state);
     next.reason = Some("align failed".to_owned());
     next.started_ms = Some(11);
     next.ended_ms = Some(12);
     next.outputs = Map::from_iter([("n".to_owned(), json!(3))]);
     next.labels.insert("team".to_owned(), "b".to_owned());
     let mut forged = next.clone();
-    forged.meta.namespace = "elsewhere".to_owned();
+    "elsewhere".clone_into(&mut forged.meta.namespace);
     for _ in 0..2 {
         let write = Write {
             executions: vec![forged.clone()],
@@ -54,7 +54,7 @@ pub async fn derived_state_is_replaced_and_the_fixed_part_kept(store: &dyn State
         );
     }
     // A restart takes the end back.
-    forged.state = "RUNNING".to_owned();
+    "RUNNING".clone_into(&mut forged.state);
     (forged.reason, forged.ended_ms, forged.outputs) = (None, None, Map::new());
     let write = Write {
         executions: vec![forged.clone()],
@@ -93,7 +93,7 @@ pub async fn labels_that_people_gave_survive_what_the_engine_writes(store: &dyn 
         counts[0]
     };
     assert!(give(&[("owner", Some("x"))]).await);
-    row.state = "RUNNING".to_owned();
+    "RUNNING".clone_into(&mut row.state);
     row.labels.insert("added".to_owned(), "1".to_owned());
     let write = Write {
         executions: vec![row.clone()],
@@ -126,7 +126,7 @@ pub async fn labels_that_people_gave_survive_what_the_engine_writes(store: &dyn 
 /// Inputs, triggers and outputs of some hundred kilobytes, in the row and in lists.
 pub async fn large_executions_come_back_whole(store: &dyn StateStore) {
     let mut row = execution("large", 5_000_000);
-    row.meta.namespace = "large".to_owned();
+    "large".clone_into(&mut row.meta.namespace);
     row.meta.trigger = json!({"body": "b".repeat(1000)});
     row.meta.inputs = Map::from_iter([("text".to_owned(), json!("i".repeat(200_000)))]);
     assert!(store.create(&row, PLAN).await.unwrap());
@@ -134,7 +134,7 @@ pub async fn large_executions_come_back_whole(store: &dyn StateStore) {
         store.execution(&id("large")).await.unwrap(),
         Some(row.clone())
     );
-    row.state = "SUCCESS".to_owned();
+    "SUCCESS".clone_into(&mut row.state);
     row.ended_ms = Some(9);
     row.outputs = Map::from_iter([("text".to_owned(), json!("o".repeat(200_000)))]);
     let write = Write {
@@ -256,7 +256,7 @@ pub async fn an_attempt_comes_back_as_it_was_put(store: &dyn StateStore) {
     let mut row = attempt("attempt", run(ShardId::ROOT.of_loop(3, 70_000), 9), 2);
     row.item = Some(Value::Null);
     row.parent = Some("each".to_owned());
-    row.state = "FAILED".to_owned();
+    "FAILED".clone_into(&mut row.state);
     row.reason = Some("exit code".to_owned());
     row.message = Some("ended with exit code -9: \0 \u{1f9ec}".to_owned());
     row.exit_code = Some(-9);
@@ -302,7 +302,7 @@ pub async fn pages_of_attempts_are_in_the_order_of_their_keys(store: &dyn StateS
     ] {
         for (slot, number) in [(0, 0), (0, 2), (1, 1), (300, 1)] {
             let mut row = attempt("pages", run(shard.clone(), slot), number);
-            row.task = if slot == 0 { "sort" } else { "align" }.to_owned();
+            if slot == 0 { "sort" } else { "align" }.clone_into(&mut row.task);
             rows.push(row);
         }
     }

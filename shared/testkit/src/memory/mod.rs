@@ -68,6 +68,7 @@ impl MemoryPorts {
             records: Arc::clone(&self.records) as Arc<_>,
             artifacts: Arc::clone(&self.artifacts) as Arc<_>,
             secrets: Arc::clone(&self.secrets) as Arc<_>,
+            messages: Arc::new(operon_engine::ports::NoMessages),
             clock: Arc::clone(&self.clock) as Arc<_>,
             logs: Arc::clone(&self.logs) as Arc<_>,
         }

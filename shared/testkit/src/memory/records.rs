@@ -61,7 +61,7 @@ impl MemoryRecords {
     }
 }
 
-fn alive(record: &&Record, now_ms: u64) -> bool {
+fn alive(record: &Record, now_ms: u64) -> bool {
     record.expires_ms.is_none_or(|expires| expires > now_ms)
 }
 

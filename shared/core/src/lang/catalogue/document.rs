@@ -93,6 +93,126 @@ pub const CHECK: &[PropInfo] = &[
         .example("ERROR"),
 ];
 
+const NOTIFY_SLACK: &[PropInfo] = &[prop(
+    "url",
+    PropType::String,
+    "The incoming webhook's address; a secret.",
+)
+.required()
+.dynamic()
+.example("\"{{ secret('SLACK_WEBHOOK') }}\"")];
+
+const NOTIFY_EMAIL: &[PropInfo] = &[
+    prop("to", PropType::OneOrMany(&PropType::String), "Addresses.")
+        .required()
+        .dynamic()
+        .example("[ops@example.org]"),
+    prop(
+        "from",
+        PropType::String,
+        "Sender; else that of the installation.",
+    )
+    .dynamic()
+    .example("operon@example.org"),
+];
+
+const NOTIFY_SNS: &[PropInfo] = &[prop("topicArn", PropType::String, "The topic.")
+    .required()
+    .dynamic()
+    .example("arn:aws:sns:eu-central-1:123456789012:alerts")];
+
+const NOTIFY_WEBHOOK: &[PropInfo] = &[
+    prop("url", PropType::String, "Gets the alert as JSON by POST.")
+        .required()
+        .dynamic()
+        .example("https://alerts.example.org/operon"),
+    prop(
+        "headers",
+        PropType::Map(&PropType::String),
+        "Request headers.",
+    )
+    .dynamic()
+    .example("{authorization: \"Bearer {{ secret('ALERTS_TOKEN') }}\"}"),
+];
+
+const NOTIFY_PAGERDUTY: &[PropInfo] = &[
+    prop(
+        "routingKey",
+        PropType::String,
+        "Key of the integration (Events API v2); a secret.",
+    )
+    .required()
+    .dynamic()
+    .example("\"{{ secret('PAGERDUTY_KEY') }}\""),
+    prop(
+        "url",
+        PropType::String,
+        "Another service with the same interface.",
+    )
+    .default("https://events.pagerduty.com/v2/enqueue")
+    .dynamic(),
+];
+
+/// Who is told about executions that end, and how.
+pub const NOTIFY: &[PropInfo] = &[
+    prop("id", PropType::String, "Unique in the flow.")
+        .required()
+        .example("ops"),
+    prop(
+        "states",
+        PropType::OneOrMany(&PropType::Enum(&[
+            "FAILED",
+            "WARNING",
+            "KILLED",
+            "CANCELLED",
+            "SUCCESS",
+            "SLA",
+        ])),
+        "What is told: ends of executions, and `SLA` for a `MAX_DURATION` that is missed.",
+    )
+    .default("[FAILED]")
+    .example("[FAILED, SLA]"),
+    prop("slack", PropType::Object(NOTIFY_SLACK), "A Slack channel.")
+        .dynamic()
+        .example("{url: \"{{ secret('SLACK_WEBHOOK') }}\"}"),
+    prop("email", PropType::Object(NOTIFY_EMAIL), "E-mail.")
+        .dynamic()
+        .example("{to: [ops@example.org]}"),
+    prop(
+        "sns",
+        PropType::Object(NOTIFY_SNS),
+        "A topic of Amazon SNS.",
+    )
+    .dynamic()
+    .example("{topicArn: \"arn:aws:sns:eu-central-1:123456789012:alerts\"}"),
+    prop(
+        "webhook",
+        PropType::Object(NOTIFY_WEBHOOK),
+        "Any HTTP service.",
+    )
+    .dynamic()
+    .example("{url: https://alerts.example.org/operon}"),
+    prop(
+        "pagerduty",
+        PropType::Object(NOTIFY_PAGERDUTY),
+        "PagerDuty, or a service like it.",
+    )
+    .dynamic()
+    .example("{routingKey: \"{{ secret('PAGERDUTY_KEY') }}\"}"),
+    prop(
+        "groupWait",
+        PropType::Duration,
+        "After a message, further failures wait this long and come together.",
+    )
+    .default("PT5M"),
+    prop(
+        "recovery",
+        PropType::Bool,
+        "Say when the flow succeeds again.",
+    )
+    .default("true"),
+];
+
 /// When an input is asked for.
 pub const INPUT_DEPENDS_ON: &[PropInfo] = &[
     prop(
@@ -377,6 +497,12 @@ pub const FLOW: &[PropInfo] = &[
         "Guards before an execution is created.",
     )
     .example("[{when: \"{{ inputs.go }}\", message: not today}]"),
+    prop(
+        "notify",
+        PropType::List(&PropType::Object(NOTIFY)),
+        "Who is told about executions that end: one message per incident.",
+    )
+    .example("[{id: ops, slack: {url: \"{{ secret('SLACK_WEBHOOK') }}\"}}]"),
     prop(
         "pluginDefaults",
         PropType::List(&PropType::Object(PLUGIN_DEFAULTS)),

@@ -13,7 +13,8 @@ const fn at(prefix: &'static str, instead: &'static str) -> Elsewhere {
     Elsewhere { prefix, instead }
 }
 
-const NOTIFY: &str = "use `http` with the webhook's address and a JSON `body`";
+const NOTIFY: &str =
+    "use `slack`, `email` or `pagerduty`, or `http` with the webhook's address and a JSON `body`";
 const CLOUD: &str = "use `container` with an image that has the provider's command-line tool";
 const SQL: &str =
     "use `container` or `python` with a database client, and `secrets` for the password";

@@ -11,6 +11,7 @@ mod core_tasks;
 mod document;
 mod elsewhere;
 mod http;
+mod messages;
 mod property;
 mod scripts;
 mod storage;
@@ -22,7 +23,9 @@ use std::sync::LazyLock;
 
 pub use common::{RESOURCES, RETRY, TASK, TASK_CACHE};
 pub(crate) use document::INPUT_TYPES;
-pub use document::{CHECK, CONCURRENCY, FLOW, FLOW_RETRY, INPUT, INPUT_DEPENDS_ON, OUTPUT, SLA};
+pub use document::{
+    CHECK, CONCURRENCY, FLOW, FLOW_RETRY, INPUT, INPUT_DEPENDS_ON, NOTIFY, OUTPUT, SLA,
+};
 pub use elsewhere::{Elsewhere, elsewhere};
 pub use property::{PropInfo, PropType, Support, prop};
 pub(crate) use scripts::{DOCKER, RUNNER_DOCKER, RUNNER_PROCESS};
@@ -101,6 +104,7 @@ pub fn task_types() -> impl Iterator<Item = &'static TypeInfo> {
         .iter()
         .chain(core_tasks::TYPES)
         .chain(http::TYPES)
+        .chain(messages::TYPES)
         .chain(storage::TYPES)
         .chain(control::TYPES)
 }

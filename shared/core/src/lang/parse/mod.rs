@@ -13,6 +13,7 @@ mod graph;
 mod inputs;
 mod launched;
 mod loops;
+mod notify;
 mod policies;
 mod references;
 mod scalars;

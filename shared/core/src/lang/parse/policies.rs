@@ -56,6 +56,14 @@ impl Reader<'_> {
             flow.checks = self.checks(node);
             self.here = Here::default();
         }
+        if let Some(node) = fields.value("notify") {
+            self.here = Here {
+                before: true,
+                ..Here::default()
+            };
+            flow.notify = self.notify(node);
+            self.here = Here::default();
+        }
     }
 
     fn concurrency(&mut self, node: &Node) -> Option<Concurrency> {
@@ -87,7 +95,7 @@ impl Reader<'_> {
         })
     }
 
-    fn read(
+    pub(super) fn read(
         &mut self,
         node: &Node,
         table: &'static [PropInfo],
@@ -292,7 +300,7 @@ impl Reader<'_> {
     }
 
     /// The items of a list that may not be long.
-    fn few<'n>(&mut self, node: &'n Node, what: &str) -> &'n [Node] {
+    pub(super) fn few<'n>(&mut self, node: &'n Node, what: &str) -> &'n [Node] {
         let Some(items) = node.as_seq() else {
             self.wrong_type(node, what, "a list");
             return &[];
@@ -309,7 +317,7 @@ impl Reader<'_> {
     }
 }
 
-fn text<'o>(object: &'o Map<String, Value>, name: &str) -> &'o str {
+pub(super) fn text<'o>(object: &'o Map<String, Value>, name: &str) -> &'o str {
     object.get(name).and_then(Value::as_str).unwrap_or_default()
 }
 

@@ -77,6 +77,7 @@ pub(super) fn alarm_of_sns(message: &Value, id: &str) -> Option<TriggerEvent> {
     ))
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "they are moved into JSON")]
 fn of_alarm(
     (name, state): (&str, &str),
     identity: String,

@@ -198,10 +198,12 @@ fn sizes_chosen_here_beat_a_fixed_hundred() {
             load.name
         );
         for (name, result) in [("fixed 100", fixed), ("`target: 5m`", chosen)] {
-            table.push_str(&format!(
-                "| {} | {name} | {} | {:.0} s | {:.0} s |\n",
-                load.name, result.batches, result.makespan_s, result.paid_s
-            ));
+            let (makespan, paid) = (result.makespan_s, result.paid_s);
+            let row = format!(
+                "| {} | {name} | {} | {makespan:.0} s | {paid:.0} s |\n",
+                load.name, result.batches
+            );
+            table += &row;
         }
     }
     insta::assert_snapshot!(table);

@@ -8,6 +8,7 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, Url};
 
 use super::guard::{self, GuardedResolver};
+use crate::ports::MessageError;
 use crate::tasks::TaskError;
 use crate::tasks::props::Props;
 
@@ -15,6 +16,8 @@ use crate::tasks::props::Props;
 pub const REDIRECTS_MAX: usize = 10;
 /// Clients that are kept; each has its own connections.
 const CLIENTS_MAX: usize = 16;
+/// Bytes of an answer to a message that are looked at.
+const ANSWER_BYTES_MAX: usize = 4096;
 /// Time to connect unless the task says otherwise, in milliseconds.
 const CONNECT_MS: u64 = 10_000;
 /// Time between two reads unless the task says otherwise, in milliseconds.
@@ -28,6 +31,14 @@ pub(super) struct Manner {
     pub(super) follow: bool,
     pub(super) allow_link_local: bool,
 }
+
+/// For messages: answers come soon, and an address that moved is no address.
+const MESSAGES: Manner = Manner {
+    connect_ms: CONNECT_MS,
+    read_ms: READ_MS,
+    follow: false,
+    allow_link_local: false,
+};
 
 impl Manner {
     pub(super) fn read(options: &Props<'_>) -> Result<Self, TaskError> {
@@ -91,6 +102,49 @@ pub struct HttpClients {
 }
 
 impl HttpClients {
+    /// Posts JSON to a service that takes messages, and wants a 2xx answer. Redirects are not followed.
+    pub async fn post_json(
+        &self,
+        url: &str,
+        headers: &serde_json::Map<String, serde_json::Value>,
+        body: &serde_json::Value,
+    ) -> Result<(), MessageError> {
+        let url = Url::parse(url.trim())
+            .map_err(|error| MessageError::Invalid(format!("the address is not valid: {error}")))?;
+        check(&url, false)
+            .map_err(|what| MessageError::Invalid(format!("the address is refused: {what}")))?;
+        // The address of an incoming webhook is a secret: only its host is told.
+        let host = url.host_str().unwrap_or_default().to_owned();
+        let client = self
+            .get(MESSAGES)
+            .map_err(|error| MessageError::Failed(error.message))?;
+        let mut request = client.post(url).json(body);
+        for (name, value) in headers {
+            request = request.header(name, value.as_str().unwrap_or_default());
+        }
+        let mut answer = request.send().await.map_err(|error| {
+            MessageError::Failed(format!("{host} cannot be reached: {}", error.without_url()))
+        })?;
+        let status = answer.status();
+        if status.is_success() {
+            return Ok(());
+        }
+        let mut said = Vec::new();
+        while said.len() < ANSWER_BYTES_MAX
+            && let Ok(Some(chunk)) = answer.chunk().await
+        {
+            said.extend_from_slice(&chunk);
+        }
+        let said: String = String::from_utf8_lossy(&said).chars().take(200).collect();
+        let text = format!("{host} answered {status}: {}", said.trim());
+        // 429 and server errors pass; anything else is wrong with the message.
+        if status.is_server_error() || status.as_u16() == 429 {
+            Err(MessageError::Failed(text))
+        } else {
+            Err(MessageError::Invalid(text))
+        }
+    }
+
     pub(super) fn get(&self, manner: Manner) -> Result<Client, TaskError> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(client) = kept.get(&manner) {

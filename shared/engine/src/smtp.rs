@@ -1,0 +1,201 @@
+//! E-mail by SMTP: the installation's server on a laptop, or the one a task names.
+
+use async_trait::async_trait;
+use lettre::message::Mailbox;
+use lettre::transport::smtp::authentication::Credentials;
+use lettre::transport::smtp::client::{Tls, TlsParameters};
+use lettre::{AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor};
+
+use crate::ports::{Email, MESSAGE_BYTES_MAX, MailServer, MailTls, MessageError, Messages};
+
+/// Sends by SMTP; publishes to no topics.
+#[derive(Debug, Clone, Default)]
+pub struct SmtpMessages {
+    server: Option<MailServer>,
+    from: Option<String>,
+}
+
+impl SmtpMessages {
+    /// Reads `smtp://user:password@host:port` (`smtps://` for TLS from the start, `smtp+starttls://`) and the sender.
+    ///
+    /// Fails with what is wrong with the address, never with its password.
+    pub fn new(url: Option<&str>, from: Option<&str>) -> Result<Self, String> {
+        Ok(Self {
+            server: url.map(server).transpose()?,
+            from: from.map(str::to_owned),
+        })
+    }
+}
+
+fn server(text: &str) -> Result<MailServer, String> {
+    const FORM: &str = "write OPERON_SMTP_URL as `smtps://user:password@host:port`";
+    let url = reqwest::Url::parse(text).map_err(|error| {
+        format!("the address of the mail server is not valid ({error}); {FORM}")
+    })?;
+    let tls = match url.scheme() {
+        "smtp" => MailTls::None,
+        "smtps" => MailTls::Wrapped,
+        "smtp+starttls" => MailTls::Starttls,
+        other => {
+            return Err(format!(
+                "`{other}` is no way to reach a mail server; {FORM}"
+            ));
+        }
+    };
+    let decode = |text: &str| {
+        percent_encoding::percent_decode_str(text)
+            .decode_utf8_lossy()
+            .into_owned()
+    };
+    let login = url
+        .password()
+        .map(|password| (decode(url.username()), decode(password)));
+    Ok(MailServer {
+        host: url
+            .host_str()
+            .ok_or_else(|| format!("the address of the mail server has no host; {FORM}"))?
+            .to_owned(),
+        port: url.port(),
+        tls,
+        login,
+    })
+}
+
+fn mailbox(text: &str) -> Result<Mailbox, MessageError> {
+    text.trim()
+        .parse()
+        .map_err(|error| MessageError::Invalid(format!("`{text}` is no e-mail address: {error}")))
+}
+
+/// The message as it is sent.
+pub fn compose(email: &Email, default_from: Option<&str>) -> Result<Message, MessageError> {
+    let from = email.from.as_deref().or(default_from).ok_or_else(|| {
+        MessageError::Invalid(
+            "the message has no sender; write `from`, or set OPERON_MAIL_FROM".to_owned(),
+        )
+    })?;
+    if email.text.len() > MESSAGE_BYTES_MAX {
+        return Err(MessageError::Invalid(format!(
+            "the message has {} bytes; at most {MESSAGE_BYTES_MAX} are sent",
+            email.text.len()
+        )));
+    }
+    if email.to.is_empty() {
+        return Err(MessageError::Invalid(
+            "the message goes to nobody; write `to`".to_owned(),
+        ));
+    }
+    let mut builder = Message::builder()
+        .from(mailbox(from)?)
+        .subject(email.subject.replace(['\r', '\n'], " "));
+    for to in &email.to {
+        builder = builder.to(mailbox(to)?);
+    }
+    for cc in &email.cc {
+        builder = builder.cc(mailbox(cc)?);
+    }
+    builder
+        .body(email.text.clone())
+        .map_err(|error| MessageError::Invalid(format!("the message is not valid: {error}")))
+}
+
+fn transport(server: &MailServer) -> Result<AsyncSmtpTransport<Tokio1Executor>, MessageError> {
+    let parameters = || {
+        TlsParameters::new(server.host.clone())
+            .map_err(|error| MessageError::Failed(format!("TLS cannot be used: {error}")))
+    };
+    let (tls, port) = match server.tls {
+        MailTls::None => (Tls::None, 25),
+        MailTls::Wrapped => (Tls::Wrapper(parameters()?), 465),
+        MailTls::Starttls => (Tls::Required(parameters()?), 587),
+    };
+    let mut builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(&server.host)
+        .port(server.port.unwrap_or(port))
+        .tls(tls)
+        .timeout(Some(std::time::Duration::from_secs(30)));
+    if let Some((user, password)) = &server.login {
+        builder = builder.credentials(Credentials::new(user.clone(), password.clone()));
+    }
+    Ok(builder.build())
+}
+
+#[async_trait]
+impl Messages for SmtpMessages {
+    async fn email(&self, email: &Email) -> Result<(), MessageError> {
+        let message = compose(email, self.from.as_deref())?;
+        let server = email.server.as_ref().or(self.server.as_ref());
+        let server = server.ok_or_else(|| {
+            MessageError::Unavailable(
+                "no mail server is known; set OPERON_SMTP_URL, or write `host` on the task"
+                    .to_owned(),
+            )
+        })?;
+        let sent = transport(server)?.send(message).await;
+        sent.map(drop).map_err(|error| {
+            let text = format!(
+                "the mail server {} refused the message: {error}",
+                server.host
+            );
+            if error.is_permanent() {
+                MessageError::Invalid(text)
+            } else {
+                MessageError::Failed(text)
+            }
+        })
+    }
+
+    async fn publish(&self, _: &str, _: Option<&str>, _: &str) -> Result<String, MessageError> {
+        Err(MessageError::Unavailable(
+            "this installation publishes to no topics: that needs a deployment on AWS".to_owned(),
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn email() -> Email {
+        Email {
+            from: None,
+            to: vec!["ops@example.org".to_owned()],
+            cc: vec![],
+            subject: "one\r\nBcc: all@example.org".to_owned(),
+            text: "text".to_owned(),
+            server: None,
+        }
+    }
+
+    #[test]
+    fn an_address_of_a_server_is_read_and_its_password_never_shown() {
+        let read = server("smtps://me:p%40ss@mail.example.org:2465").unwrap();
+        assert_eq!(read.login, Some(("me".to_owned(), "p@ss".to_owned())));
+        assert_eq!((read.port, read.tls), (Some(2465), MailTls::Wrapped));
+        assert!(!format!("{read:?}").contains("p@ss"));
+        assert!(server("https://example.org").is_err());
+    }
+
+    #[test]
+    fn a_subject_cannot_add_headers() {
+        let message = compose(&email(), Some("operon@example.org")).unwrap();
+        let text = String::from_utf8(message.formatted()).unwrap();
+        assert!(!text.contains("\r\nBcc:"));
+    }
+
+    #[test]
+    fn a_message_needs_a_sender_an_address_and_a_bound() {
+        assert!(compose(&email(), None).is_err());
+        let nobody = Email {
+            to: vec![],
+            ..email()
+        };
+        assert!(compose(&nobody, Some("a@example.org")).is_err());
+        let long = Email {
+            text: "x".repeat(MESSAGE_BYTES_MAX + 1),
+            ..email()
+        };
+        assert!(compose(&long, Some("a@example.org")).is_err());
+    }
+}
