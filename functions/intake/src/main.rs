@@ -1,2 +1,38 @@
-//! Events in, executions out.
-fn main() {}
+//! Events in, executions out: messages of the intake queue, and documents that a service or the command line gives to
+//! the function itself. Wiring only; see `operon_engine::triggers`.
+
+use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use operon_aws::sqs::each;
+use operon_aws::world::{SqsEvent, World};
+use operon_aws::{Role, telemetry};
+use operon_engine::ports::StoreError;
+use operon_engine::triggers::EventDelivery;
+use serde_json::{Value, json};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    telemetry::init(Role::Intake);
+    let world = World::load(Role::Intake).await?;
+    let triggers = world.triggers();
+    let triggers = &triggers;
+    run(service_fn(|event: LambdaEvent<Value>| async move {
+        let of_queue = event.payload.pointer("/Records/0/eventSource") == Some(&json!("aws:sqs"));
+        if !of_queue {
+            triggers.document(&event.payload).await?;
+            return Ok::<Value, Error>(Value::Null);
+        }
+        let event: SqsEvent = serde_json::from_value(event.payload)?;
+        let read = |text: &str| Ok::<_, StoreError>(text.to_owned());
+        let answer = each(event, read, |delivery| async move {
+            let delivery = EventDelivery {
+                body: delivery.message,
+                message_id: delivery.id,
+                ..EventDelivery::default()
+            };
+            triggers.message(&delivery).await.map(drop)
+        })
+        .await;
+        Ok(serde_json::to_value(answer)?)
+    }))
+    .await
+}

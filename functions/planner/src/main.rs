@@ -1,5 +1,7 @@
 //! Takes turns: events in, one write, commands out. Wiring only; see `operon_engine::plan_queue`.
 
+use std::sync::Arc;
+
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use operon_aws::world::{SqsEvent, World, batch};
 use operon_aws::{Role, telemetry};
@@ -9,7 +11,8 @@ use operon_engine::plan_queue::PlanQueue;
 async fn main() -> Result<(), Error> {
     telemetry::init(Role::Planner);
     let world = World::load(Role::Planner).await?;
-    let planner = PlanQueue::new(world.ports.clone(), world.queues.clone());
+    let planner =
+        PlanQueue::new(world.ports.clone(), world.queues.clone()).with(Arc::new(world.triggers()));
     let planner = &planner;
     run(service_fn(|event: LambdaEvent<SqsEvent>| async move {
         let handle = async |texts: &[&str]| planner.handle(texts).await;

@@ -18,9 +18,11 @@ async fn main() -> Result<(), Error> {
     let ecs = Arc::new(FargateEcs::new(&world.sdk, &world.config));
     let reconciler = Reconciler::new(world.ports.clone(), world.queues.clone(), ecs);
     let dead = DeadLetterQueues::new(&world.sdk, &world.queues);
-    let (world, reconciler, dead) = (&world, &reconciler, &dead);
+    let triggers = world.triggers();
+    let (world, reconciler, dead, triggers) = (&world, &reconciler, &dead, &triggers);
     run(service_fn(|_: LambdaEvent<Value>| async move {
         let summary = reconciler.schedule().await?;
+        triggers.look_at_due().await?;
         bury(world, dead).await?;
         Ok::<Summary, Error>(summary)
     }))

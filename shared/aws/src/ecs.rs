@@ -156,9 +156,11 @@ where
                 resource_ids: Vec::new(),
             }
         }
-        other => EcsError {
+        // The enum is open; what is left was never sent.
+        #[allow(clippy::wildcard_enum_match_arm, reason = "not our enum")]
+        _ => EcsError {
             code: "RequestError".to_owned(),
-            message: shown(DisplayErrorContext(other).to_string()),
+            message: shown(DisplayErrorContext(error).to_string()),
             resource_ids: Vec::new(),
         },
     }

@@ -7,9 +7,12 @@ use async_trait::async_trait;
 pub use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
 use operon_core::exec::Event;
 use operon_engine::Ports;
+use operon_engine::evaluate::Evaluator;
 use operon_engine::fargate;
+use operon_engine::flows::Flows;
 use operon_engine::ports::{EventSink, Outgoing, QueueError, QueueName, ShardKey, StoreError};
 use operon_engine::step::StepError;
+use operon_engine::triggers::{NoWakeups, Registry, Triggers};
 use operon_engine::wire::{EventMessage, PlanMessage};
 
 use crate::artifacts::S3Artifacts;
@@ -23,6 +26,9 @@ use crate::store::{BuiltinLogs, DynamoStore};
 
 /// First part of the keys of artifacts in the data bucket.
 pub const ARTIFACTS: &str = "artifacts/";
+
+/// Executions that may be active at once, for choosing the sizes of batches: what Fargate launches in a burst.
+const CAPACITY: u32 = 100;
 
 /// Everything a function is wired from.
 pub struct World {
@@ -74,6 +80,24 @@ impl World {
             secrets,
             logs,
         })
+    }
+
+    /// What starts flows by itself.
+    #[must_use]
+    pub fn triggers(&self) -> Triggers {
+        let flows = Flows::new(&self.ports, Arc::default());
+        Triggers {
+            evaluator: Evaluator {
+                ports: self.ports.clone(),
+                shards: Arc::default(),
+                items: Arc::default(),
+            },
+            sink: Arc::clone(&self.queues) as Arc<_>,
+            flows: Arc::new(Registry::new(flows)),
+            // The reconciler looks every minute.
+            wakeups: Arc::new(NoWakeups),
+            capacity: CAPACITY,
+        }
     }
 
     /// Where attempts run.

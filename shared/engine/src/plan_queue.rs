@@ -40,6 +40,13 @@ pub trait Listener: Send + Sync {
     async fn over(&self, row: &ExecutionRow) -> Result<(), StoreError>;
 }
 
+#[async_trait]
+impl Listener for crate::triggers::Triggers {
+    async fn over(&self, row: &ExecutionRow) -> Result<(), StoreError> {
+        self.ended(row).await
+    }
+}
+
 /// The planner over its queue.
 pub struct PlanQueue {
     /// Takes turns.

@@ -8,6 +8,7 @@
     clippy::similar_names,
     reason = "`name` and `named` are what they are called"
 )]
+#![allow(clippy::similar_names, reason = "ARNs and environments")]
 
 use std::collections::{BTreeMap, BTreeSet};
 

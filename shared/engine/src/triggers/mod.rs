@@ -39,6 +39,7 @@ pub use accept::Outcome;
 pub use backfill::{BackfillError, BackfillRange, BackfillState};
 pub use batches::ItemOutcome;
 pub use dead::{DeadLetter, RedriveError};
+pub use operon_core::triggers::parse::Delivery as EventDelivery;
 pub use record::{EventRecord, EventState, TriggerKey};
 pub use registry::Registry;
 pub use state::{Disabled, Missed, TriggerState};
