@@ -34,7 +34,7 @@ pub(crate) struct Aws {
 
 impl Aws {
     /// Clients for the region and endpoints that the environment names.
-    pub(crate) async fn new(
+    pub(crate) fn new(
         variables: &BTreeMap<String, String>,
         plan_queue_url: &str,
     ) -> Result<Self, String> {

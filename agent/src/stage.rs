@@ -64,7 +64,7 @@ pub(crate) async fn run(config: Config) -> i32 {
 }
 
 async fn all(config: &Config, volume: &Volume) -> Result<(), StageError> {
-    let aws = Aws::new(&config.variables, &config.plan_queue_url).await;
+    let aws = Aws::new(&config.variables, &config.plan_queue_url);
     let aws = aws.map_err(StageError::launch)?;
     let spec = spec::load(config, &aws).await;
     let spec = spec.map_err(|error| StageError::launch(error.to_string()))?;

@@ -63,7 +63,7 @@ async fn prepare(config: &Config) -> Result<(Watch, Arc<Notify>), String> {
         signals.recv().await;
         told.notify_one();
     });
-    let aws = Arc::new(Aws::new(&config.variables, &config.plan_queue_url).await?);
+    let aws = Arc::new(Aws::new(&config.variables, &config.plan_queue_url)?);
     let spec = spec::load(config, &*aws)
         .await
         .map_err(|error| say(&error))?;

@@ -239,9 +239,9 @@ impl Evaluator {
                 values = tree;
             }
         }
-        let size = Value::Object(values.clone()).to_string().len();
-        if size > INPUTS_BYTES_MAX {
-            return Err(IntakeError::TooLarge(size));
+        let bytes = Value::Object(values.clone()).to_string().len();
+        if bytes > INPUTS_BYTES_MAX {
+            return Err(IntakeError::TooLarge(bytes));
         }
         Ok(values)
     }

@@ -402,7 +402,7 @@ impl Launcher {
                 if let Some(next) =
                     fargate::size_after_out_of_memory(resources.cpu_milli, size, peak)
                 {
-                    size = next
+                    size = next;
                 } else {
                     let message = "the largest task that Fargate has ran out of memory".to_owned();
                     return Ok(Err((Reason::InvalidInput, message)));

@@ -54,6 +54,10 @@ fn execution(number: u64) -> ExecutionRow {
     }
 }
 
+#[allow(
+    clippy::too_many_lines,
+    reason = "one story from its beginning to its end"
+)]
 fn filters(number: u64) -> Vec<(&'static str, ExecutionFilter)> {
     let text = |text: &str| Some(text.to_owned());
     let label = |key: &str, value: &str| vec![(key.to_owned(), value.to_owned())];

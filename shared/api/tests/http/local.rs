@@ -147,6 +147,10 @@ async fn every_answer_has_the_headers_that_keep_scripts_out() {
 }
 
 #[tokio::test]
+#[allow(
+    clippy::too_many_lines,
+    reason = "one story from its beginning to its end"
+)]
 async fn a_flow_is_validated_deployed_started_once_and_rolled_back() {
     let memory = MemoryPorts::default();
     let application = application(&memory, local());

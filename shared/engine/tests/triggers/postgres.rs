@@ -147,6 +147,10 @@ async fn look(world: &World) -> usize {
 }
 
 #[tokio::test]
+#[allow(
+    clippy::too_many_lines,
+    reason = "one story from its beginning to its end"
+)]
 async fn each_row_starts_the_flow_once() {
     let server = Server::start();
     let (one, two) = (server.client().await, server.client().await);

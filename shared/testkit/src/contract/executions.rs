@@ -14,8 +14,8 @@ fn executions() -> Vec<ExecutionRow> {
     let rows = (0..36_u64).map(|n| {
         // Ids in another order than the times.
         let mut row = execution(&format!("list{}", (n * 7) % 37), 1000 + n / 2);
-        row.meta.namespace =
-            ["x", "x.y", "it's \"z\"/%"][usize::try_from(n % 3).unwrap_or(0)].to_owned();
+        ["x", "x.y", "it's \"z\"/%"][usize::try_from(n % 3).unwrap_or(0)]
+            .clone_into(&mut row.meta.namespace);
         ["f", "g"][usize::try_from(n / 3 % 2).unwrap_or(0)].clone_into(&mut row.meta.flow);
         STATES[usize::try_from(n / 2 % 6).unwrap_or(0)].clone_into(&mut row.state);
         row.meta.labels = [(

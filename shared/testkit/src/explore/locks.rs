@@ -64,6 +64,10 @@ pub(super) fn is_due(model: &Model<'_>, world: &World) -> bool {
 }
 
 /// Carries out one action and returns what takes its place.
+#[allow(
+    clippy::too_many_lines,
+    reason = "one story from its beginning to its end"
+)]
 pub(super) fn step(model: &mut Model<'_>, world: &mut World, op: &Op) -> Vec<Op> {
     let limit = model
         .setup
