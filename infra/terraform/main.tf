@@ -42,6 +42,7 @@ resource "aws_cloudformation_stack" "operon" {
     Architecture = var.architecture
     AgentImage   = var.agent_image
     AlertEmail   = var.alert_email
+    MailFrom     = var.mail_from
     VpcId        = var.vpc_id
     SubnetIds    = join(",", var.subnet_ids)
     LogDays      = var.log_days

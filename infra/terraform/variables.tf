@@ -40,6 +40,12 @@ variable "alert_email" {
   description = "Who is told of alarms; empty tells nobody."
 }
 
+variable "mail_from" {
+  type        = string
+  default     = ""
+  description = "Sender of e-mail by flows, an identity that SES has verified; empty sends none."
+}
+
 variable "vpc_id" {
   type        = string
   default     = ""
