@@ -1,7 +1,7 @@
 //! Artifacts in S3, under `artifacts/`.
 //!
 //! Invariant: what can be read under a key is complete, because S3 shows an object only when all of it is there.
-//! Invariant: memory does not grow with a file. Files travel in parts of [`PART_MIN`] bytes, [`PARTS_AT_ONCE`] of
+//! Invariant: memory does not grow with a file. Files travel in parts of `PART_MIN` bytes, `PARTS_AT_ONCE` of
 //! them at a time, each with a checksum; a part that fails is sent or fetched again by itself.
 
 mod download;
