@@ -4,10 +4,6 @@
 //! secrets) and nothing that differs between attempts, so its hash is its name and it is registered once (E10).
 //! Invariant: no value of a secret passes through here. Where a property mentions one there is a [`marker`], which
 //! becomes a reference that ECS or the agent resolves, or the attempt is refused with what to do instead.
-#![allow(
-    clippy::similar_names,
-    reason = "`name` and `named` are what they are called"
-)]
 #![allow(clippy::similar_names, reason = "ARNs and environments")]
 
 use std::collections::{BTreeMap, BTreeSet};
