@@ -24,7 +24,7 @@ PARAMETERS ?=
 
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help demo test test-aws check bench cost web explore fuzz simulate test-containers pictures fmt docs advisories clean \
+.PHONY: help demo test test-api test-aws test-browser check bench cost web explore fuzz simulate test-containers pictures fmt docs advisories clean \
 	package deploy destroy \
 	need-rust need-python deny
 
@@ -72,6 +72,12 @@ test-containers: need-rust need-python ## Runs attempts and the agent in real co
 	$(IN) cargo test --locked -p operon-tests --test containers
 	$(IN) agent="$$(tests/tools/agent-binary)" && "$$(tests/find-python)" tests/containers/agent/run.py \
 		"$${DOCKER_HOST:-unix:///var/run/docker.sock}" "$$agent"
+
+test-api: need-rust need-python ## The HTTP interface against its OpenAPI document.
+	$(IN) "$$(tests/find-python)" -m unittest discover -s tests/api
+
+test-browser: need-rust need-python ## The console in a browser; needs Node.js.
+	$(IN) tests/tools/console browser
 
 test-aws: need-rust need-python ## Tests on emulators of AWS; LANE=ministack for one, ENDPOINT=... for another.
 	$(IN) "$$(tests/find-python)" tests/aws/run.py $(if $(LANE),--lane "$(LANE)") \

@@ -26,7 +26,13 @@ ROOT = Path(__file__).resolve().parents[2]
 
 # Where the tests are that need AWS, and the emulators they run on.
 AWS_TESTS = Path("tests/aws")
-LANES = ("ministack", "localstack")
+API_TESTS = Path("tests/api")
+# Tests with a target of their own; docs/testing.md says why each is apart.
+APART = (
+    ("the HTTP interface against its document", "make test-api"),
+    ("the console in a browser", "make test-browser"),
+    ("the deployment on emulators of AWS", "make test-aws"),
+)
 
 # What cargo-nextest, cargo and unittest say at their end.
 _NEXTEST = re.compile(r"Summary \[.*\] +(?:\d+/)?\d+ tests? run: (.*)")
@@ -144,7 +150,7 @@ def _python(ran: int, facts: str) -> Counts:
 def python_directories(root: Path) -> Iterator[Path]:
     """The directories with `test_*.py`, relative to `root`; neither hidden ones nor build output.
 
-    Nor those that another program starts: see `LANES`.
+    Nor those that a target of their own starts: see `APART`.
     """
     for directory, names, files in os.walk(root):
         names[:] = sorted(
@@ -152,6 +158,8 @@ def python_directories(root: Path) -> Iterator[Path]:
         )
         if Path(directory) == root / AWS_TESTS:
             names.remove("suite")
+        if Path(directory) == root / API_TESTS:
+            continue
         if any(name.startswith("test_") and name.endswith(".py") for name in files):
             yield Path(directory).relative_to(root)
 
@@ -171,11 +179,6 @@ def suites(root: Path, *, nextest: bool) -> list[Suite]:
             for directory in python_directories(root)
         ),
         Suite("Console logic", ["tests/tools/console", "units"]),
-        Suite("Console in a browser", ["tests/tools/console", "browser"]),
-        *(
-            Suite(f"AWS on {lane}", [sys.executable, str(AWS_TESTS / "run.py"), "--lane", lane])
-            for lane in LANES
-        ),
     ]
 
 
@@ -238,6 +241,8 @@ def main() -> int:
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
     results = [run(suite, ROOT, environment) for suite in suites(ROOT, nextest=has_nextest())]
     print(f"\n{table(results)}", flush=True)
+    for name, command in APART:
+        print(f"not part of this: {name}; run `{command}` (docs/testing.md says why)", flush=True)
     return 0 if all(result.good for result in results) else 1
 
 

@@ -1,5 +1,5 @@
-//! E1 to E15 of aws.md 1.5: the failures of public trackers. Each test has a twin, or says how it was seen to fail
-//! once its defence was taken away.
+//! E1 to E15: failures known from public trackers of orchestrators that launch tasks on ECS. Where the harness can take
+//! a defence away, a twin of the test shows that it then fails.
 
 use std::sync::Arc;
 
@@ -139,8 +139,7 @@ async fn e04_a_task_that_never_starts_is_launched_again_for_free() {
 
 #[tokio::test]
 async fn e05_an_end_without_an_exit_code_is_never_a_success() {
-    // Whatever ECS says of a stopped task, it never proves a success. Seen to fail with `Ended::Unproven` replaced by
-    // a success in `settle::stopped`: the mute task below then ends SUCCESS.
+    // Whatever ECS says of a stopped task, it never proves a success.
     let codes = [None, Some(0), Some(75), Some(137)];
     let stop_codes = [
         "TaskFailedToStart",
@@ -223,8 +222,7 @@ async fn e07_nobody_polls_and_the_reconciler_reads_100_tasks_a_call() {
             + counts.get(&("ECS", "list")).copied().unwrap_or(0)
     };
     assert_eq!(asked(&cloud), 0, "the way of a success asks ECS nothing");
-    // All at once: a page of the list for each state, and 100 tasks a description. Seen to fail with `SINGLE_MAX`
-    // raised to 1,000: 360 calls.
+    // All at once: a page of the list for each state, and 100 tasks a description.
     let probes = (0..120).map(|_| Probe {
         id: attempt("e1", 1),
         launched_ms: cloud.now(),
