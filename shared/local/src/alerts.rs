@@ -3,6 +3,7 @@
 //! Invariant: an end that the server did not hear of, because it was killed, is noted at its next start; an execution
 //! is counted once per incident all the same.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use operon_engine::metrics::{Measurement, Totals};
 use operon_engine::notify::{self, Context};
 use operon_engine::plans::Plans;
 use operon_engine::ports::{
-    AttemptRow, ExecutionFilter, ExecutionRow, LogReader, StoreError, TaskRunKey,
+    AttemptRow, ExecutionFilter, ExecutionId, ExecutionRow, LogReader, StoreError, TaskRunKey,
 };
 use operon_engine::tasks::HttpClients;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -26,6 +27,8 @@ const INTERVAL: Duration = Duration::from_secs(5);
 const CATCH_UP_MS: u64 = 24 * 3600 * 1000;
 /// Executions looked at then.
 const CATCH_UP_MAX: u32 = 1000;
+/// Ends remembered, because the engine may tell each of them more than once.
+const ENDS_MAX: usize = 10_000;
 /// Attempts of one execution that are measured.
 const ATTEMPTS_MAX: usize = 100_000;
 /// Attempts read at once.
@@ -53,6 +56,25 @@ impl Observer for Ends {
     fn task_run(&self, _: &AttemptRow) {}
 }
 
+/// Ends that were measured, the newest of them.
+#[derive(Debug, Default)]
+struct Seen(VecDeque<(ExecutionId, Option<u64>)>);
+
+impl Seen {
+    /// Whether this end is told for the first time. A restarted execution ends anew.
+    fn is_new(&mut self, row: &ExecutionRow) -> bool {
+        let end = (row.meta.id.clone(), row.ended_ms);
+        if self.0.iter().rev().any(|known| *known == end) {
+            return false;
+        }
+        if self.0.len() >= ENDS_MAX {
+            self.0.pop_front();
+        }
+        self.0.push_back(end);
+        true
+    }
+}
+
 /// Tells people of executions, and measures them.
 pub struct Alerts {
     /// Over the server's ports.
@@ -72,13 +94,15 @@ impl Alerts {
         if let Err(reason) = self.catch_up(&plans).await {
             warn!(%reason, "ends of executions before this start are not told");
         }
+        let mut seen = Seen::default();
         let mut tick = tokio::time::interval(INTERVAL);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 row = rows.recv() => {
                     let Some(row) = row else { return };
-                    if let Err(reason) = self.take(&plans, &row, true).await {
+                    let measure = seen.is_new(&row);
+                    if let Err(reason) = self.take(&plans, &row, measure).await {
                         warn!(%reason, execution_id = %row.meta.id, "an execution's state is not told");
                     }
                     if row.ended_ms.is_none() {
