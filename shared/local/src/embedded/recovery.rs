@@ -4,7 +4,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use operon_core::exec::{self, Event};
+use operon_core::exec::{self, Command, Event};
 use operon_core::plan::Layout;
 use operon_engine::planner::{Effect, Message};
 use operon_engine::ports::{ExecutionFilter, ExecutionId, ShardKey, StateStore as _};
@@ -122,6 +122,20 @@ impl Engine {
                 .set(key, shard.due(&layout).map(|time| time.0));
         }
         for command in exec::commands_of(plan, &key.shard, &shard, true) {
+            // What was sent before the crash may be lost with its answer, so it counts as delivered again.
+            let command = match command {
+                Command::Send { to, event } => Command::Send {
+                    to,
+                    event: event.redelivered(),
+                },
+                Command::Evaluate { .. }
+                | Command::Launch { .. }
+                | Command::Stop { .. }
+                | Command::Probe { .. }
+                | Command::Acquire
+                | Command::Release { .. }
+                | Command::Finish { .. } => command,
+            };
             inner.perform(Effect::Command(key.clone(), command));
         }
         Ok(())
