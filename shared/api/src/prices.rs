@@ -1,6 +1,7 @@
 //! What executions cost, estimated from what their attempts reserved and how long they took.
 
 use operon_core::lang::model::Resources;
+use operon_engine::metrics::{USD_PER_GB_HOUR, USD_PER_VCPU_HOUR};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -21,8 +22,8 @@ impl Prices {
     };
     /// Fargate, Linux on x86, us-east-1, on demand.
     pub const FARGATE: Self = Self {
-        vcpu_hour: 0.040_48,
-        gb_hour: 0.004_445,
+        vcpu_hour: USD_PER_VCPU_HOUR,
+        gb_hour: USD_PER_GB_HOUR,
     };
 }
 
