@@ -1,12 +1,12 @@
-//! E1 to E15: failures known from public trackers of orchestrators that launch tasks on ECS. Where the harness can take
-//! a defence away, a twin of the test shows that it then fails.
+//! E1 to E15: failures known from public trackers of orchestrators that launch tasks on ECS. Each test looks twice: with
+//! the defence, and without it, where it must see the failure.
 
 use std::sync::Arc;
 
 use operon_core::exec::{Event, Reason};
 use operon_engine::fargate;
 use operon_engine::ports::{
-    AttemptId, ContainerView, Ecs, EcsError, Outgoing, QueueName, TaskRunKey, TaskView,
+    AttemptId, AttemptRow, ContainerView, Ecs, EcsError, Outgoing, QueueName, TaskRunKey, TaskView,
 };
 use operon_engine::reconciler::{Probe, Reconciler};
 use operon_engine::wire::{self, EventMessage, PlanMessage};
@@ -135,6 +135,10 @@ async fn e04_a_task_that_never_starts_is_launched_again_for_free() {
     };
     let (state, _) = never_starts(Shape::Vanishes, deaf).await;
     assert_eq!(state, "SUCCESS", "the shard's own ticks ask too");
+    // Nobody asks: what is stuck stays stuck until its timeout, and that is no free launch.
+    let nobody = Defences { asks: false, ..all };
+    let (state, launches) = never_starts(Shape::Stuck, nobody).await;
+    assert_eq!((state.as_str(), launches), ("FAILED", 1));
 }
 
 #[tokio::test]
@@ -166,17 +170,25 @@ async fn e05_an_end_without_an_exit_code_is_never_a_success() {
             }
         }
     }
-    let mut cloud = CloudWorld::default();
+    let (state, reasons) = mute(Defences::default()).await;
+    assert_eq!(state, "FAILED");
+    assert!(reasons.contains(&"lost".to_owned()), "{reasons:?}");
+    let trusting = Defences {
+        evidence: false,
+        ..Defences::default()
+    };
+    assert_eq!(mute(trusting).await.0, "SUCCESS");
+}
+
+/// Every container ended with 0, and nothing was stored or reported: the state and the reasons in the end.
+async fn mute(defences: Defences) -> (String, Vec<String>) {
+    let mut cloud = CloudWorld::new(defences, Vec::new());
     cloud.ecs.script(|_| Fate::ends(Shape::Mute));
     let id = cloud.start(&chain(1)).await;
     assert!(cloud.run(&id, 5 * HOUR).await);
-    let row = cloud.row(&id).await;
-    assert_eq!(row.state, "FAILED");
     let rows = cloud.rows(&id).await;
-    assert!(
-        rows.iter().any(|row| row.reason.as_deref() == Some("lost")),
-        "{rows:?}"
-    );
+    let reasons = rows.into_iter().filter_map(|row| row.reason).collect();
+    (cloud.row(&id).await.state, reasons)
 }
 
 /// The first process is gone and ECS never says so; whether the execution ends in ten minutes, and what is left.
@@ -223,70 +235,86 @@ async fn e07_nobody_polls_and_the_reconciler_reads_100_tasks_a_call() {
     };
     assert_eq!(asked(&cloud), 0, "the way of a success asks ECS nothing");
     // All at once: a page of the list for each state, and 100 tasks a description.
-    let probes = (0..120).map(|_| Probe {
+    let probe = || Probe {
         id: attempt("e1", 1),
         launched_ms: cloud.now(),
         missed: 0,
-    });
-    let queue = Arc::clone(&cloud.queues) as Arc<_>;
-    let ecs = Arc::clone(&cloud.ecs) as Arc<dyn Ecs>;
-    let reconciler = Reconciler::new(cloud.ports.ports(), queue, ecs);
-    reconciler.ask(probes.collect()).await.unwrap();
+    };
+    let reconciler = || {
+        let queue = Arc::clone(&cloud.queues) as Arc<_>;
+        let ecs = Arc::clone(&cloud.ecs) as Arc<dyn Ecs>;
+        Reconciler::new(cloud.ports.ports(), queue, ecs)
+    };
+    let together = (0..120).map(|_| probe()).collect();
+    reconciler().ask(together).await.unwrap();
     assert!(asked(&cloud) <= 5, "{}", asked(&cloud));
+    // One by one it would be a call for each.
+    for _ in 0..120 {
+        reconciler().ask(vec![probe()]).await.unwrap();
+    }
+    assert!(asked(&cloud) > 120, "{}", asked(&cloud));
     assert!(cloud.run(&id, 5 * HOUR).await);
     assert_eq!(cloud.row(&id).await.state, "SUCCESS");
 }
 
-#[tokio::test]
-async fn e08_an_attempt_that_vanished_is_not_polled_for_ever() {
-    let mut cloud = CloudWorld::default();
+/// Every attempt vanishes; whether the execution ends all the same, by how many launches, and the last reason.
+async fn vanishes(defences: Defences) -> (bool, usize, Option<String>) {
+    let mut cloud = CloudWorld::new(defences, Vec::new());
     cloud.ecs.script(|_| Fate::ends(Shape::Vanishes));
     let id = cloud.start(&chain(1)).await;
-    assert!(cloud.run(&id, 8 * HOUR).await, "it is still asked for");
+    let over = cloud.run(&id, 8 * HOUR).await;
     let rows = cloud.rows(&id).await;
-    let last = rows.iter().rfind(|row| row.task == "t0").unwrap();
-    assert_eq!(last.reason.as_deref(), Some("lost"));
+    let last = rows.into_iter().rfind(|row| row.task == "t0");
+    (
+        over,
+        cloud.ecs.launches().len(),
+        last.and_then(|row| row.reason),
+    )
+}
+
+#[tokio::test]
+async fn e08_an_attempt_that_vanished_is_not_polled_for_ever() {
     // Free launches are bounded: the core forgives seven faults of the infrastructure.
-    assert_eq!(cloud.ecs.launches().len(), 8);
-    // Without the question nobody learns it before the attempt's own deadline, hours later.
-    let mut cloud = CloudWorld::default();
-    cloud.ecs.script(|_| Fate {
-        shape: Shape::NeverStops,
-        runs_ms: 60_000,
-        signals: Signals {
-            agent: false,
-            manifest: false,
-            event: false,
-        },
-    });
+    let lost = Some("lost".to_owned());
+    assert_eq!(vanishes(Defences::default()).await, (true, 8, lost));
+    let forgetful = Defences {
+        counts_misses: false,
+        ..Defences::default()
+    };
+    // It is asked for until its timeout ends it, and that is no free launch.
+    let timeout = Some("timeout".to_owned());
+    assert_eq!(vanishes(forgetful).await, (true, 1, timeout));
+}
+
+/// The first launches are refused like this; the state in the end, the launches, and the last attempt's number.
+async fn refused(texts: bool, errors: &[(&str, &str)]) -> (String, usize, Option<u8>) {
+    let defences = Defences {
+        texts,
+        ..Defences::default()
+    };
+    let mut cloud = CloudWorld::new(defences, Vec::new());
+    for (code, message) in errors {
+        cloud.ecs.refuse(code, message);
+    }
     let id = cloud.start(&chain(1)).await;
-    assert!(!cloud.run(&id, HOUR / 2).await);
+    assert!(cloud.run(&id, HOUR).await);
+    let launches = cloud.ecs.launches();
+    let attempt = launches.last().map(|(id, _)| id.attempt);
+    (cloud.row(&id).await.state, launches.len(), attempt)
 }
 
 #[tokio::test]
 async fn e09_throttling_in_disguise_is_no_failure() {
+    let code = "InvalidParameterException";
     let subnet = "Error retrieving subnet information for [subnet-1]: Rate exceeded (Service: Ec2)";
-    let mut cloud = CloudWorld::default();
-    cloud.ecs.refuse("InvalidParameterException", subnet);
-    cloud.ecs.refuse("ThrottlingException", "Rate exceeded");
-    let id = cloud.start(&chain(1)).await;
-    assert!(cloud.run(&id, HOUR).await);
-    assert_eq!(cloud.row(&id).await.state, "SUCCESS");
-    let launches = cloud.ecs.launches();
-    assert_eq!(
-        (launches.len(), launches[0].0.attempt),
-        (1, 1),
-        "no attempt was used up"
-    );
-    // The same code with another text is a mistake that no repetition mends.
-    let mut cloud = CloudWorld::default();
-    cloud.ecs.refuse(
-        "InvalidParameterException",
-        "No Container Instances were found",
-    );
-    let id = cloud.start(&chain(1)).await;
-    assert!(cloud.run(&id, HOUR).await);
-    assert_eq!(cloud.row(&id).await.state, "FAILED");
+    let throttled = [(code, subnet), ("ThrottlingException", "Rate exceeded")];
+    let (state, launches, attempt) = refused(true, &throttled).await;
+    assert_eq!((state.as_str(), launches), ("SUCCESS", 1));
+    assert_eq!(attempt, Some(1), "no attempt was used up");
+    // By its code alone it is a mistake that no repetition mends, as the same code with another text is.
+    assert_eq!(refused(false, &throttled).await.0, "FAILED");
+    let mistake = [(code, "No Container Instances were found")];
+    assert_eq!(refused(true, &mistake).await.0, "FAILED");
 }
 
 /// Two launchers that know nothing of each other's registrations but by the record.
@@ -350,23 +378,27 @@ async fn e10_a_task_definition_is_registered_once_whoever_needs_it_first() {
     assert_eq!(registrations(false).await, 2);
 }
 
-#[tokio::test]
-async fn e11_a_message_that_comes_again_changes_nothing_and_is_acknowledged() {
-    let mut cloud = CloudWorld::default();
+/// Everything that was ever said is said again, after the end; what is then left in the queues and beside them.
+async fn said_again(repeats: bool) -> usize {
+    let mut cloud = CloudWorld::new(
+        Defences {
+            repeats,
+            dead_letters: false,
+            ..Defences::default()
+        },
+        Vec::new(),
+    );
     let id = cloud.start(&chain(2)).await;
     let mut seen: Vec<(QueueName, String)> = Vec::new();
     let queues = [QueueName::Plan, QueueName::Launch, QueueName::Work];
     for _ in 0..40 {
         for queue in queues {
-            for body in queues.iter().flat_map(|one| {
-                cloud
-                    .queues
-                    .bodies(*one)
-                    .into_iter()
-                    .map(|body| (*one, body))
-            }) {
-                if !seen.contains(&body) {
-                    seen.push(body);
+            for one in queues {
+                let bodies = cloud.queues.bodies(one).into_iter();
+                for body in bodies.map(|body| (one, body)) {
+                    if !seen.contains(&body) {
+                        seen.push(body);
+                    }
                 }
             }
             cloud.deliver(queue).await;
@@ -376,22 +408,24 @@ async fn e11_a_message_that_comes_again_changes_nothing_and_is_acknowledged() {
     assert!(cloud.run(&id, HOUR).await);
     let before = cloud.rows(&id).await;
     assert!(seen.len() >= 3, "{}", seen.len());
-    // Everything that was ever said is said again, after the end.
     for (queue, body) in &seen {
         cloud.queues.put(*queue, Outgoing::now(body.clone()));
     }
     cloud.wait(2 * HOUR).await;
     assert_eq!(cloud.rows(&id).await, before);
     assert_eq!(cloud.ecs.launches().len(), 2);
-    for queue in QueueName::ALL {
-        assert_eq!(
-            cloud.queues.bodies(queue),
-            Vec::<String>::new(),
-            "{queue:?} is not empty"
-        );
-    }
-    // The twin: a handler that treats a repeated message as a mistake keeps it until it is a dead letter, as
-    // garbage does in `life::garbage_becomes_a_dead_letter_and_disturbs_nobody`.
+    let waiting: usize = QueueName::ALL
+        .iter()
+        .map(|queue| cloud.queues.bodies(*queue).len())
+        .sum();
+    waiting + cloud.queues.take_dead().len()
+}
+
+#[tokio::test]
+async fn e11_a_message_that_comes_again_changes_nothing_and_is_acknowledged() {
+    assert_eq!(said_again(true).await, 0);
+    // Who takes a repeated message for a mistake keeps it until it is a dead letter.
+    assert!(said_again(false).await > 0);
 }
 
 #[tokio::test]
@@ -407,14 +441,21 @@ async fn e12_what_is_large_goes_by_reference() {
     let rows = cloud.rows(&id).await;
     let a = rows.iter().find(|row| row.task == "a").unwrap();
     assert!(a.outputs.is_empty() && a.outputs_uri.is_some());
-    // By value it would not have gone at all.
-    let mut row = a.clone();
-    row.message = Some(big.repeat(2));
-    let message = EventMessage {
-        row: Some(row),
-        ..EventMessage::new(a_key(), Event::Tick)
+    // The same report with its outputs by value does not go at all.
+    let encoded = |outputs: serde_json::Map<_, _>| {
+        let row = AttemptRow {
+            outputs,
+            ..a.clone()
+        };
+        let message = EventMessage {
+            row: Some(row),
+            ..EventMessage::new(a_key(), Event::Tick)
+        };
+        PlanMessage::from(message).encode()
     };
-    assert!(PlanMessage::from(message).encode().is_err());
+    assert!(encoded(serde_json::Map::new()).is_ok());
+    let by_value = [("value".to_owned(), big.repeat(2).into())];
+    assert!(encoded(by_value.into_iter().collect()).is_err());
 }
 
 fn a_key() -> operon_engine::ports::ShardKey {
@@ -469,34 +510,31 @@ async fn e13_a_backfill_does_not_starve_live_work() {
     assert!(behind_a_backfill(false) > 10);
 }
 
+/// What a fan-out of so many costs for each of them: write units of shards, and those of one item for all.
+async fn fan_in(count: u32) -> (f64, f64) {
+    let flow = plan(&format!(
+        "tasks:\n  - id: each\n    type: foreach\n    values: \"{{{{ range(0, {}) }}}}\"\n    concurrencyLimit: 64\n    tasks:\n      - {{id: align, type: container, containerImage: x}}\n  - {{id: join, type: return, format: done, dependsOn: [each]}}\n",
+        count - 1
+    ));
+    let mut cloud = CloudWorld::default();
+    let id = cloud.start(&flow).await;
+    assert!(cloud.run(&id, 100 * HOUR).await);
+    assert_eq!(cloud.row(&id).await.state, "SUCCESS");
+    assert!(cloud.ports.store.largest_shard() <= 1024);
+    let units = cloud.ports.store.write_units();
+    #[allow(clippy::cast_precision_loss)]
+    let each = |units: u64| units as f64 / f64::from(count);
+    (each(units.sharded), each(units.in_one_item))
+}
+
 #[tokio::test]
 async fn e14_a_fan_in_grows_no_item_and_no_history() {
-    let fan = |count: u32| {
-        plan(&format!(
-            "tasks:\n  - id: each\n    type: foreach\n    values: \"{{{{ range(0, {}) }}}}\"\n    concurrencyLimit: 64\n    tasks:\n      - {{id: align, type: container, containerImage: x}}\n  - {{id: join, type: return, format: done, dependsOn: [each]}}\n",
-            count - 1
-        ))
-    };
-    let mut per_task_run = Vec::new();
-    for count in [200, 800] {
-        let mut cloud = CloudWorld::default();
-        let id = cloud.start(&fan(count)).await;
-        cloud.faults.reset_counts();
-        assert!(cloud.run(&id, 100 * HOUR).await);
-        assert_eq!(cloud.row(&id).await.state, "SUCCESS");
-        assert!(cloud.ports.store.largest_shard() <= 1024);
-        let counts = cloud.faults.counts();
-        let writes: u64 = ["write shard", "write attempt"]
-            .iter()
-            .filter_map(|what| counts.get(&("DynamoDB", *what)))
-            .sum();
-        #[allow(clippy::cast_precision_loss)]
-        per_task_run.push(writes as f64 / f64::from(count));
-    }
-    // Four times as many cost four times as much, not sixteen. A join on one item, as in `simulate`'s mutations,
-    // writes the whole of it for each member.
-    assert!(per_task_run[1] <= 2.5, "{per_task_run:?}");
-    assert!(per_task_run[1] <= per_task_run[0] * 1.2, "{per_task_run:?}");
+    let (few, many) = (fan_in(200).await, fan_in(1600).await);
+    // Eight times as many cost eight times as much ...
+    assert!(many.0 <= 2.5, "{many:?}");
+    assert!(many.0 <= few.0 * 1.2, "{few:?} {many:?}");
+    // ... and sixty-four times as much were all of them one item, written whole for each.
+    assert!(many.1 > few.1 * 2.0, "{few:?} {many:?}");
 }
 
 /// Reports of 64 parallel task runs come together; how many writes of the shard they cost.
@@ -525,6 +563,7 @@ async fn writes_of_64_reports(batch: usize) -> u64 {
 async fn e15_reports_that_come_together_are_one_write() {
     let together = writes_of_64_reports(10).await;
     assert!(together <= 10, "{together}");
+    // The twin: one report a batch.
     let alone = writes_of_64_reports(1).await;
     assert!(alone >= 64, "{alone}");
 }

@@ -135,6 +135,8 @@ pub struct MemoryEcs {
     faults: Arc<Faults>,
     /// Whether a token makes a launch happen once.
     pub tokens: bool,
+    /// Whether an error carries its text, or its code alone.
+    pub texts: bool,
     start_ms: AtomicU64,
 }
 
@@ -147,6 +149,7 @@ impl MemoryEcs {
             clock,
             faults,
             tokens: true,
+            texts: true,
             start_ms: AtomicU64::new(START_MS),
         }
     }
@@ -361,7 +364,13 @@ impl MemoryEcs {
         let inside = &mut *guard;
         let answer = (!inside.answers.is_empty()).then(|| inside.answers.remove(0));
         match &answer {
-            Some(Answer::Error(error)) => return Err(error.clone()),
+            Some(Answer::Error(error)) => {
+                let mut error = error.clone();
+                if !self.texts {
+                    error.message.clear();
+                }
+                return Err(error);
+            }
             Some(Answer::Failure(failure)) => {
                 return Ok(RunReply {
                     tasks: Vec::new(),

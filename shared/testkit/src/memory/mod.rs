@@ -16,7 +16,7 @@ use crate::cloud::Faults;
 pub use artifacts::MemoryArtifacts;
 pub use records::MemoryRecords;
 pub use small::{MemoryLogs, MemorySecrets, TestClock};
-pub use store::MemoryStore;
+pub use store::{MemoryStore, WriteUnits};
 
 /// All ports in memory, with their own types so that a test can look into them.
 pub struct MemoryPorts {

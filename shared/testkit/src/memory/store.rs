@@ -40,7 +40,23 @@ struct Tables {
     queues: BTreeMap<String, BTreeSet<Place>>,
     kv: BTreeMap<(String, String), KvEntry>,
     cache: BTreeMap<String, (Map<String, Value>, Option<u64>)>,
+    /// Bytes of all shards of an execution.
+    bytes: BTreeMap<ExecutionId, usize>,
+    /// Write units of all writes of shards, and what they would have been with one item for each execution.
+    units: WriteUnits,
 }
+
+/// What writes of shards cost, by 1 KB of the item written (aws.md 2).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct WriteUnits {
+    /// With shards as they are.
+    pub sharded: u64,
+    /// With all shards of an execution in one item.
+    pub in_one_item: u64,
+}
+
+/// Bytes that one write unit pays.
+const UNIT_BYTES: usize = 1024;
 
 impl MemoryStore {
     /// An empty store; `clock` says which pairs have expired when one is set.
@@ -75,6 +91,12 @@ impl MemoryStore {
             let sizes = tables.shards.values().map(|(row, _)| row.bytes.len());
             sizes.max().unwrap_or(0)
         })
+    }
+
+    /// What the writes of shards cost so far.
+    #[must_use]
+    pub fn write_units(&self) -> WriteUnits {
+        self.with(|tables| tables.units)
     }
 
     fn change<T>(
@@ -119,8 +141,13 @@ impl Tables {
         let there = self.shards.get(&write.key).map(|(row, _)| row);
         match save(there, write.expected, &write.bytes) {
             Ok(row) => {
-                let version = row.version;
-                self.shards.insert(write.key, (row, write.due_ms));
+                let (version, size) = (row.version, row.bytes.len());
+                let whole = self.bytes.entry(write.key.execution.clone()).or_default();
+                let before = self.shards.insert(write.key, (row, write.due_ms));
+                *whole += size;
+                *whole -= before.map_or(0, |(row, _)| row.bytes.len());
+                self.units.sharded += size.div_ceil(UNIT_BYTES) as u64;
+                self.units.in_one_item += whole.div_ceil(UNIT_BYTES) as u64;
                 SaveOutcome::Saved(version)
             }
             Err(conflict) => conflict,
