@@ -1,6 +1,8 @@
 //! Every function is killed at everything it writes or sends; redelivery and the reconciler heal it.
 
 use operon_core::plan::Plan;
+use operon_engine::dead_letters;
+use operon_engine::ports::{Outgoing, QueueName};
 use operon_testkit::cloud::{CloudWorld, Defences, Fate, Shape, When};
 
 use super::{HOUR, chain, plan, plan_of};
@@ -79,6 +81,46 @@ async fn subflows_locks_and_outputs_survive_every_death() {
     );
     let points = swept(&flow, &child, "SUCCESS").await;
     assert!(points > 15, "only {points} failpoints");
+}
+
+#[tokio::test]
+async fn large_outputs_and_loops_survive_every_death() {
+    // Longer than what goes with a message: it is an artifact.
+    let long = "x".repeat(5000);
+    let flow = plan(&format!(
+        "tasks:\n  - {{id: long, type: return, format: {long}}}\n  - id: each\n    type: foreach\n    values: [1, 2, 3, 4]\n    concurrencyLimit: 2\n    tasks:\n      - {{id: align, type: container, containerImage: x, retry: {{interval: PT5S, maxAttempts: 3}}, env: {{LONG: \"{{{{ outputs.long.value }}}}\"}}}}\n"
+    ));
+    let points = swept(&flow, &chain(1), "SUCCESS").await;
+    assert!(points > 25, "only {points} failpoints");
+}
+
+#[tokio::test]
+async fn a_dead_letter_survives_every_death() {
+    let mut at = 0;
+    loop {
+        let mut fired = false;
+        for when in [When::Before, When::After] {
+            let mut cloud = CloudWorld::default();
+            let id = cloud.start(&chain(1)).await;
+            // What nobody can read, longer than what is kept with its record.
+            let garbage = "{not json".repeat(10_000);
+            cloud.queues.put(QueueName::Plan, Outgoing::now(garbage));
+            cloud.faults.kill_at(at, when);
+            let what = format!("killed {when:?} write {at}");
+            assert!(cloud.run(&id, 2 * HOUR).await, "{what}");
+            cloud.wait(2 * HOUR).await;
+            fired |= cloud.faults.fired();
+            let ports = cloud.ports.ports();
+            let listed = dead_letters::list(&ports, None, 10).await.unwrap();
+            assert_eq!(listed.len(), 1, "{what}: {listed:?}");
+            assert!(listed[0].body_uri.is_some(), "{what}");
+        }
+        if !fired {
+            assert!(at > 8, "only {at} failpoints");
+            return;
+        }
+        at += 1;
+    }
 }
 
 #[tokio::test]

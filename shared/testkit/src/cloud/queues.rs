@@ -149,6 +149,11 @@ impl MemoryQueues {
         std::mem::take(&mut self.lock().dead)
     }
 
+    /// Puts a dead letter back among the dead.
+    pub fn put_dead(&self, queue: QueueName, body: String) {
+        self.lock().dead.push((queue, body));
+    }
+
     /// When the next message of any of these queues can be seen, milliseconds since the epoch.
     #[must_use]
     pub fn next_visible(&self, queues: &[QueueName]) -> Option<u64> {

@@ -13,8 +13,8 @@ use operon_engine::launch::output_prefix;
 use operon_engine::launcher::{LaunchOptions, Launcher};
 use operon_engine::plan_queue::PlanQueue;
 use operon_engine::ports::{
-    ArtifactStore as _, ArtifactUri, AttemptId, AttemptRow, Clock as _, ExecutionId, ExecutionRow,
-    Outgoing, QueueName, SecretError, SecretNames, ShardKey, StateStore as _, Usage,
+    ArtifactUri, AttemptId, AttemptRow, Clock as _, ExecutionId, ExecutionRow, Outgoing, QueueName,
+    SecretError, SecretNames, ShardKey, StateStore as _, Usage,
 };
 use operon_engine::reconciler::{Reconciler, handle_launches};
 use operon_engine::subflow::{FlowMissing, FlowSource};
@@ -362,7 +362,7 @@ impl CloudWorld {
             if let Some(result) = result_of(&task) {
                 let text = message_of(&task.id, &result);
                 if signals.manifest {
-                    self.store_manifest(&task.id, &result).await;
+                    self.store_manifest(&task.id, &result);
                 }
                 if signals.agent {
                     self.faults.add("SQS", "send by agent");
@@ -392,12 +392,11 @@ impl CloudWorld {
     }
 
     #[allow(clippy::expect_used, reason = "a test")]
-    async fn store_manifest(&self, id: &AttemptId, result: &AgentResult) {
+    fn store_manifest(&self, id: &AttemptId, result: &AgentResult) {
         let key = format!("{}{MANIFEST}", output_prefix(id));
         let uri = ArtifactUri::new(&key).expect("a key");
         let bytes = serde_json::to_vec(result).expect("it is JSON");
-        let stored = self.ports.artifacts.put(&uri, bytes.into()).await;
-        stored.expect("the artifact is stored");
+        self.ports.artifacts.keep(&uri, bytes.into());
     }
 
     /// Takes dead letters out; whether there were some.
@@ -407,7 +406,11 @@ impl CloudWorld {
             let ports = self.ports.ports();
             let reason = "delivered too often";
             let buried = dead_letters::bury(&ports, &*self.queues, *queue, body, reason).await;
-            drop(buried);
+            if self.faults.revive() || buried.is_err() {
+                // Only what is buried leaves its queue.
+                self.cold_start();
+                self.queues.put_dead(*queue, body.clone());
+            }
         }
         !dead.is_empty()
     }

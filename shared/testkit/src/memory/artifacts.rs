@@ -3,17 +3,36 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use operon_engine::ports::{ArtifactError, ArtifactStore, ArtifactUri};
 
+use crate::cloud::Faults;
+
 /// Artifacts in memory. A local path is a copy in the caller's scratch directory, as with S3.
 #[derive(Debug, Default)]
-pub struct MemoryArtifacts(Mutex<BTreeMap<ArtifactUri, Bytes>>);
+pub struct MemoryArtifacts {
+    files: Mutex<BTreeMap<ArtifactUri, Bytes>>,
+    faults: Arc<Faults>,
+}
 
 impl MemoryArtifacts {
+    /// No artifacts; fails when it is told to, and counts what it is asked.
+    #[must_use]
+    pub fn failing(faults: Arc<Faults>) -> Self {
+        Self {
+            files: Mutex::default(),
+            faults,
+        }
+    }
+
+    /// Puts an artifact there from outside the functions: neither counted nor failed.
+    pub fn keep(&self, uri: &ArtifactUri, bytes: Bytes) {
+        self.with(|files| files.insert(uri.clone(), bytes));
+    }
+
     /// All keys, sorted.
     #[must_use]
     pub fn keys(&self) -> Vec<String> {
@@ -21,10 +40,13 @@ impl MemoryArtifacts {
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut BTreeMap<ArtifactUri, Bytes>) -> T) -> T {
-        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        work(&mut self.files.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn find(&self, uri: &ArtifactUri) -> Result<Bytes, ArtifactError> {
+        self.faults
+            .read("S3", "get")
+            .map_err(ArtifactError::Failed)?;
         self.with(|files| files.get(uri).cloned())
             .ok_or_else(|| ArtifactError::Missing(uri.clone()))
     }
@@ -41,8 +63,9 @@ fn failed(error: &std::io::Error) -> ArtifactError {
 #[async_trait]
 impl ArtifactStore for MemoryArtifacts {
     async fn put(&self, uri: &ArtifactUri, bytes: Bytes) -> Result<(), ArtifactError> {
-        self.with(|files| files.insert(uri.clone(), bytes));
-        Ok(())
+        self.faults
+            .write("S3", "put", || self.keep(uri, bytes))
+            .map_err(ArtifactError::Failed)
     }
 
     async fn put_file(&self, uri: &ArtifactUri, file: &Path) -> Result<(), ArtifactError> {
@@ -86,6 +109,9 @@ impl ArtifactStore for MemoryArtifacts {
     }
 
     async fn delete(&self, uri: &ArtifactUri) -> Result<bool, ArtifactError> {
-        Ok(self.with(|files| files.remove(uri)).is_some())
+        let remove = || self.with(|files| files.remove(uri)).is_some();
+        self.faults
+            .write("S3", "delete", remove)
+            .map_err(ArtifactError::Failed)
     }
 }

@@ -50,8 +50,11 @@ impl MemoryPorts {
                 Arc::clone(&clock),
                 Arc::clone(&faults),
             )),
-            records: Arc::new(MemoryRecords::failing(Arc::clone(&clock), faults)),
-            artifacts: Arc::default(),
+            records: Arc::new(MemoryRecords::failing(
+                Arc::clone(&clock),
+                Arc::clone(&faults),
+            )),
+            artifacts: Arc::new(MemoryArtifacts::failing(faults)),
             secrets: Arc::default(),
             clock,
             logs: Arc::default(),
