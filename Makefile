@@ -14,6 +14,8 @@ PROFILE ?= release
 SECONDS ?= 600
 CARGO_DENY := 0.20.2
 
+FUNCTIONS := intake planner launcher worker watcher reconciler api
+
 # Tests that need AWS: one emulator only, or what is at an address, such as http://127.0.0.1:4566 or `aws`.
 LANE ?=
 ENDPOINT ?=
@@ -56,8 +58,9 @@ advisories: need-rust deny ## Known vulnerabilities of dependencies; needs the a
 
 bench: need-rust need-python ## Measures Operon beside its peers; see tests/bench/README.md.
 	@$(IN) cargo build --locked --profile $(PROFILE) -p operon
+	@$(IN) cargo build --locked --profile lambda $(FUNCTIONS:%=-p operon-%-function)
 	$(IN) "$$(tests/find-python)" tests/bench/run.py --operon "$$(tests/tools/binary $(PROFILE))" \
-		--tools .tools/bench --json bench.json
+		--functions "$${CARGO_TARGET_DIR:-target}/lambda" --tools .tools/bench --json bench.json
 
 explore: need-rust ## Visits every state that small plans can reach, under every failure.
 	$(IN) cargo run --locked --profile fast -p operon-testkit --example explore -- --all

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 # `ru_maxrss` is in KiB on Linux and in bytes on macOS (getrusage(2) of each).
-_MAXRSS_UNIT_BYTES = 1 if sys.platform == "darwin" else 1024
+MAXRSS_UNIT_BYTES = 1 if sys.platform == "darwin" else 1024
 # What one read takes from a stream at most; the stream's reader must never be the bottleneck.
 _CHUNK_BYTES_MAX = 1 << 20
 # Linux' `fcntl` command to enlarge a pipe, so that the writer rarely waits for the reader.
@@ -186,7 +186,7 @@ class _Process:
         measurement = Measurement(
             wall_s=ended_s - self._started_s,
             cpu_s=usage.ru_utime + usage.ru_stime,
-            peak_rss_bytes=usage.ru_maxrss * _MAXRSS_UNIT_BYTES,
+            peak_rss_bytes=usage.ru_maxrss * MAXRSS_UNIT_BYTES,
         )
         return measurement, TIMED_OUT if self._timed_out else status
 

@@ -1,7 +1,7 @@
 """Measures Operon, and the tools it is compared with, on this machine.
 
     python3 run.py --operon target/release/operon --tools .tools/bench [--json FILE]
-                   [--only NAME ...] [--runs N]
+                   [--functions DIR] [--only NAME ...] [--runs N]
 
 Exits with 0 also when a target is missed, because a benchmark measures; with 1 when a workload
 could not be run; with 2 when the arguments are wrong. README.md says what is measured and how.
@@ -23,6 +23,7 @@ from pathlib import Path
 if sys.version_info < (3, 12):
     sys.exit("bench: needs Python 3.12 or newer; tests/find-python prints one")
 
+import functions
 import tools
 import workloads
 from measure import RunFailed, rss_floor_bytes
@@ -31,11 +32,12 @@ from report import machine, table
 
 FORMAT = 1
 OPERON_WORKLOADS = ("fanout", "chain")
-WORKLOADS = ("layers", *OPERON_WORKLOADS)
+WORKLOADS = ("layers", *OPERON_WORKLOADS, "functions")
 TITLES = {
     "layers": "layers: 1,000 shell tasks in 10 layers, 4 in parallel",
     "fanout": "fanout: 100,000 no-ops from a file of items",
     "chain": "chain: 10 no-ops in a row; start-up",
+    "functions": "functions: from process start to the first answer on Lambda's runtime API",
 }
 
 
@@ -47,16 +49,18 @@ class Selection:
     tools: Sequence[str]
 
 
-def select(only: Sequence[str], *, with_operon: bool) -> Selection:
+def select(only: Sequence[str], *, with_operon: bool, with_functions: bool = False) -> Selection:
     """What `--only` asks for: workloads, tools of workload A, or both; nothing means all.
 
-    Without Operon's binary, all means the peers on workload A.
+    Without Operon's binary, all means the peers on workload A; without the functions', no functions.
     """
     every_tool = [*(["operon"] if with_operon else []), *(peer.name for peer in PEERS)]
     named_workloads = [name for name in WORKLOADS if name in only]
     named_tools = [name for name in every_tool if name in only]
     if not only:
-        return Selection(WORKLOADS if with_operon else ["layers"], every_tool)
+        own = OPERON_WORKLOADS if with_operon else ()
+        cloud = ("functions",) if with_functions else ()
+        return Selection(["layers", *own, *cloud], every_tool)
     if named_tools and "layers" not in named_workloads:
         named_workloads.insert(0, "layers")
     return Selection(named_workloads, named_tools or every_tool)
@@ -76,6 +80,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--tools", type=Path, required=True, metavar="DIR", help="where the peers are installed"
     )
+    parser.add_argument(
+        "--functions", type=Path, metavar="DIR", help="where the binaries of the Lambda functions are"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything to FILE")
     parser.add_argument(
         "--only",
@@ -83,7 +90,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         default=[],
         metavar="NAME",
         choices=[*WORKLOADS, "operon", *(peer.name for peer in PEERS)],
-        help="workloads (layers, fanout, chain) or tools of workload layers (operon, ninja, ...)",
+        help="workloads (layers, fanout, chain, functions) or tools of workload layers (operon, ninja, ...)",
     )
     parser.add_argument("--runs", type=int, default=5, metavar="N", help="runs per figure (5)")
     options = parser.parse_args(arguments)
@@ -95,6 +102,14 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         options.operon = options.operon.resolve()
         if not os.access(options.operon, os.X_OK) or not options.operon.is_file():
             parser.error(f"--operon {options.operon} is not a program: build it first")
+    if options.functions is None and "functions" in options.only:
+        parser.error("--only names the functions: pass where their binaries are with --functions DIR")
+    if options.functions is not None:
+        options.functions = options.functions.resolve()
+        for role in functions.INVOCATIONS:
+            binary = functions.binary_of(options.functions, role)
+            if not os.access(binary, os.X_OK) or not binary.is_file():
+                parser.error(f"--functions: {binary} is not a program: build it first")
     options.tools = options.tools.resolve()
     return options
 
@@ -118,6 +133,9 @@ def run_workload(
         return workloads.fan_out(options.operon, work, options.runs)
     if name == "chain":
         return workloads.chain(options.operon, work, options.runs)
+    if name == "functions":
+        figures, samples = functions.starts(options.functions, options.runs)
+        return workloads.Result(figures, samples)
     chosen = [peer for peer in PEERS if peer.name in selection.tools]
     places = [(peer, tools.ensure(peer, options.tools)) for peer in chosen]
     binary = options.operon if "operon" in selection.tools else None
@@ -126,7 +144,11 @@ def run_workload(
 
 def report(options: argparse.Namespace) -> tuple[dict[str, object], bool]:
     """Runs what is selected and prints as it goes; the document, and whether all of it ran."""
-    selection = select(options.only, with_operon=options.operon is not None)
+    selection = select(
+        options.only,
+        with_operon=options.operon is not None,
+        with_functions=options.functions is not None,
+    )
     document: dict[str, object] = {"format": FORMAT}
     results: dict[str, object] = {}
     complete = True

@@ -22,8 +22,11 @@ EVERY_PEER = [peer.name for peer in PEERS]
 
 class TestSelect(unittest.TestCase):
     def test_nothing_named_means_everything_there_is_a_binary_for(self) -> None:
-        everything = run.select([], with_operon=True)
-        self.assertEqual(everything, run.Selection(run.WORKLOADS, ["operon", *EVERY_PEER]))
+        everything = run.select([], with_operon=True, with_functions=True)
+        tools_of_layers = ["operon", *EVERY_PEER]
+        self.assertEqual(everything, run.Selection([*run.WORKLOADS], tools_of_layers))
+        laptop = run.select([], with_operon=True)
+        self.assertEqual(laptop, run.Selection([*run.WORKLOADS[:-1]], tools_of_layers))
         self.assertEqual(run.select([], with_operon=False), run.Selection(["layers"], EVERY_PEER))
 
     def test_a_workload_is_run_with_every_tool(self) -> None:
@@ -52,6 +55,8 @@ class TestArguments(unittest.TestCase):
         self.assert_refused("invalid choice", "--tools", "x", "--only", "make")
         self.assert_refused("pass its binary", "--tools", "x", "--only", "chain")
         self.assert_refused("not a program", "--tools", "x", "--operon", "/nowhere/operon")
+        self.assert_refused("--functions DIR", "--tools", "x", "--only", "functions")
+        self.assert_refused("operon-intake-function", "--tools", "x", "--functions", "/nowhere")
 
 
 class TestExit(unittest.TestCase):

@@ -144,6 +144,15 @@ impl MemoryQueues {
         stored.map(|message| message.body.clone()).collect()
     }
 
+    /// How many messages of a queue can be delivered now.
+    #[must_use]
+    pub fn visible(&self, queue: QueueName) -> usize {
+        let now = self.clock.now_ms();
+        let inside = self.lock();
+        let stored = inside.queues.get(&queue).into_iter().flatten();
+        stored.filter(|message| message.visible_ms <= now).count()
+    }
+
     /// Takes the dead letters.
     pub fn take_dead(&self) -> Vec<(QueueName, String)> {
         std::mem::take(&mut self.lock().dead)

@@ -326,7 +326,7 @@ impl CloudWorld {
     }
 
     /// Goes on to whatever happens next, but not beyond `end`; false when that is reached.
-    async fn pass(&mut self, end: u64) -> bool {
+    pub async fn pass(&mut self, end: u64) -> bool {
         let now = self.now();
         if now >= end {
             return false;
@@ -355,8 +355,11 @@ impl CloudWorld {
     }
 
     /// The agents and ECS tell of what ended.
+    ///
+    /// # Panics
+    /// When a report cannot be encoded.
     #[allow(clippy::expect_used, reason = "a test")]
-    async fn tell_ends(&mut self) {
+    pub async fn tell_ends(&mut self) {
         for task in self.ecs.progress() {
             let signals = task.fate.signals;
             if let Some(result) = result_of(&task) {
