@@ -26,10 +26,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 # Where the tests are that need AWS, and the emulators they run on.
 AWS_TESTS = Path("tests/aws")
-API_TESTS = Path("tests/api")
 # Tests with a target of their own; docs/testing.md says why each is apart.
 APART = (
-    ("the HTTP interface against its document", "make test-api"),
     ("the console in a browser", "make test-browser"),
     ("the deployment on emulators of AWS", "make test-aws"),
 )
@@ -148,18 +146,13 @@ def _python(ran: int, facts: str) -> Counts:
 
 
 def python_directories(root: Path) -> Iterator[Path]:
-    """The directories with `test_*.py`, relative to `root`; neither hidden ones nor build output.
-
-    Nor those that a target of their own starts: see `APART`.
-    """
+    """The directories with `test_*.py`, relative to `root`; neither hidden ones nor build output."""
     for directory, names, files in os.walk(root):
         names[:] = sorted(
             name for name in names if not name.startswith(".") and name not in {"target", "node_modules"}
         )
         if Path(directory) == root / AWS_TESTS:
             names.remove("suite")
-        if Path(directory) == root / API_TESTS:
-            continue
         if any(name.startswith("test_") and name.endswith(".py") for name in files):
             yield Path(directory).relative_to(root)
 

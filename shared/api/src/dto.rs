@@ -106,7 +106,6 @@ pub struct TriggerCause {
     #[serde(rename = "type")]
     pub kind: String,
     /// `trigger.*` of expressions.
-    #[schema(value_type = Object)]
     pub detail: Value,
 }
 
@@ -203,7 +202,6 @@ pub struct PauseSummary {
     /// For people: `approve[3]`.
     pub name: String,
     /// Typed values it asks for.
-    #[schema(value_type = Vec<Object>)]
     pub inputs: Vec<Value>,
 }
 
@@ -218,7 +216,6 @@ pub struct TaskRun {
     /// For people: `align[12]`.
     pub name: String,
     /// Value of the innermost loop's iteration.
-    #[schema(value_type = Object)]
     pub item: Option<Value>,
     /// Name of the enclosing group, choice or loop.
     pub parent: Option<String>,
@@ -246,7 +243,6 @@ pub struct TaskRun {
     /// Artifact with the outputs, when they are large.
     pub outputs_uri: Option<String>,
     /// Counters and timers.
-    #[schema(value_type = Vec<Object>)]
     pub metrics: Vec<Value>,
     /// Of the last attempt.
     pub usage: UsageDto,

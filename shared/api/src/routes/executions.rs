@@ -115,7 +115,9 @@ impl ExecutionQuery {
                 "at most {FILTERS_MAX} states and as many labels are possible"
             )));
         }
-        let parent = self.parent.as_deref().map(id_of).transpose()?;
+        // A filter that cannot be one is a mistake in the request, not a thing that is missing.
+        let parent = self.parent.as_deref().map(str::parse).transpose();
+        let parent = parent.map_err(Problem::bad_request)?;
         Ok(ExecutionFilter {
             namespace: self.namespace.clone().filter(|name| !name.is_empty()),
             flow: self.flow.clone().filter(|name| !name.is_empty()),
@@ -480,7 +482,6 @@ pub(crate) struct Evaluate {
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Evaluated {
     /// The value; secrets in it are masked.
-    #[schema(value_type = Object)]
     result: Value,
 }
 

@@ -105,7 +105,7 @@ fn tag(headers: &mut HeaderMap, revision: u32) {
 /// The source of the revision that counts, as it was written.
 #[utoipa::path(get, path = "/api/v1/flows/{namespace}/{id}/source", tag = "flows",
     params(("namespace" = String, Path), ("id" = String, Path)),
-    responses((status = 200, content_type = "application/yaml", body = String), (status = 404, body = Problem)))]
+    responses((status = 200, content_type = "application/yaml", body = Object), (status = 404, body = Problem)))]
 pub(crate) async fn source(
     State(api): State<Api>,
     Path((namespace, id)): Path<(String, String)>,
@@ -398,7 +398,7 @@ fn expected(headers: &Headers) -> Result<Expected, Problem> {
         ("If-Match" = Option<String>, Header, description = "The revision that was seen"),
         ("If-None-Match" = Option<String>, Header, description = "`*`: there must be no such flow"),
         ("X-Operon-Message" = Option<String>, Header, description = "What is said about it")),
-    request_body(content = String, content_type = "application/yaml"),
+    request_body(content = Object, content_type = "application/yaml"),
     responses((status = 200, body = DeployedAnswer), (status = 201, body = DeployedAnswer),
         (status = 412, body = Problem), (status = 413, body = Problem), (status = 422, body = Problem)))]
 pub(crate) async fn deploy(

@@ -156,10 +156,8 @@ pub(crate) struct AuditView {
     /// To what.
     target: String,
     /// How it was.
-    #[schema(value_type = Object)]
     before: Value,
     /// How it is, or what was asked for.
-    #[schema(value_type = Object)]
     after: Value,
 }
 
