@@ -75,3 +75,39 @@ variable "upload_bucket" {
   default     = ""
   description = "A further bucket whose uploads may start executions."
 }
+
+variable "oidc_issuer" {
+  type        = string
+  default     = ""
+  description = "Issuer whose tokens are believed; empty believes none."
+}
+
+variable "oidc_audience" {
+  type        = string
+  default     = ""
+  description = "The `aud` of these tokens, or the client id of Cognito's access tokens."
+}
+
+variable "oidc_keys_url" {
+  type        = string
+  default     = ""
+  description = "Where the issuer publishes its keys; empty is /.well-known/jwks.json below the issuer."
+}
+
+variable "oidc_role_claim" {
+  type        = string
+  default     = ""
+  description = "Claim with the role, or a list of groups; empty is `roles`."
+}
+
+variable "oidc_groups" {
+  type        = string
+  default     = ""
+  description = "Groups and their roles, such as ops=operator,all=viewer."
+}
+
+variable "iam_roles" {
+  type        = string
+  default     = ""
+  description = "Patterns of ARNs and their roles; empty makes everybody of the account an admin whom IAM allows to call."
+}

@@ -10,6 +10,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use operon_api::auth::{Auth, LocalToken};
@@ -34,14 +35,11 @@ use crate::exit::{Exit, Usage};
 use crate::load;
 use crate::output::Console;
 
-mod assets {
-    use operon_api::Asset;
-
-    include!(concat!(env!("OUT_DIR"), "/console.rs"));
-}
-
 /// The file in the state directory that tells commands of this machine how to reach the server.
 pub(crate) const ADDRESS_FILE: &str = "server.json";
+
+/// How long an event stream lives.
+const STREAM_LIFE: Duration = Duration::from_mins(10);
 
 /// Hears of executions: for what follows their ends, and for whoever is told. Who wants to know more asks the interface.
 struct Heard {
@@ -163,8 +161,9 @@ fn application(
         },
         logs: Arc::new(laptop.logs.reader()),
         auth: Auth::Local(Arc::new(LocalToken::new(token, &subject))),
-        console: Pages::new(assets::ASSETS),
+        console: Pages::embedded(),
         prices: Prices::FREE,
+        stream_life: STREAM_LIFE,
         webhooks: Some(triggers.clone()),
         triggers: Some(triggers.clone()),
         dead_letters: Some(triggers),

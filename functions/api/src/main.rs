@@ -1,2 +1,25 @@
-//! Serves the console, the command line and webhooks.
-fn main() {}
+//! Serves the console, the command line and webhooks behind two function URLs: one that AWS lets everybody call, for
+//! tokens and signatures of webhooks, and one for requests that are signed for IAM. Wiring only; see `operon_api`.
+
+mod application;
+
+use std::sync::Arc;
+
+use application::Parts;
+use lambda_http::{Error, run_with_streaming_response};
+use operon_aws::world::World;
+use operon_aws::{Role, telemetry};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    telemetry::init(Role::Api);
+    let world = World::load(Role::Api).await?;
+    let auth = application::auth(&world.config)?;
+    let parts = Parts {
+        ports: world.ports.clone(),
+        sink: Arc::clone(&world.queues) as Arc<_>,
+        triggers: world.triggers(),
+        logs: Arc::clone(&world.logs) as Arc<_>,
+    };
+    run_with_streaming_response(application::service(application::api(parts, auth))).await
+}

@@ -24,6 +24,12 @@ pub struct Asset {
     pub etag: &'static str,
 }
 
+mod assets {
+    use super::Asset;
+
+    include!(concat!(env!("OUT_DIR"), "/console.rs"));
+}
+
 /// The files of the console; none when it was not built.
 #[derive(Debug, Clone, Default)]
 pub struct Console {
@@ -31,6 +37,12 @@ pub struct Console {
 }
 
 impl Console {
+    /// The console that was built into this binary.
+    #[must_use]
+    pub fn embedded() -> Self {
+        Self::new(assets::ASSETS)
+    }
+
     /// A console of these files.
     #[must_use]
     pub fn new(assets: &[Asset]) -> Self {

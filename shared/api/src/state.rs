@@ -1,6 +1,7 @@
 //! What the application is made of.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use operon_engine::Ports;
 use operon_engine::audit::Audit;
@@ -27,6 +28,8 @@ pub struct Settings {
     pub console: Console,
     /// What an hour of a task costs.
     pub prices: Prices,
+    /// How long an event stream lives; readers come back by themselves, and who may no longer read does not.
+    pub stream_life: Duration,
     /// Answers webhooks; none refuses them.
     pub webhooks: Option<Arc<dyn Webhooks>>,
     /// Lists and steers triggers.
@@ -91,6 +94,10 @@ impl Api {
 
     pub(crate) fn auth(&self) -> &Auth {
         &self.inner.settings.auth
+    }
+
+    pub(crate) fn stream_life(&self) -> Duration {
+        self.inner.settings.stream_life
     }
 
     pub(crate) fn console(&self) -> &Console {

@@ -3,7 +3,7 @@
 //! A stream asks the store again and again, because nothing tells an HTTP server of another process what happened.
 //! It reads shards, which are small, and of task runs only those whose slot changed. Invariant: an event's id says
 //! all that is needed to go on after it, so a reader that comes back loses nothing. Invariant: a stream ends
-//! after [`LIFE`], and the reader comes back: who may no longer read does not.
+//! after [`Settings::stream_life`](crate::Settings), and the reader comes back: who may no longer read does not.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::convert::Infallible;
@@ -24,8 +24,6 @@ use crate::problem::Problem;
 use crate::routes::{Wanted, attempts, line_of, task_run};
 use crate::state::Api;
 
-/// How long a stream lives; readers come back by themselves.
-const LIFE: Duration = Duration::from_mins(10);
 /// Between two looks at a small execution.
 const PAUSE: Duration = Duration::from_millis(400);
 /// Between two looks at one with many shards.
@@ -96,7 +94,7 @@ pub(crate) fn execution(
             if let Some(event) = watch.queue.pop_front() {
                 return Some((Ok(event), watch));
             }
-            if watch.over || watch.begun.elapsed() > LIFE {
+            if watch.over || watch.begun.elapsed() > watch.api.stream_life() {
                 return None;
             }
             if watch.first {
@@ -272,7 +270,7 @@ pub(crate) fn logs(
             if let Some(event) = tail.queue.pop_front() {
                 return Some((Ok(event), tail));
             }
-            if tail.over || tail.begun.elapsed() > LIFE {
+            if tail.over || tail.begun.elapsed() > tail.api.stream_life() {
                 return None;
             }
             if tail.quiet {

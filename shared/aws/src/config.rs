@@ -65,9 +65,15 @@ impl Role {
             V::Stage | V::StateTable | V::DataBucket | V::PlanQueueUrl => true,
             // Who takes a message may have to put it back for later.
             V::LaunchQueueUrl => {
-                matches!(self, Self::Planner | Self::Launcher | Self::Reconciler)
+                matches!(
+                    self,
+                    Self::Planner | Self::Launcher | Self::Reconciler | Self::Api
+                )
             }
-            V::WorkQueueUrl => matches!(self, Self::Planner | Self::Worker | Self::Reconciler),
+            V::WorkQueueUrl => matches!(
+                self,
+                Self::Planner | Self::Worker | Self::Reconciler | Self::Api
+            ),
             V::Cluster => matches!(self, Self::Launcher | Self::Watcher | Self::Reconciler),
             V::Subnets
             | V::SecurityGroups
@@ -81,8 +87,16 @@ impl Role {
                 self,
                 Self::Intake | Self::Planner | Self::Launcher | Self::Worker | Self::Api
             ),
-            // A deployment need not send e-mail.
-            V::MailFrom => false,
+            V::ScheduleGroup | V::ScheduleRoleArn | V::IntakeQueueArn => matches!(self, Self::Api),
+            // A deployment need not send e-mail, and there are two ways to know who calls: see `complete`.
+            V::MailFrom
+            | V::ConsoleUrl
+            | V::OidcIssuer
+            | V::OidcAudience
+            | V::OidcKeysUrl
+            | V::OidcRoleClaim
+            | V::OidcGroups
+            | V::IamRoles => false,
         }
     }
 }
@@ -140,6 +154,16 @@ variables! {
     LogGroup "OPERON_LOG_GROUP" "Log group of attempts.",
     SecretsPrefix "OPERON_SECRETS_PREFIX" "First part of the names of secrets in Secrets Manager.",
     MailFrom "OPERON_MAIL_FROM" "Sender of e-mail, an identity that SES has verified; without it there is none.",
+    ConsoleUrl "OPERON_CONSOLE_URL" "Address of the console, for links in messages.",
+    OidcIssuer "OPERON_OIDC_ISSUER" "Issuer whose tokens are believed, exactly as `iss` says it; without it none are.",
+    OidcAudience "OPERON_OIDC_AUDIENCE" "The `aud` of its tokens, or `client_id` of access tokens of Cognito.",
+    OidcKeysUrl "OPERON_OIDC_KEYS_URL" "Where it publishes its keys; without it `/.well-known/jwks.json` below the issuer.",
+    OidcRoleClaim "OPERON_OIDC_ROLE_CLAIM" "The claim with the role or a list of groups; without it `roles`.",
+    OidcGroups "OPERON_OIDC_GROUPS" "Groups and their roles, such as `ops=operator,all=viewer`.",
+    IamRoles "OPERON_IAM_ROLES" "Patterns of ARNs and their roles, `arn:…/ops/*=operator;…`; without it no signed requests.",
+    ScheduleGroup "OPERON_SCHEDULE_GROUP" "Group of EventBridge Scheduler that holds the schedules of triggers.",
+    ScheduleRoleArn "OPERON_SCHEDULE_ROLE_ARN" "Role by which these schedules send to the intake queue.",
+    IntakeQueueArn "OPERON_INTAKE_QUEUE_ARN" "ARN of the intake queue.",
 }
 
 /// The environment of a function. What its role does not need is empty when it is not set.
@@ -175,6 +199,26 @@ pub struct Config {
     pub secrets_prefix: String,
     /// Sender of e-mail, unless a message has one.
     pub mail_from: String,
+    /// Address of the console, without a slash at its end.
+    pub console_url: String,
+    /// Issuer whose tokens are believed.
+    pub oidc_issuer: String,
+    /// For whom its tokens are.
+    pub oidc_audience: String,
+    /// Where its keys are.
+    pub oidc_keys_url: String,
+    /// The claim with the role.
+    pub oidc_role_claim: String,
+    /// Groups and their roles.
+    pub oidc_groups: String,
+    /// Patterns of ARNs and their roles.
+    pub iam_roles: String,
+    /// Group of the schedules of triggers.
+    pub schedule_group: String,
+    /// Role by which schedules send.
+    pub schedule_role_arn: String,
+    /// ARN of the intake queue.
+    pub intake_queue_arn: String,
 }
 
 /// What is wrong with the environment; all of it at once.
@@ -214,10 +258,38 @@ impl Config {
                 None => {}
             }
         }
+        config.complete(role, &mut problems);
         if problems.is_empty() {
             Ok(config)
         } else {
             Err(ConfigError { role, problems })
+        }
+    }
+
+    /// What one variable says about others.
+    fn complete(&mut self, role: Role, problems: &mut Vec<String>) {
+        if !matches!(role, Role::Api) {
+            return;
+        }
+        if self.oidc_issuer.is_empty() {
+            if self.iam_roles.is_empty() {
+                let (one, other) = (Variable::OidcIssuer.name(), Variable::IamRoles.name());
+                problems.push(format!(
+                    "neither {one} nor {other} is set: nobody could call"
+                ));
+            }
+            return;
+        }
+        if self.oidc_audience.is_empty() {
+            let (audience, issuer) = (Variable::OidcAudience.name(), Variable::OidcIssuer.name());
+            problems.push(format!("{audience} is not set although {issuer} is"));
+        }
+        if self.oidc_keys_url.is_empty() {
+            let issuer = self.oidc_issuer.trim_end_matches('/');
+            self.oidc_keys_url = format!("{issuer}/.well-known/jwks.json");
+        }
+        if self.oidc_role_claim.is_empty() {
+            "roles".clone_into(&mut self.oidc_role_claim);
         }
     }
 
@@ -241,6 +313,21 @@ impl Config {
             Variable::LogGroup => &mut self.log_group,
             Variable::SecretsPrefix => &mut self.secrets_prefix,
             Variable::MailFrom => &mut self.mail_from,
+            Variable::ConsoleUrl => &mut self.console_url,
+            Variable::OidcIssuer => {
+                check(variable, value)?;
+                // With its slash: tokens name it exactly so.
+                value.clone_into(&mut self.oidc_issuer);
+                return Ok(());
+            }
+            Variable::OidcAudience => &mut self.oidc_audience,
+            Variable::OidcKeysUrl => &mut self.oidc_keys_url,
+            Variable::OidcRoleClaim => &mut self.oidc_role_claim,
+            Variable::OidcGroups => &mut self.oidc_groups,
+            Variable::IamRoles => &mut self.iam_roles,
+            Variable::ScheduleGroup => &mut self.schedule_group,
+            Variable::ScheduleRoleArn => &mut self.schedule_role_arn,
+            Variable::IntakeQueueArn => &mut self.intake_queue_arn,
         };
         check(variable, value)?;
         value.trim_end_matches('/').clone_into(text);
@@ -274,10 +361,17 @@ fn check(variable: Variable, value: &str) -> Result<(), String> {
         }
     };
     match variable {
-        Variable::PlanQueueUrl | Variable::LaunchQueueUrl | Variable::WorkQueueUrl => {
-            begins(&["https://", "http://"])
-        }
-        Variable::TaskRoleArn | Variable::ExecutionRoleArn => begins(&["arn:"]),
+        Variable::PlanQueueUrl
+        | Variable::LaunchQueueUrl
+        | Variable::WorkQueueUrl
+        | Variable::ConsoleUrl
+        | Variable::OidcIssuer
+        | Variable::OidcKeysUrl => begins(&["https://", "http://"]),
+        Variable::TaskRoleArn
+        | Variable::ExecutionRoleArn
+        | Variable::ScheduleRoleArn
+        | Variable::IntakeQueueArn
+        | Variable::IamRoles => begins(&["arn:"]),
         Variable::Stage
         | Variable::StateTable
         | Variable::DataBucket
@@ -287,7 +381,11 @@ fn check(variable: Variable, value: &str) -> Result<(), String> {
         | Variable::AgentImage
         | Variable::LogGroup
         | Variable::SecretsPrefix
-        | Variable::MailFrom => Ok(()),
+        | Variable::MailFrom
+        | Variable::OidcAudience
+        | Variable::OidcRoleClaim
+        | Variable::OidcGroups
+        | Variable::ScheduleGroup => Ok(()),
     }
 }
 
@@ -302,8 +400,13 @@ mod tests {
             "OPERON_PLAN_QUEUE_URL" | "OPERON_LAUNCH_QUEUE_URL" | "OPERON_WORK_QUEUE_URL" => {
                 "https://sqs.example/1/q".to_owned()
             }
-            "OPERON_TASK_ROLE_ARN" | "OPERON_EXECUTION_ROLE_ARN" => {
+            "OPERON_TASK_ROLE_ARN" | "OPERON_EXECUTION_ROLE_ARN" | "OPERON_SCHEDULE_ROLE_ARN" => {
                 "arn:aws:iam::1:role/r".to_owned()
+            }
+            "OPERON_INTAKE_QUEUE_ARN" => "arn:aws:sqs:eu-central-1:1:intake".to_owned(),
+            "OPERON_IAM_ROLES" => "arn:aws:*::1:*=admin".to_owned(),
+            "OPERON_CONSOLE_URL" | "OPERON_OIDC_ISSUER" | "OPERON_OIDC_KEYS_URL" => {
+                "https://id.example/".to_owned()
             }
             "OPERON_SUBNETS" => "subnet-a, subnet-b,".to_owned(),
             "OPERON_SECRETS_PREFIX" => "operon/staging/".to_owned(),
@@ -344,10 +447,41 @@ mod tests {
         for role in Role::ALL {
             let needed = |name| {
                 let variable = Variable::ALL.iter().find(|v| v.name() == name).copied();
-                full(name).filter(|_| variable.is_some_and(|variable| role.needs(variable)))
+                let or_signed = name == "OPERON_IAM_ROLES";
+                full(name)
+                    .filter(|_| or_signed || variable.is_some_and(|variable| role.needs(variable)))
             };
             assert!(Config::read(role, needed).is_ok(), "{role}");
         }
+    }
+
+    #[test]
+    fn an_api_knows_who_calls() {
+        let none = |name: &'static str| {
+            full(name).filter(|_| !name.starts_with("OPERON_OIDC") && name != "OPERON_IAM_ROLES")
+        };
+        let error = Config::read(Role::Api, none).unwrap_err();
+        assert_eq!(
+            error.problems,
+            ["neither OPERON_OIDC_ISSUER nor OPERON_IAM_ROLES is set: nobody could call"]
+        );
+        let issuer = |name: &'static str| {
+            let left_out = ["OPERON_OIDC_KEYS_URL", "OPERON_OIDC_ROLE_CLAIM"];
+            full(name).filter(|_| !left_out.contains(&name))
+        };
+        let config = Config::read(Role::Api, issuer).unwrap();
+        assert_eq!(config.oidc_issuer, "https://id.example/");
+        assert_eq!(
+            config.oidc_keys_url,
+            "https://id.example/.well-known/jwks.json"
+        );
+        assert_eq!(config.oidc_role_claim, "roles");
+        let nobody = |name| issuer(name).filter(|_| name != "OPERON_OIDC_AUDIENCE");
+        let error = Config::read(Role::Api, nobody).unwrap_err();
+        assert_eq!(
+            error.problems,
+            ["OPERON_OIDC_AUDIENCE is not set although OPERON_OIDC_ISSUER is"]
+        );
     }
 
     #[test]

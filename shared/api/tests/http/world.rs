@@ -64,6 +64,7 @@ pub(crate) fn application(memory: &MemoryPorts, auth: Auth) -> Router {
         auth,
         console: Console::default(),
         prices: Prices::FARGATE,
+        stream_life: std::time::Duration::from_secs(5),
         webhooks: None,
         triggers: None,
         dead_letters: None,

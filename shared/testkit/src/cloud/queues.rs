@@ -4,7 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use operon_engine::ports::{Clock as _, Outgoing, Queue, QueueError, QueueName};
+use operon_core::exec::Event;
+use operon_engine::ports::{
+    Clock as _, EventSink, Outgoing, Queue, QueueError, QueueName, ShardKey, StoreError,
+};
+use operon_engine::wire::{EventMessage, PlanMessage};
 
 use super::Faults;
 use crate::memory::TestClock;
@@ -185,5 +189,19 @@ impl Queue for MemoryQueues {
                 })?;
         }
         Ok(())
+    }
+}
+
+#[async_trait]
+impl EventSink for MemoryQueues {
+    async fn send(&self, key: &ShardKey, event: &Event) -> Result<(), StoreError> {
+        let message = PlanMessage::from(EventMessage::new(key.clone(), event.clone()));
+        let failed = |reason: String| StoreError::Failed(reason);
+        let text = message
+            .encode()
+            .map_err(|error| failed(error.to_string()))?;
+        Queue::send(self, QueueName::Plan, vec![Outgoing::now(text)])
+            .await
+            .map_err(|error| failed(error.to_string()))
     }
 }

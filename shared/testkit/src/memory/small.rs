@@ -5,7 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
-use operon_engine::ports::{AttemptId, Clock, LogLine, LogSink, SecretError, Secrets};
+use operon_engine::ports::{
+    AttemptId, Clock, LOG_PAGE_MAX, LogLine, LogLines, LogReader, LogSink, SecretError, Secrets,
+    StoreError,
+};
 
 /// Secrets that are the same in every namespace.
 #[derive(Debug, Default)]
@@ -94,5 +97,35 @@ impl LogSink for MemoryLogs {
 
     fn end(&self, attempt: &AttemptId) {
         self.with(|logs| logs.entry(attempt.clone()).or_default().1 = true);
+    }
+}
+
+#[async_trait]
+impl LogReader for MemoryLogs {
+    async fn read(
+        &self,
+        attempt: &AttemptId,
+        from: u64,
+        limit: usize,
+    ) -> Result<LogLines, StoreError> {
+        let mut lines = self.lines(attempt);
+        lines.retain(|line| line.seq >= from);
+        let limit = limit.min(LOG_PAGE_MAX);
+        let ended = self.has_ended(attempt) && lines.len() <= limit;
+        lines.truncate(limit);
+        Ok(LogLines { lines, ended })
+    }
+
+    async fn tail(
+        &self,
+        attempt: &AttemptId,
+        before: Option<u64>,
+        count: usize,
+    ) -> Result<LogLines, StoreError> {
+        let mut lines = self.lines(attempt);
+        lines.retain(|line| before.is_none_or(|before| line.seq < before));
+        lines.drain(..lines.len().saturating_sub(count.min(LOG_PAGE_MAX)));
+        let ended = before.is_none() && self.has_ended(attempt);
+        Ok(LogLines { lines, ended })
     }
 }
