@@ -193,19 +193,28 @@ impl StateStore for DynamoStore {
         for (shard, outcome) in write.shards.iter().zip(&saved) {
             outcomes.insert(&shard.key, outcome);
         }
-        let mut writes = Vec::with_capacity(write.attempts.len());
+        let mut writes = Vec::new();
+        let mut ended = Vec::new();
         for row in &write.attempts {
             let key = ShardKey {
                 execution: row.execution.clone(),
                 shard: row.task_run.shard.clone(),
             };
-            match derived(&outcomes, &key) {
-                Derived::From(version) => writes.push(self.put_attempt(row, Some(version))),
-                Derived::Unknown => writes.push(self.put_attempt(row, None)),
-                Derived::Stale => {}
+            let version = match derived(&outcomes, &key) {
+                Derived::From(version) => Some(version),
+                Derived::Unknown => None,
+                Derived::Stale => continue,
+            };
+            if row.ended_ms.is_some() {
+                ended.push((row, version));
+            } else {
+                writes.push(self.put_attempt(row, version));
             }
         }
         all(writes).await?;
+        if !ended.is_empty() {
+            self.put_ended(&ended).await?;
+        }
         let mut writes = Vec::with_capacity(write.executions.len());
         for row in &write.executions {
             match derived(&outcomes, &ShardKey::root(&row.meta.id)) {

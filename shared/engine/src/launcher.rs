@@ -26,7 +26,7 @@ use crate::reports;
 use crate::rows;
 use crate::settle;
 use crate::shards::Shards;
-use crate::step::StepError;
+use crate::step::{Outbox, StepError};
 use crate::wire::{self, EventMessage, LaunchMessage, PlanMessage};
 
 /// Milliseconds after which a launch message is left to the reconciler, which asks ECS first: half of the hour for
@@ -140,8 +140,13 @@ impl Launcher {
         self.bucket.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Launches an attempt if its shard still says so.
-    pub async fn launch(&self, id: &AttemptId, since_ms: u64) -> Result<(), StepError> {
+    /// Launches an attempt if its shard still says so. What is to be said of it goes into the outbox.
+    pub async fn launch(
+        &self,
+        id: &AttemptId,
+        since_ms: u64,
+        outbox: &mut Outbox,
+    ) -> Result<(), StepError> {
         let now = self.now_ms();
         if now.saturating_sub(since_ms) > LAUNCH_AGE_MAX_MS {
             info!(execution_id = %id.execution, "an old launch is left to the reconciler");
@@ -161,7 +166,9 @@ impl Launcher {
             Ok(launch) => launch,
             Err(EvaluateError::Store(error)) => return Err(error.into()),
             Err(EvaluateError::Expression(message)) => {
-                return self.fail(site, id, Reason::Expression, message).await;
+                return self
+                    .fail((site, id), Reason::Expression, message, outbox)
+                    .await;
             }
         };
         let Launch {
@@ -178,7 +185,7 @@ impl Launcher {
         if let Some((key, _)) = &cache
             && let Some(outputs) = store.cached(key, now).await?
         {
-            return self.reuse(id, row, outputs).await;
+            return self.reuse(id, row, outputs, outbox).await;
         }
         let sent = self.start(&active, &spec, launched_ms).await?;
         match sent {
@@ -189,9 +196,9 @@ impl Launcher {
                     since_ms,
                 };
                 let lane = wire::lane(&active.meta);
-                self.later(&message, seconds, Some(&lane)).await
+                later(&message, seconds, Some(&lane), outbox)
             }
-            Sent::Failed(reason, message) => self.fail(site, id, reason, message).await,
+            Sent::Failed(reason, message) => self.fail((site, id), reason, message, outbox).await,
         }
     }
 
@@ -199,6 +206,12 @@ impl Launcher {
     /// launches of a shard; a stop that finds nothing waits until this invocation is surely dead.
     pub fn begin(&self) {
         self.evaluator().shards.retain(&[]);
+    }
+
+    /// Sends what a batch had to say.
+    pub async fn send(&self, outbox: Outbox) -> Result<(), StepError> {
+        outbox.send(&*self.queue).await?;
+        Ok(())
     }
 
     /// When the attempt was launched, if its shard still wants it launched.
@@ -224,21 +237,22 @@ impl Launcher {
         id: &AttemptId,
         mut row: AttemptRow,
         outputs: serde_json::Map<String, serde_json::Value>,
+        outbox: &mut Outbox,
     ) -> Result<(), StepError> {
         row.message = Some("outputs of an identical earlier task run were reused".to_owned());
         let now = self.now_ms();
         let mut result = reports::ended(now, now, Outcome::Success);
         result.outputs = outputs;
         let message = self.evaluator().done(id, row, result, &[]).await?;
-        self.tell(message).await
+        tell(message, outbox)
     }
 
     async fn fail(
         &self,
-        site: Site<'_>,
-        id: &AttemptId,
+        (site, id): (Site<'_>, &AttemptId),
         reason: Reason,
         message: String,
+        outbox: &mut Outbox,
     ) -> Result<(), StepError> {
         let now = self.now_ms();
         let Some(row) = rows::blank(site, id.attempt) else {
@@ -250,27 +264,7 @@ impl Launcher {
         };
         let result = reports::failed(now, now, reason, message);
         let message = self.evaluator().done(id, row, result, &[]).await?;
-        self.tell(message).await
-    }
-
-    async fn tell(&self, message: Message) -> Result<(), StepError> {
-        let text = PlanMessage::from(EventMessage::from(message)).encode()?;
-        self.queue
-            .send(QueueName::Plan, vec![Outgoing::now(text)])
-            .await?;
-        Ok(())
-    }
-
-    async fn later(
-        &self,
-        message: &LaunchMessage,
-        seconds: u64,
-        lane: Option<&str>,
-    ) -> Result<(), StepError> {
-        let mut out = Outgoing::now(wire::encode(message)?).after(seconds);
-        out.group = lane.map(str::to_owned);
-        self.queue.send(QueueName::Launch, vec![out]).await?;
-        Ok(())
+        tell(message, outbox)
     }
 
     async fn start(
@@ -526,7 +520,13 @@ impl Launcher {
     }
 
     /// Stops everything of an attempt, and tells its shard once ECS says that nothing is left (invariant 7).
-    pub async fn stop(&self, id: &AttemptId, since_ms: u64, missed: u8) -> Result<(), StepError> {
+    pub async fn stop(
+        &self,
+        id: &AttemptId,
+        since_ms: u64,
+        missed: u8,
+        outbox: &mut Outbox,
+    ) -> Result<(), StepError> {
         let again = |missed| LaunchMessage::Stop {
             id: id.clone(),
             since_ms,
@@ -536,7 +536,7 @@ impl Launcher {
         let tasks = match settle::tasks(&*self.ecs, Some(&name)).await {
             Ok(tasks) => tasks,
             Err(error) if fargate::answer(&error) == Answer::Throttled => {
-                return self.later(&again(missed), AGAIN_STOP_S, None).await;
+                return later(&again(missed), AGAIN_STOP_S, None, outbox);
             }
             Err(error) => return Err(error.into()),
         };
@@ -544,20 +544,36 @@ impl Launcher {
             self.ecs.stop(&task.arn, "stopped by Operon").await?;
         }
         if tasks.iter().any(|task| !task.is_stopped()) {
-            return self.later(&again(missed), AGAIN_STOP_S, None).await;
+            return later(&again(missed), AGAIN_STOP_S, None, outbox);
         }
         if tasks.is_empty() && missed == 0 {
             // An invocation that read the fence before the kill may still launch it. When it is surely dead,
             // nothing of the attempt can start any more.
             let seconds = self.options.invocation_ms.div_ceil(1000) + AGAIN_STOP_S;
-            return self.later(&again(1), seconds, None).await;
+            return later(&again(1), seconds, None, outbox);
         }
         let text = PlanMessage::from(reports::stopped(id)).encode()?;
-        self.queue
-            .send(QueueName::Plan, vec![Outgoing::now(text)])
-            .await?;
+        outbox.push(QueueName::Plan, Outgoing::now(text));
         Ok(())
     }
+}
+
+fn tell(message: Message, outbox: &mut Outbox) -> Result<(), StepError> {
+    let text = PlanMessage::from(EventMessage::from(message)).encode()?;
+    outbox.push(QueueName::Plan, Outgoing::now(text));
+    Ok(())
+}
+
+fn later(
+    message: &LaunchMessage,
+    seconds: u64,
+    lane: Option<&str>,
+    outbox: &mut Outbox,
+) -> Result<(), StepError> {
+    let mut out = Outgoing::now(wire::encode(message)?).after(seconds);
+    out.group = lane.map(str::to_owned);
+    outbox.push(QueueName::Launch, out);
+    Ok(())
 }
 
 fn definition_key(family: &str) -> RecordKey {

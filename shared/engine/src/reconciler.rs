@@ -304,7 +304,8 @@ fn later(probe: &Probe, missed: u8, outbox: &mut Outbox) -> Result<(), StepError
     Ok(())
 }
 
-/// A batch of the launch queue: launches and stops one by one, questions together.
+/// A batch of the launch queue: launches and stops one by one, questions together. What is to be said of them goes out
+/// together at the end: were it lost, their redelivery would say it again.
 pub async fn handle_launches(
     launcher: &crate::launcher::Launcher,
     reconciler: &Reconciler,
@@ -312,16 +313,19 @@ pub async fn handle_launches(
 ) -> Vec<Result<(), StepError>> {
     let mut outcomes: BTreeMap<usize, Result<(), StepError>> = BTreeMap::new();
     let mut probes = Vec::new();
+    let mut outbox = Outbox::default();
     launcher.begin();
     for (index, text) in texts.iter().enumerate() {
         let outcome = match wire::decode(text) {
             Err(error) => Err(error.into()),
-            Ok(LaunchMessage::Launch { id, since_ms }) => launcher.launch(&id, since_ms).await,
+            Ok(LaunchMessage::Launch { id, since_ms }) => {
+                launcher.launch(&id, since_ms, &mut outbox).await
+            }
             Ok(LaunchMessage::Stop {
                 id,
                 since_ms,
                 missed,
-            }) => launcher.stop(&id, since_ms, missed).await,
+            }) => launcher.stop(&id, since_ms, missed, &mut outbox).await,
             Ok(LaunchMessage::Probe {
                 id,
                 launched_ms,
@@ -337,6 +341,11 @@ pub async fn handle_launches(
             }
         };
         outcomes.insert(index, outcome);
+    }
+    if let Err(error) = launcher.send(outbox).await {
+        let text = error.to_string();
+        let said = outcomes.values_mut().filter(|outcome| outcome.is_ok());
+        said.for_each(|outcome| *outcome = Err(StepError::Other(text.clone())));
     }
     let asked = probes.iter().map(|(_, probe)| probe.clone()).collect();
     let answered = reconciler.ask(asked).await;

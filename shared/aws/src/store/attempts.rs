@@ -4,6 +4,7 @@
 //! of the shard it was derived from (`sv`): what a slower planner writes later does not replace what is newer.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use operon_engine::ports::{AttemptRow, ExecutionId, Metric, StoreError, TaskRunKey, Usage};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -146,19 +147,44 @@ impl DynamoStore {
         row: &AttemptRow,
         version: Option<u64>,
     ) -> Result<(), StoreError> {
-        let sort = keys::attempt_sort(&row.task_run, row.attempt);
-        let mut item = Key::new(keys::attempts(&row.execution), sort).item();
-        item.insert("t".to_owned(), text(&row.task));
-        item.insert("j".to_owned(), text(document(row)?));
-        item.insert("ttl".to_owned(), number(self.expiry(RETENTION_MS)));
+        let item = self.attempt_item(row, version)?;
         let condition = version.map(|version| {
-            item.insert("sv".to_owned(), number(version));
             Condition::new(
                 "attribute_not_exists(sv) OR sv <= :sv",
                 [(":sv", number(version))],
             )
         });
         self.table.put(item, condition).await.map(drop)
+    }
+
+    /// Puts attempts that have ended. Terminal is final (invariant 5), so nothing of them can be newer, and they go
+    /// together, without conditions.
+    pub(super) async fn put_ended(
+        &self,
+        rows: &[(&AttemptRow, Option<u64>)],
+    ) -> Result<(), StoreError> {
+        if let [(row, version)] = rows {
+            return self.put_attempt(row, *version).await;
+        }
+        // One of each: a batch must not name an item twice. The last says it.
+        let mut items = BTreeMap::new();
+        for (row, version) in rows {
+            let key = (&row.execution, &row.task_run, row.attempt);
+            items.insert(key, self.attempt_item(row, *version)?);
+        }
+        self.table.put_all(items.into_values().collect()).await
+    }
+
+    fn attempt_item(&self, row: &AttemptRow, version: Option<u64>) -> Result<Item, StoreError> {
+        let sort = keys::attempt_sort(&row.task_run, row.attempt);
+        let mut item = Key::new(keys::attempts(&row.execution), sort).item();
+        item.insert("t".to_owned(), text(&row.task));
+        item.insert("j".to_owned(), text(document(row)?));
+        item.insert("ttl".to_owned(), number(self.expiry(RETENTION_MS)));
+        if let Some(version) = version {
+            item.insert("sv".to_owned(), number(version));
+        }
+        Ok(item)
     }
 
     async fn rows(&self, id: &ExecutionId, query: Query) -> Result<Vec<AttemptRow>, StoreError> {

@@ -11,8 +11,8 @@ use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{
-    AttributeValue, ConsumedCapacity, KeysAndAttributes, ReturnConsumedCapacity, ReturnValue,
-    ReturnValuesOnConditionCheckFailure as OnFailure,
+    AttributeValue, ConsumedCapacity, KeysAndAttributes, PutRequest, ReturnConsumedCapacity,
+    ReturnValue, ReturnValuesOnConditionCheckFailure as OnFailure, WriteRequest,
 };
 use operon_engine::ports::StoreError;
 
@@ -22,6 +22,8 @@ use crate::meter::Meter;
 
 /// Keys of one batch of reads at most (`DynamoDB`).
 const GET_MAX: usize = 100;
+/// Items of one batch of writes at most (`DynamoDB`).
+const PUT_MAX: usize = 25;
 /// How often what was left unprocessed is asked for again.
 const TRIES: u32 = 6;
 /// Before the second try; doubles.
@@ -164,6 +166,48 @@ impl Table {
                 Some(_) | None => Err(Trouble::of("writing an item", &error).into()),
             },
         }
+    }
+
+    /// Puts items in place of what is there, in as few requests as there can be. No two may have the same key.
+    pub(super) async fn put_all(&self, items: Vec<Item>) -> Result<(), StoreError> {
+        let requests = items.into_iter().map(|item| {
+            let put = PutRequest::builder().set_item(Some(item)).build();
+            put.map(|put| WriteRequest::builder().put_request(put).build())
+                .map_err(|error| StoreError::Failed(error.to_string()))
+        });
+        let requests = requests.collect::<Result<Vec<_>, _>>()?;
+        let batches = requests
+            .chunks(PUT_MAX)
+            .map(|batch| self.put_batch(batch.to_vec()));
+        futures_util::future::try_join_all(batches).await.map(drop)
+    }
+
+    async fn put_batch(&self, mut wanted: Vec<WriteRequest>) -> Result<(), StoreError> {
+        let mut pause = PAUSE;
+        for attempt in 0..TRIES {
+            if attempt > 0 {
+                tokio::time::sleep(pause).await;
+                pause *= 2;
+            }
+            let answer = self
+                .client
+                .batch_write_item()
+                .request_items(&self.name, wanted)
+                .return_consumed_capacity(ReturnConsumedCapacity::Total)
+                .send()
+                .await
+                .map_err(|error| Trouble::of("writing items", &error))?;
+            self.consumed(answer.consumed_capacity(), true);
+            let left = answer.unprocessed_items.unwrap_or_default();
+            wanted = left.into_values().flatten().collect();
+            if wanted.is_empty() {
+                return Ok(());
+            }
+        }
+        let count = wanted.len();
+        Err(StoreError::Busy(format!(
+            "{count} items were left unwritten"
+        )))
     }
 
     /// Changes some attributes of an item, which comes to be if it is not there.

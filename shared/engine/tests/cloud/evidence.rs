@@ -9,6 +9,7 @@ use operon_engine::ports::{
     AttemptId, AttemptRow, ContainerView, Ecs, EcsError, Outgoing, QueueName, TaskRunKey, TaskView,
 };
 use operon_engine::reconciler::{Probe, Reconciler};
+use operon_engine::step::Outbox;
 use operon_engine::wire::{self, EventMessage, PlanMessage};
 use operon_testkit::cloud::{CloudWorld, Defences, Fate, Shape, Signals, When};
 
@@ -364,8 +365,9 @@ async fn registrations(shared: bool) -> usize {
         )
     };
     let (one, other) = (launcher(!shared), launcher(!shared));
-    let first = one.launch(&ids[0].0, ids[0].1);
-    let second = other.launch(&ids[1].0, ids[1].1);
+    let mut said = (Outbox::default(), Outbox::default());
+    let first = one.launch(&ids[0].0, ids[0].1, &mut said.0);
+    let second = other.launch(&ids[1].0, ids[1].1, &mut said.1);
     let (first, second) = tokio::join!(first, second);
     first.unwrap();
     second.unwrap();

@@ -42,19 +42,23 @@ struct Tables {
     cache: BTreeMap<String, (Map<String, Value>, Option<u64>)>,
     /// Bytes of all shards of an execution.
     bytes: BTreeMap<ExecutionId, usize>,
-    /// Write units of all writes of shards, and what they would have been with one item for each execution.
+    /// Write units of all writes, and what those of shards would have been with one item for each execution.
     units: WriteUnits,
 }
 
-/// What writes of shards cost, by 1 KB of the item written (aws.md 2).
+/// What writes cost, by 1 KB of the item written (aws.md 2).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct WriteUnits {
     /// With shards as they are.
     pub sharded: u64,
     /// With all shards of an execution in one item.
     pub in_one_item: u64,
+    /// Of detail items, taken to be one each.
+    pub attempts: u64,
 }
 
+/// Detail items in one request at most (`BatchWriteItem`).
+const BATCH_MAX: usize = 25;
 /// Bytes that one write unit pays.
 const UNIT_BYTES: usize = 1024;
 
@@ -152,6 +156,12 @@ impl Tables {
             }
             Err(conflict) => conflict,
         }
+    }
+
+    fn put_attempt(&mut self, row: AttemptRow) {
+        let key = (row.execution.clone(), row.task_run.clone(), row.attempt);
+        self.units.attempts += 1;
+        self.attempts.insert(key, row);
     }
 
     /// The row with the labels that people gave it.
@@ -316,9 +326,19 @@ impl StateStore for MemoryStore {
         for shard in write.shards {
             outcomes.push(self.change("write shard", |tables| tables.save_shard(shard))?);
         }
-        for row in write.attempts {
-            let key = (row.execution.clone(), row.task_run.clone(), row.attempt);
-            self.change("write attempt", |tables| tables.attempts.insert(key, row))?;
+        let (ended, going): (Vec<_>, Vec<_>) = write
+            .attempts
+            .into_iter()
+            .partition(|row| row.ended_ms.is_some());
+        for row in going {
+            self.change("write attempt", |tables| tables.put_attempt(row))?;
+        }
+        // What has ended goes together.
+        for batch in ended.chunks(BATCH_MAX) {
+            let batch = batch.to_vec();
+            self.change("write attempts", |tables| {
+                batch.into_iter().for_each(|row| tables.put_attempt(row));
+            })?;
         }
         for mut row in write.executions {
             self.change("write execution", |tables| {
