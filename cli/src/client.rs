@@ -25,6 +25,18 @@ const ANSWER_MAX: usize = 64 * 1024 * 1024;
 /// How long an answer may take; streams are not answers.
 const TIMEOUT: Duration = Duration::from_mins(1);
 
+/// The server cannot be reached, or not as whom we come; asking again may help.
+#[derive(Debug)]
+pub(crate) struct Lost(String);
+
+impl std::fmt::Display for Lost {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Lost {}
+
 /// What a server says went wrong.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
@@ -68,6 +80,11 @@ impl Client {
             .build()
             .context("no HTTP client can be made")?;
         Ok(Self { http, target })
+    }
+
+    /// Whether both ask the same server as the same caller.
+    pub(crate) fn same(&self, other: &Self) -> bool {
+        self.target == other.target
     }
 
     /// Where the server is.
@@ -167,7 +184,10 @@ impl Client {
         } else {
             "broke off"
         };
-        anyhow::anyhow!("the server at {url} {what}; is it running, and is the address right?")
+        Lost(format!(
+            "the server at {url} {what}; is it running, and is the address right?"
+        ))
+        .into()
     }
 
     fn refused(&self, status: StatusCode, problem: &Problem) -> anyhow::Error {
@@ -200,7 +220,7 @@ impl Client {
                 _ => usage.into(),
             };
         }
-        anyhow::anyhow!(text)
+        Lost(text).into()
     }
 }
 

@@ -14,6 +14,7 @@ mod output;
 mod report;
 mod state;
 mod style;
+mod top;
 
 use std::process::ExitCode;
 

@@ -5,6 +5,7 @@ mod flows;
 mod remote;
 mod run;
 mod server;
+mod top;
 
 use std::path::PathBuf;
 
@@ -22,6 +23,7 @@ pub(crate) use remote::{
 };
 pub(crate) use run::{EngineArgs, ResumeArgs, RunArgs, RunnerName};
 pub(crate) use server::ServerArgs;
+pub(crate) use top::TopArgs;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -56,6 +58,8 @@ pub(crate) enum Command {
     Resume(ResumeArgs),
     /// Serves the console and the HTTP interface on this machine, and executes what is started there.
     Server(Box<ServerArgs>),
+    /// Shows what runs in the terminal, live, and steers it.
+    Top(TopArgs),
     /// Lists, shows, follows and steers executions.
     #[command(visible_alias = "exec")]
     Executions {

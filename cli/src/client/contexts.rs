@@ -17,7 +17,7 @@ pub(crate) const LOCAL: &str = "local";
 const FILE_MAX: u64 = 1024 * 1024;
 
 /// A server and how it knows us.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Target {
     /// Such as `https://…lambda-url.eu-central-1.on.aws`.
     pub(crate) url: String,

@@ -1,10 +1,15 @@
 //! Server-sent events, read as they come.
 
+use std::time::Duration;
+
 use reqwest::Response;
 use serde_json::Value;
 
 /// Bytes of one event at most.
 const EVENT_MAX: usize = 4 * 1024 * 1024;
+
+/// Servers say something every 15 s, if only that they are there.
+const SILENCE_MAX: Duration = Duration::from_secs(45);
 
 /// One event.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,7 +42,11 @@ impl Events {
             if let Some(event) = self.parser.next() {
                 return Ok(Some(event));
             }
-            match self.answer.chunk().await {
+            // A connection that is lost without a word would be waited for without an end.
+            let Ok(chunk) = tokio::time::timeout(SILENCE_MAX, self.answer.chunk()).await else {
+                return Ok(None);
+            };
+            match chunk {
                 Ok(Some(chunk)) => self.parser.push(&chunk)?,
                 Ok(None) | Err(_) => return Ok(None),
             }

@@ -31,6 +31,7 @@ pub(crate) fn run(command: Command, console: &Rc<Console>) -> anyhow::Result<Exi
         Command::Triggers { command } => remote::triggers(&command, console),
         Command::Context { command } => remote::context(&command, console),
         Command::Server(args) => server::server(&args, console),
+        Command::Top(args) => crate::top::top(&args, console),
         Command::Executions { context, command } => {
             if Contexts::is_remote(context.as_deref())? {
                 remote_executions::executions(context.as_deref(), &command, console)

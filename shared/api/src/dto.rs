@@ -509,3 +509,26 @@ pub struct LogPageDto {
     /// Nothing will follow after these lines.
     pub ended: bool,
 }
+
+/// A lock.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LockView {
+    /// `namespace/flow`, or with a key after it.
+    pub name: String,
+    /// Slots of the flow that counts now; null when a lock is asked for by name.
+    pub limit: Option<u32>,
+    /// Who holds a slot, in the order of taking it.
+    pub owners: Vec<OwnerView>,
+    /// Who waits, in the order of getting one; at most 100.
+    pub queue: Vec<String>,
+}
+
+/// A holder of a slot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OwnerView {
+    /// The execution.
+    pub execution: String,
+    /// The execution is over, and the slot stays taken until then because an outcome in it is unknown.
+    pub quarantined_until_ms: Option<u64>,
+}

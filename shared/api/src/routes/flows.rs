@@ -13,9 +13,9 @@ use similar::TextDiff;
 use utoipa::{IntoParams, ToSchema};
 
 use super::graph;
-use super::server::{LockView, lock_view};
+use super::server::lock_view;
 use crate::cursor;
-use crate::dto::{Finding, FlowSummary, Graph, Page, RevisionSummary};
+use crate::dto::{Finding, FlowSummary, Graph, LockView, Page, RevisionSummary};
 use crate::extract::{Headers, Json, Path, Query, Raw};
 use crate::mutate::Who;
 use crate::problem::Problem;
@@ -306,7 +306,10 @@ pub(crate) async fn concurrency(
         }));
     };
     let lock = match &concurrency.key {
-        None => Some(lock_view(&api, &format!("{namespace}/{id}")).await?),
+        None => {
+            let name = format!("{namespace}/{id}");
+            Some(lock_view(&api, &name, Some(concurrency.limit)).await?)
+        }
         Some(_) => None,
     };
     let behavior = json!(concurrency.behavior);

@@ -13,7 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::auth::{Auth, COOKIE};
 use crate::cursor;
-use crate::dto::Page;
+use crate::dto::{LockView, OwnerView, Page};
 use crate::extract::{Headers, Query};
 use crate::mutate::Who;
 use crate::openapi as document;
@@ -186,29 +186,12 @@ pub(crate) async fn audit(
     }))
 }
 
-/// A lock.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub(crate) struct LockView {
-    /// `namespace/flow`, or with a key after it.
-    name: String,
-    /// Who holds a slot, in the order of taking it.
-    owners: Vec<OwnerView>,
-    /// Who waits, in the order of getting one; at most 100.
-    queue: Vec<String>,
-}
-
-/// A holder of a slot.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct OwnerView {
-    /// The execution.
-    execution: String,
-    /// The execution is over, and the slot stays taken until then because an outcome in it is unknown.
-    quarantined_until_ms: Option<u64>,
-}
-
 /// A lock by its name.
-pub(super) async fn lock_view(api: &Api, name: &str) -> Result<LockView, Problem> {
+pub(super) async fn lock_view(
+    api: &Api,
+    name: &str,
+    limit: Option<u32>,
+) -> Result<LockView, Problem> {
     let store = &api.ports().store;
     let lock = match store.lock(name).await? {
         None => Lock::default(),
@@ -222,6 +205,7 @@ pub(super) async fn lock_view(api: &Api, name: &str) -> Result<LockView, Problem
     let queue = store.queued(name, QUEUE_MAX).await?;
     Ok(LockView {
         name: name.to_owned(),
+        limit,
         owners: lock.owners().iter().map(owner).collect(),
         queue: queue.into_iter().map(|id| id.to_string()).collect(),
     })
@@ -248,7 +232,7 @@ pub(crate) async fn locks(
     Query(query): Query<LockQuery>,
 ) -> Result<Answer<Page<LockView>>, Problem> {
     if let Some(name) = query.name {
-        let lock = lock_view(&api, &crate::extract::text("name", name)?).await?;
+        let lock = lock_view(&api, &crate::extract::text("name", name)?, None).await?;
         return Ok(Answer(Page {
             items: vec![lock],
             next: None,
@@ -269,8 +253,9 @@ pub(crate) async fn locks(
             .flows()
             .revision(&head.namespace, &head.id, head.revision)
             .await?;
-        if revision.plan.concurrency.is_some() {
-            items.push(lock_view(&api, &format!("{}/{}", head.namespace, head.id)).await?);
+        if let Some(concurrency) = &revision.plan.concurrency {
+            let name = format!("{}/{}", head.namespace, head.id);
+            items.push(lock_view(&api, &name, Some(concurrency.limit)).await?);
         }
     }
     Ok(Answer(Page { items, next }))
