@@ -99,7 +99,8 @@ destroy: need-python ## Removes the deployment STAGE=main; its data bucket stays
 cost: need-rust ## Counts requests and prices 1,000 task runs, beside Step Functions.
 	@$(IN) cargo run --locked --quiet -p operon-testkit --example cost
 
-pictures: need-rust need-python ## Draws docs/images anew, from a real run.
+pictures: need-rust need-python ## Draws docs/images anew, from real executions; needs Node.js.
+	@$(IN) tests/tools/console build
 	@$(IN) cargo build --locked --profile $(PROFILE) -p operon
 	$(IN) tests/tools/pictures "$$(tests/tools/binary $(PROFILE))"
 

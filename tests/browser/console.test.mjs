@@ -17,7 +17,7 @@ function large() {
 }
 
 before(async () => {
-  [chromium, operon] = await Promise.all([browser(), server({ "large.yaml": large() })]);
+  [chromium, operon] = await Promise.all([browser(), server({ more: { "large.yaml": large() } })]);
   failedId = await operon.run("fails");
   itemsId = await operon.run("items", { gate: operon.gate("items").path });
   manyId = await operon.run("many");
@@ -44,6 +44,25 @@ async function leave({ context, page, wrong }) {
   assert.deepEqual(wrong, []);
 }
 
+describe("a machine without Chromium", () => {
+  it("takes the one that npm brought, or says what to install", { timeout: 600_000 }, async () => {
+    if (process.platform !== "linux" || process.arch !== "x64") {
+      await assert.rejects(browser({ own: true }), /install one/);
+      return;
+    }
+    const own = await browser({ own: true });
+    try {
+      const { context, page } = await signIn(own, operon);
+      await page.goto(`${operon.base}/executions/${quickId}`);
+      await page.locator(".title-line [data-state=SUCCESS]").waitFor();
+      assert.equal(await page.locator("h1").innerText(), "quick", "it has a font");
+      await context.close();
+    } finally {
+      await own.close();
+    }
+  });
+});
+
 describe("live", () => {
   it("shows a change of state within two seconds", async (t) => {
     const gate = operon.gate("live");
@@ -62,7 +81,7 @@ describe("live", () => {
     });
     gate.open();
     const over = await operon.until(id, "SUCCESS");
-    await page.locator(".title-line [data-state=SUCCESS]").waitFor();
+    await page.waitForFunction(() => globalThis.seen.task && globalThis.seen.execution);
     const seen = await page.evaluate(() => globalThis.seen);
     const runs = await operon.api("GET", `/executions/${id}/task-runs`);
     const gated = runs.items.find((run) => run.task === "gated");
@@ -209,7 +228,36 @@ describe("what an operator does", () => {
   });
 });
 
+describe("a file as an input", () => {
+  it("is brought to the server from the form", async () => {
+    const visitNow = await visit(`/flows/${NAMESPACE}/file?run=1`);
+    const { page } = visitNow;
+    const dialog = page.getByRole("dialog");
+    await dialog.getByLabel("Choose a file for sequences").setInputFiles({ name: "new records.fasta", mimeType: "text/plain", buffer: Buffer.from(">a\nACGT\n>b\nACGT\n") });
+    await page.waitForFunction(() => [...document.querySelectorAll("dialog input")].some((field) => /^operon:.*new-records.fasta$/.test(field.value)));
+    await dialog.getByRole("button", { name: "Run", exact: true }).click();
+    await page.waitForURL(/\/executions\//);
+    const id = new URL(page.url()).pathname.split("/").at(-1);
+    await operon.until(id, "SUCCESS");
+    const { items } = await operon.api("GET", `/executions/${id}/logs`);
+    assert.equal(items.some((line) => line.text === "2 records"), true);
+    await leave(visitNow);
+  });
+});
+
 describe("the address", () => {
+  it("holds how far back the overview looks", async () => {
+    const visitNow = await visit("/");
+    const { page } = visitNow;
+    await page.getByRole("button", { name: "1 h" }).click();
+    await page.waitForURL(/hours=1$/);
+    await page.reload();
+    await page.getByRole("button", { name: "1 h", pressed: true }).waitFor();
+    await page.getByRole("link", { name: "fails" }).first().waitFor();
+    await page.getByText("align: ", { exact: false }).filter({ hasText: "cannot parse the gene map" }).first().waitFor();
+    await leave(visitNow);
+  });
+
   it("holds the filters, and a copied one shows the same", async () => {
     const visitNow = await visit("/executions");
     const { page } = visitNow;
@@ -242,13 +290,13 @@ describe("the address", () => {
 });
 
 describe("a log of 100,000 lines", () => {
-  it("joined midway has each line once, in order, with the end marker, and a broken connection loses nothing", { timeout: 900_000 }, async () => {
+  it("joined midway has each line once, in order, with the end marker, and a broken connection loses nothing", { timeout: 1_800_000 }, async () => {
     const gate = operon.gate("loud");
     const id = await operon.run("loud", { gate: gate.path });
     const run = await eventually(async () => (await operon.api("GET", `/executions/${id}/task-runs`)).items.find((one) => one.task === "write" && one.state === "RUNNING"), "the writer runs");
     await eventually(async () => (await operon.api("GET", `/executions/${id}/logs?taskRun=${run.id}&before=${Number.MAX_SAFE_INTEGER}&limit=1`)).items[0]?.text === "PP line 49999", "half is written");
     // Tall, so that the whole log is seen in some hundred steps.
-    const visitNow = await visit(null, { viewport: { width: 1280, height: 4000 } });
+    const visitNow = await visit(null, { viewport: { width: 1280, height: 2000 } });
     const { page, open } = visitNow;
     // The first three connections break in the middle of what they say.
     await page.addInitScript(() => {
@@ -275,23 +323,30 @@ describe("a log of 100,000 lines", () => {
     await page.locator(".logs-state[data-connection=live]").waitFor();
     assert.equal(await log.getAttribute("data-ended"), "false");
     gate.open();
-    await page.locator(".log-lines[data-ended=true]").waitFor({ timeout: 120_000 });
+    await page.locator(".log-lines[data-ended=true]").waitFor();
     await page.locator(".log-end", { hasText: "End of log" }).waitFor();
     assert.equal(await page.evaluate(() => globalThis.cuts), 3);
     // To the beginning: earlier lines load as one scrolls.
     await eventually(async () => {
       await log.evaluate((element) => { element.scrollTop = 0; });
       return (await log.getAttribute("data-lines")) === "100000";
-    }, "all earlier lines", 120_000);
+    }, "all earlier lines", 600_000);
     // Through the whole log, and what is drawn on the way.
     const seen = await log.evaluate(async (element) => {
       const texts = [];
-      const frame = () => new Promise((resolve) => { requestAnimationFrame(() => requestAnimationFrame(resolve)); });
+      const lines = element.querySelector(".log-window");
+      const turn = () => new Promise((resolve) => { const { port1, port2 } = new MessageChannel(); port1.onmessage = resolve; port2.postMessage(null); });
+      const drawn = () => {
+        const [view, all, some] = [element, lines.parentElement, lines].map((one) => one.getBoundingClientRect());
+        return some.top <= Math.max(view.top, all.top) + 1 && some.bottom >= Math.min(view.bottom, all.bottom) - 1;
+      };
       let last = -1;
-      for (let top = 0; ; top += element.clientHeight + 500) {
+      for (let top = 0; ; top += element.clientHeight) {
         element.scrollTop = top;
-        await frame();
-        for (const line of element.querySelectorAll(".log-line")) {
+        // At once, instead of with the next frame: what counts is what is drawn, not that it was painted.
+        element.dispatchEvent(new Event("scroll"));
+        do await turn(); while (!drawn());
+        for (const line of lines.children) {
           const seq = Number(line.dataset.seq);
           if (seq > last) { texts.push(line.querySelector(".text").textContent); last = seq; }
         }
@@ -394,9 +449,9 @@ describe("every page", () => {
     `/executions/${quickId}?tab=outputs`, `/executions/${quickId}?tab=metrics`, `/executions/${quickId}?tab=about`, "/flows", "/flows/new", `/flows/${NAMESPACE}/items`, `/flows/${NAMESPACE}/quick?tab=source`,
     `/flows/${NAMESPACE}/quick?tab=executions`, `/flows/${NAMESPACE}/quick?tab=revisions`, `/flows/${NAMESPACE}/quick?tab=triggers`, `/flows/${NAMESPACE}/quick?tab=concurrency`, `/flows/${NAMESPACE}/quick?run=1`, "/triggers", "/nowhere",
   ];
-  for (const [scheme, width] of [["light", 1280], ["dark", 1280], ["dark", 390]]) {
-    it(`has no violation that axe finds (${scheme}, ${width} px) and no CSP report`, { timeout: 300_000 }, async () => {
-      const visitNow = await visit(null, { colorScheme: scheme, viewport: { width, height: 800 }, bypassCSP: false });
+  for (const [scheme, width, height] of [["light", 1280, 800], ["dark", 1280, 800], ["light", 390, 844], ["dark", 390, 844]]) {
+    it(`has no violation that axe finds (${scheme}, ${width} px) and no CSP report`, { timeout: 1_200_000 }, async () => {
+      const visitNow = await visit(null, { colorScheme: scheme, viewport: { width, height }, bypassCSP: false });
       const { page } = visitNow;
       const found = [];
       for (const path of pages()) {
@@ -421,10 +476,10 @@ describe("every page", () => {
     const client = await page.context().newCDPSession(page);
     await client.send("Network.enable");
     await client.send("Network.setCacheDisabled", { cacheDisabled: true });
-    let bytes = 0;
-    const kinds = new Map();
-    client.on("Network.responseReceived", ({ requestId, response }) => kinds.set(requestId, response.url));
-    client.on("Network.loadingFinished", ({ requestId, encodedDataLength }) => { if (!kinds.get(requestId)?.includes("/api/v1/")) bytes += encodedDataLength; });
+    const bytes = { console: 0, data: 0 };
+    const from = new Map();
+    client.on("Network.responseReceived", ({ requestId, response }) => from.set(requestId, response.url));
+    client.on("Network.loadingFinished", ({ requestId, encodedDataLength }) => { bytes[from.get(requestId)?.includes("/api/v1/") ? "data" : "console"] += encodedDataLength; });
     await page.goto(`${operon.base}/executions/${manyId}`);
     await page.locator(".gantt[data-rows]").waitFor();
     const painted = await page.evaluate(() => new Promise((resolve) => {
@@ -433,12 +488,13 @@ describe("every page", () => {
       else new PerformanceObserver((list) => resolve(list.getEntries()[0].startTime)).observe({ type: "paint", buffered: true });
     }));
     budget(t, "first paint with 1,000 task runs", painted, 1000, "ms");
+    // The page that needs most: with what lays a graph out.
+    Object.assign(bytes, { console: 0, data: 0 });
     await page.goto(`${operon.base}/executions/${manyId}?tab=topology`);
     await page.locator(".topology-view:not([data-nodes='0'])").waitFor();
-    await eventually(() => bytes > 0, "bytes are counted");
-    // Two loads of everything, without a cache.
-    t.diagnostic(`transferred for the page: ${Math.round(bytes / 2 / 1000)} KB`);
-    assert.ok(bytes / 2 <= 300_000, `${bytes / 2} bytes`);
+    await eventually(() => bytes.console > 100, "bytes are counted");
+    t.diagnostic(`transferred for the page: ${Math.round(bytes.console / 1000)} KB, and ${Math.round(bytes.data / 1000)} KB about the execution`);
+    assert.ok(bytes.console <= 300_000, `${bytes.console} bytes`);
     await leave(visitNow);
   });
 

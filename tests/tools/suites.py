@@ -28,7 +28,6 @@ ROOT = Path(__file__).resolve().parents[2]
 AWS_TESTS = Path("tests/aws")
 # Tests with a target of their own; docs/testing.md says why each is apart.
 APART = (
-    ("the console in a browser", "make test-browser"),
     ("the deployment on emulators of AWS", "make test-aws"),
 )
 
@@ -172,6 +171,7 @@ def suites(root: Path, *, nextest: bool) -> list[Suite]:
             for directory in python_directories(root)
         ),
         Suite("Console logic", ["tests/tools/console", "units"]),
+        Suite("Console in a browser", ["tests/tools/console", "browser"]),
     ]
 
 

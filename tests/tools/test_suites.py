@@ -100,6 +100,7 @@ class TestSuites(unittest.TestCase):
         names = [suite.name for suite in without]
         self.assertIn("Python tests/tools", names)
         self.assertIn("Python tests/api", names)
+        self.assertIn("Console in a browser", names)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { at, extent, rowsOf, segments, ticks } from "../src/lib/gantt";
-import { rootFailure } from "../src/lib/states";
+import { rootFailure, said } from "../src/lib/states";
 import type { Attempt, State, TaskRun } from "../src/lib/types";
 
 const attempt = (number: number, state: State, createdMs: number, startedMs: number | null, endedMs: number | null): Attempt =>
@@ -32,6 +32,18 @@ describe("segments", () => {
 
   it("keep a process of no measurable length visible", () => {
     expect(segments(run("a", { attempts: [attempt(1, "SUCCESS", 5, 5, 5)] }), 9).filter((one) => one.phase === "run")).toHaveLength(1);
+  });
+
+  it("of a group reach from the first that began in it to the last that ended", () => {
+    const group = run("0:1", { name: "each", kind: "loop", state: "SUCCESS", startedMs: 900, endedMs: 900, attempts: [attempt(1, "SUCCESS", 900, 900, 900)] });
+    const one = run("0.1/0:0", { parent: "each", startedMs: 110, endedMs: 300, attempts: [attempt(1, "SUCCESS", 100, 110, 300)] });
+    const two = run("0.1/1:0", { parent: "each", startedMs: 310, endedMs: 800, attempts: [attempt(1, "SUCCESS", 200, 310, 800)] });
+    const later = run("0:2", { startedMs: 850, endedMs: 870, attempts: [attempt(1, "SUCCESS", 850, 850, 870)] });
+    const rows = rowsOf([later, group, two, one], new Map());
+    expect(rows.map((row) => row.run.id)).toEqual(["0:1", "0.1/0:0", "0.1/1:0", "0:2"]);
+    expect(segments(group, 9999, rows[0]?.within)).toEqual([{ phase: "run", fromMs: 100, toMs: 800, attempt: 0, ends: "good" }]);
+    const open = rowsOf([{ ...group, state: "RUNNING", endedMs: null }, one, { ...two, state: "RUNNING", endedMs: null }], new Map());
+    expect(segments(open[0]?.run ?? group, 9999, open[0]?.within).at(-1)).toMatchObject({ fromMs: 100, toMs: 9999, ends: "live" });
   });
 
   it("of what never began are none", () => expect(segments(run("a", { state: "SKIPPED", endedMs: 5 }), 9)).toEqual([]));
@@ -91,4 +103,10 @@ describe("the failure that explains the others", () => {
     ])?.id).toBe("early");
     expect(rootFailure([run("a")])).toBeNull();
   });
+});
+
+it("what a program said last is told without that it ended", () => {
+  expect(said("`python3` ended with exit code 1: ValueError: too long")).toBe("ValueError: too long");
+  expect(said("`sh` ended with exit code 3")).toBe("`sh` ended with exit code 3");
+  expect(said(null)).toBe(null);
 });

@@ -48,6 +48,7 @@ describe("the last error", () => {
   it("is the last line of level ERROR", () => expect(of("INFO", "ERROR", "ERROR", "WARN")).toBe(2));
   it("is a line that speaks of an error when no level does", () => {
     expect(lastError([line(0), line(1, { text: "Traceback (most recent call last):" }), line(2)])).toBe(1);
+    expect(lastError([line(0, { text: "Traceback (most recent call last):" }), line(1, { text: "ValueError: too long" }), line(2, { text: "0 errors were found" })])).toBe(1);
   });
   it("is the last line otherwise", () => expect(of("INFO", "INFO")).toBe(1));
   it("is nowhere in an empty log", () => expect(lastError([])).toBe(-1));

@@ -5,7 +5,7 @@ import { layout, ranks } from "../src/lib/layout";
 import { fasta, ofText, table } from "../src/lib/preview";
 import { bytes, dollars, duration, relative, ticking } from "../src/lib/time";
 import type { InputSpec, InputType, Json } from "../src/lib/types";
-import { find, fixedWindow, offsetsOf, window as windowOf } from "../src/lib/virtual";
+import { even, uneven, windowOf } from "../src/lib/virtual";
 import { START, tokens, type Carry } from "../src/lib/yaml";
 
 describe("durations", () => {
@@ -25,7 +25,7 @@ describe("durations", () => {
 describe("windows of long lists", () => {
   it("cover what is seen and add up to the whole", () => {
     const heights = Array.from({ length: 5000 }, (_, index) => (index % 97 === 0 ? 400 : 30));
-    const offsets = offsetsOf(heights);
+    const offsets = uneven(heights);
     const total = heights.reduce((sum, one) => sum + one, 0);
     for (const top of [0, 15, 9_000, total - 800, total + 50]) {
       const shown = windowOf(offsets, top, 800);
@@ -35,9 +35,15 @@ describe("windows of long lists", () => {
       expect(shown.before + drawn).toBeGreaterThanOrEqual(Math.min(total, top + 800));
       expect(shown.last - shown.first).toBeLessThan(60);
     }
-    expect(find(offsets, 0)).toBe(0);
-    expect(find(offsetsOf([]), 0)).toBe(0);
-    expect(fixedWindow(10, 20, 0, 100, 0)).toEqual({ first: 0, last: 5, before: 0, after: 100 });
+    expect(offsets.find(0)).toBe(0);
+    expect(uneven([]).find(0)).toBe(0);
+  });
+
+  it("are the same whether heights are counted out or summed up", () => {
+    for (const count of [0, 1, 40, 5000]) {
+      const summed = uneven(Array.from({ length: count }, () => 20));
+      for (const top of [0, 19, 20, 20 * count - 1, 20 * count + 500]) expect(windowOf(even(count, 20), top, 333)).toEqual(windowOf(summed, top, 333));
+    }
   });
 });
 

@@ -29,13 +29,14 @@ export function route(...parts: (string | number)[]): string {
   return "/" + parts.map((part) => encodeURIComponent(part)).join("/");
 }
 
-interface Options { query?: Query; body?: unknown; text?: string; headers?: Record<string, string>; signal?: AbortSignal }
+interface Options { query?: Query; body?: unknown; text?: string; file?: Blob; headers?: Record<string, string>; signal?: AbortSignal }
 
 export async function call<T>(method: string, at: string, options: Options = {}): Promise<T> {
   const headers: Record<string, string> = { Accept: "application/json", ...options.headers };
-  let body: string | undefined;
+  let body: string | Blob | undefined;
   if (options.body !== undefined) { headers["Content-Type"] = "application/json"; body = JSON.stringify(options.body); }
   if (options.text !== undefined) { headers["Content-Type"] ??= "application/yaml"; body = options.text; }
+  if (options.file !== undefined) { headers["Content-Type"] = "application/octet-stream"; body = options.file; }
   if (method !== "GET") headers["X-Operon-Request"] = "1";
   let response: Response;
   try {
@@ -63,6 +64,13 @@ async function problemOf(response: Response): Promise<Problem> {
 export const get = <T>(at: string, query?: Query, signal?: AbortSignal): Promise<T> => call<T>("GET", at, { query, signal });
 export const post = <T>(at: string, body: unknown = {}, headers?: Record<string, string>): Promise<T> =>
   call<T>("POST", at, { body, headers });
+
+/** Brings a file to the server, for an input of type FILE; returns its address. */
+export async function upload(file: File): Promise<string> {
+  // Names of artifacts are plain: what else is in one becomes a dash.
+  const name = file.name.normalize("NFKD").replace(/[^A-Za-z0-9._-]+/g, "-").replace(/^[.-]+/, "").slice(-128) || "file";
+  return (await call<{ uri: string }>("POST", "/artifacts", { query: { name }, file })).uri;
+}
 
 /** All pages of a list up to a limit, each given away as it comes; the first is small, so that it is painted soon. */
 export async function pages<T>(

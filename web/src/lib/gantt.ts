@@ -20,13 +20,22 @@ export interface Row {
   children: number;
   shown: number;
   open: boolean;
+  /** Of what has task runs inside: when the first of them began, and when the last one ended or null. */
+  within: Within | null;
 }
+
+export type Within = readonly [fromMs: number, toMs: number | null];
 
 /**
  * What a task run did when. Waiting before an attempt is `queue` (for its turn, a place, or the next
  * retry), from the claim to the start of the process is `provision`, then it runs.
  */
-export function segments(run: TaskRun, nowMs: number): Segment[] {
+export function segments(run: TaskRun, nowMs: number, within: Within | null = null): Segment[] {
+  // A group does nothing itself: it lasts as long as what is in it.
+  if (within && isGroup(run)) {
+    const end = isOver(run.state) ? within[1] ?? run.endedMs ?? nowMs : nowMs;
+    return [{ phase: "run", fromMs: within[0], toMs: Math.max(within[0], end), attempt: 0, ends: endOf(run.state) }];
+  }
   if (run.attempts.length === 0) {
     if (!isGroup(run) || run.startedMs === null) {
       if (run.startedMs === null) return [];
@@ -119,14 +128,35 @@ export function rowsOf(runs: readonly TaskRun[], open: ReadonlyMap<string, boole
   }
   const rows: Row[] = [];
   const seen = new Set<string>();
+  const spans = new Map<string, Within | null>();
+  const withinOf = (run: TaskRun): Within | null => {
+    const known = spans.get(run.id);
+    if (known !== undefined) return known;
+    // Before its children are looked at: one that names itself as its parent must not go on for ever.
+    spans.set(run.id, null);
+    let from = Infinity;
+    let to: number | null = -Infinity;
+    for (const child of children.get(run.id) ?? []) {
+      const inside = withinOf(child);
+      const start = inside?.[0] ?? startOf(child);
+      if (start === NEVER) continue;
+      from = Math.min(from, start);
+      const end = inside ? inside[1] : child.endedMs;
+      to = to === null || end === null ? null : Math.max(to, end);
+    }
+    const found: Within | null = from === Infinity ? null : [from, to];
+    spans.set(run.id, found);
+    return found;
+  };
+  const began = (run: TaskRun): number => withinOf(run)?.[0] ?? startOf(run);
   const visit = (list: TaskRun[], depth: number): void => {
-    for (const run of list.sort(byStart)) {
+    for (const run of list.sort((a, b) => began(a) - began(b) || byPlace(a, b))) {
       if (seen.has(run.id)) continue;
       seen.add(run.id);
       const below = children.get(run.id) ?? [];
       const isOpen = open.get(run.id) ?? below.length <= closedAbove;
       const some = isOpen ? below : open.has(run.id) ? below.filter((one) => kept.has(one.id)) : worth(below, kept);
-      rows.push({ run, depth, children: below.length, shown: some.length, open: isOpen });
+      rows.push({ run, depth, children: below.length, shown: some.length, open: isOpen, within: withinOf(run) });
       if (some.length > 0) visit(some, depth + 1);
     }
   };
@@ -140,12 +170,14 @@ function worth(list: TaskRun[], kept: ReadonlySet<string>): TaskRun[] {
 }
 
 /** What has not started comes last, in the order of the flow. */
-function byStart(a: TaskRun, b: TaskRun): number {
-  return startOf(a) - startOf(b) || a.createdMs - b.createdMs || slot(a.id) - slot(b.id) || a.id.localeCompare(b.id);
+const NEVER = Number.MAX_SAFE_INTEGER;
+
+function byPlace(a: TaskRun, b: TaskRun): number {
+  return a.createdMs - b.createdMs || slot(a.id) - slot(b.id) || a.id.localeCompare(b.id);
 }
 
 function startOf(run: TaskRun): number {
-  return run.attempts[0]?.createdMs ?? run.startedMs ?? Number.MAX_SAFE_INTEGER;
+  return run.attempts[0]?.createdMs ?? run.startedMs ?? NEVER;
 }
 
 function slot(id: string): number {

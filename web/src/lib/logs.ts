@@ -66,7 +66,8 @@ function ascending(items: readonly LogLine[]): boolean {
 export function lastError(lines: readonly LogLine[]): number {
   for (let index = lines.length - 1; index >= 0; index -= 1) if (lines[index]?.level === "ERROR") return index;
   for (let index = lines.length - 1; index >= 0; index -= 1) {
-    if (/\b(error|exception|fatal|panic|traceback)\b/i.test(lines[index]?.text ?? "")) return index;
+    // `ValueError` is one, `0 errors` is none.
+    if (/(error|exception)\b|\b(fatal|panic|panicked|traceback)\b/i.test(lines[index]?.text ?? "")) return index;
   }
   return lines.length - 1;
 }

@@ -82,3 +82,8 @@ export function rootFailure(runs: readonly TaskRun[]): TaskRun | null {
     return (run.attempts.length > 0 ? 0 : 1e15) + (run.endedMs ?? run.createdMs);
   }
 }
+
+/** What a program said last, without that it ended, which is told beside it. */
+export function said(message: string | null): string | null {
+  return message === null ? null : message.replace(/^`[^`]*` ended with exit code \d+: (?=.)/, "");
+}

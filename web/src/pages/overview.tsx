@@ -1,21 +1,23 @@
 // What runs, what failed and why, what comes next: one page to look at first.
 import type { JSX } from "preact";
-import { get } from "../lib/api";
+import { get, route } from "../lib/api";
 import { useData, useTitle } from "../lib/hooks";
 import { patch, path, query } from "../lib/route";
-import { isOver, reasonText } from "../lib/states";
+import { isOver, reasonText, rootFailure, said } from "../lib/states";
 import { number } from "../lib/time";
-import type { ExecutionSummary, Overview as Data, Page, State } from "../lib/types";
+import type { ExecutionSummary, Overview as Data, Page, State, TaskRun } from "../lib/types";
 import { Line, StackedBars, total } from "../ui/charts";
 import { Empty, Skeleton, StateChip, Took, Trouble, When } from "../ui/bits";
 import { Icon } from "../ui/icons";
+import { hours, Spans } from "../ui/span";
 
 const LIVE: State[] = ["RUNNING", "PAUSED", "RETRYING", "KILLING", "QUEUED", "CREATED"];
 
 export function Overview(): JSX.Element {
   useTitle("");
   const namespace = query.value.get("namespace");
-  const data = useData(`overview ${namespace}`, (signal) => get<Data>("/overview", { namespace }, signal), 2_000);
+  const span = hours();
+  const data = useData(`overview ${namespace} ${span}`, (signal) => get<Data>("/overview", { namespace, hours: span }, signal), 2_000);
   const live = useData(`live ${namespace}`, (signal) => get<Page<ExecutionSummary>>("/executions", { namespace, state: LIVE.join(","), limit: 12 }, signal), 1_200);
   if (!data.data) return <div class="page"><h1 class="sr">Overview</h1>{data.error ? <Trouble error={data.error} retry={data.reload} /> : <Skeleton rows={12} />}</div>;
   const { states, failures, nextSchedules, throughput } = data.data;
@@ -23,13 +25,16 @@ export function Overview(): JSX.Element {
   const running = live.data?.items ?? data.data.running;
   const over = Object.entries(sums).filter(([state]) => isOver(state)).reduce((sum, [, count]) => sum + (count ?? 0), 0);
   const good = (sums.SUCCESS ?? 0) + (sums.WARNING ?? 0);
-  const last = throughput.at(-1)?.value ?? 0;
+  // The span that has just begun says nothing yet: then the one before it counts.
+  const last = throughput.at(-1)?.value || throughput.at(-2)?.value || 0;
   const nothing = states.every((bucket) => total(bucket) === 0) && running.length === 0 && failures.length === 0;
   return (
     <div class="page">
       <div class="page-head"><h1>Overview</h1>
         {namespace ? <button type="button" class="button ghost" onClick={() => patch({ namespace: null })}><Icon name="close" size={14} />{namespace}</button> : null}
-        <span class="grow" />{data.error ? <span class="offline"><Icon name="warn" size={14} />Not up to date: {data.error.message}</span> : null}</div>
+        <span class="grow" />
+        <Spans />
+        {data.error ? <span class="offline"><Icon name="warn" size={14} />Not up to date: {data.error.message}</span> : null}</div>
       <dl class="figures">
         <Figure name="In progress" value={number(inProgress)} href="/executions?state=RUNNING,QUEUED,PAUSED,RETRYING,KILLING" tone={inProgress > 0 ? "run" : "off"} icon="run" />
         <Figure name="Failed" value={number(sums.FAILED ?? 0)} href="/executions?state=FAILED" tone={(sums.FAILED ?? 0) > 0 ? "bad" : "off"} icon="cross" />
@@ -61,13 +66,30 @@ function Figure({ name, value, href, tone, icon }: { name: string; value: string
   return <div class="figure">{inside}</div>;
 }
 
+/** What failed first in it, once it is known: executions that are over stay as they are, so that it is asked once. */
+const causes = new Map<string, string>();
+
+function Why({ row }: { row: ExecutionSummary }): JSX.Element {
+  const key = `${row.id} ${row.endedMs}`;
+  const asked = useData(row.endedMs === null || causes.has(key) ? null : `why ${key}`, async (signal) => {
+    const failed = await get<Page<TaskRun>>(route("executions", row.id, "task-runs"), { state: "FAILED", limit: 100 }, signal);
+    const root = rootFailure(failed.items);
+    const text = root ? `${root.name}: ${said(root.message) ?? reasonText(root.reason, root.exitCode)}` : "";
+    if (causes.size > 500) causes.clear();
+    causes.set(key, text);
+    return text;
+  });
+  const text = causes.get(key) || asked.data || (row.reason ? reasonText(row.reason) : "");
+  return <span class="tone-text-bad" title={text}>{text.split("\n")[0]}</span>;
+}
+
 function Short({ rows, live }: { rows: ExecutionSummary[]; live?: boolean }): JSX.Element {
   return (
     <table class="table compact"><thead class="sr"><tr><th>State</th><th>Execution</th><th>Time</th></tr></thead><tbody>
       {rows.map((row) => (
         <tr key={row.id}>
           <td class="nowrap"><StateChip state={row.state} small /></td>
-          <td class="stretch"><a class="flow-link" href={path("executions", row.id)}><b>{row.flow}</b></a><div class="sub">{!live && row.reason ? <span class="tone-text-bad">{reasonText(row.reason)} · </span> : null}<span class="muted">{row.namespace}</span></div></td>
+          <td class="stretch"><a class="flow-link" href={path("executions", row.id)}><b>{row.flow}</b></a><div class="sub muted">{row.namespace}</div>{!live && row.reason ? <div class="sub why-line"><Why row={row} /></div> : null}</td>
           <td class="right nowrap muted">{live ? <Took from={row.startedMs ?? row.createdMs} to={row.endedMs} /> : <When at={row.endedMs ?? row.createdMs} />}</td>
         </tr>
       ))}

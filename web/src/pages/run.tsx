@@ -1,7 +1,7 @@
 // Starting an execution: a form made of the declared inputs.
 import type { JSX } from "preact";
 import { useEffect, useId, useMemo, useState } from "preact/hooks";
-import { API, ApiError, get, post, route } from "../lib/api";
+import { API, ApiError, get, post, route, upload } from "../lib/api";
 import { useData } from "../lib/hooks";
 import { choices, curl, initial, read } from "../lib/inputs";
 import { go, path } from "../lib/route";
@@ -120,8 +120,9 @@ export function InputField({ spec, text, problem, set }: { spec: InputSpec; text
   } else {
     const kinds: Partial<Record<string, "number" | "date" | "time" | "password" | "email">> = { INT: "number", FLOAT: "number", DATE: "date", TIME: "time", SECRET: "password", EMAIL: "email" };
     const kind = kinds[spec.type] ?? "text";
-    field = <input {...common} type={kind as "text"} step={spec.type === "FLOAT" ? "any" : undefined} autocomplete="off" value={text} list={options.length > 0 ? `${id}-list` : undefined} placeholder={spec.type === "FILE" ? "path, or operon:/// or s3:// address" : ""} onInput={(event) => set(event.currentTarget.value)} />;
+    field = <input {...common} type={kind as "text"} step={spec.type === "FLOAT" ? "any" : undefined} autocomplete="off" value={text} list={options.length > 0 ? `${id}-list` : undefined} placeholder={spec.type === "FILE" ? "operon:/// or s3:// address" : ""} onInput={(event) => set(event.currentTarget.value)} />;
   }
+  if (spec.type === "FILE") field = <span class="file-field">{field}<Upload spec={spec} set={set} /></span>;
   return (
     <div class="input-field">
       <label for={id}>{spec.displayName ?? spec.id}<span class="muted"> {spec.type.toLowerCase()}{spec.required === false ? ", optional" : ""}</span></label>
@@ -130,6 +131,27 @@ export function InputField({ spec, text, problem, set }: { spec: InputSpec; text
       <span id={about} class={problem ? "field-error" : "hint"}>{problem ?? spec.description ?? ""}</span>
     </div>
   );
+}
+
+/** A file of this computer becomes an artifact of the server, and its address the value. */
+function Upload({ spec, set }: { spec: InputSpec; set: (text: string) => void }): JSX.Element {
+  const [busy, setBusy] = useState(false);
+  const [error, setError] = useState<string | null>(null);
+  const take = async (field: HTMLInputElement): Promise<void> => {
+    const file = field.files?.[0];
+    if (!file) return;
+    setBusy(true);
+    setError(null);
+    try { set(await upload(file)); } catch (failure) { setError(failure instanceof ApiError ? failure.message : String(failure)); }
+    setBusy(false);
+    // So that the same file can be chosen again.
+    field.value = "";
+  };
+  return <>
+    <label class={`button file-button${busy ? " busy" : ""}`}>{busy ? "Uploading…" : "Choose a file"}
+      <input type="file" class="sr" disabled={busy} accept={spec.allowedFileExtensions?.join(",")} onChange={(event) => void take(event.currentTarget)} aria-label={`Choose a file for ${spec.displayName ?? spec.id}`} /></label>
+    {error ? <span class="field-error" role="alert">{error}</span> : null}
+  </>;
 }
 
 function chosenOf(text: string): string[] {

@@ -12,6 +12,8 @@ export function StackedBars({ buckets, height = 96, label, pick }: { buckets: Bu
   const [ref, { width }] = useSize<HTMLDivElement>();
   const most = Math.max(1, ...buckets.map((bucket) => total(bucket)));
   const step = buckets.length > 0 ? width / buckets.length : width;
+  // A few executions must not become walls.
+  const wide = Math.max(1, Math.min(44, step - 2));
   const present = STACK_STATES.filter((state) => buckets.some((bucket) => (bucket.counts[state] ?? 0) > 0));
   const sums = present.map((state) => `${look(state).word} ${buckets.reduce((sum, bucket) => sum + (bucket.counts[state] ?? 0), 0)}`);
   return (
@@ -29,7 +31,7 @@ export function StackedBars({ buckets, height = 96, label, pick }: { buckets: Bu
                 if (count === 0) return null;
                 const tall = Math.max(2, (count / most) * (height - 8));
                 y -= tall;
-                return <rect key={state} class={`bar tone-${look(state).tone} bar-${state.toLowerCase()}`} x={index * step + 1} y={y} width={Math.max(1, step - 2)} height={Math.max(1, tall - 1)} rx="1" />;
+                return <rect key={state} class={`bar tone-${look(state).tone} bar-${state.toLowerCase()}`} x={index * step + (step - wide) / 2} y={y} width={wide} height={Math.max(1, tall - 1)} rx="1" />;
               })}
             </g>
           );

@@ -8,12 +8,14 @@ import { compare, keyOf, LEVELS, LogBuffer, lastError, plain } from "../lib/logs
 import { stream, type Connection } from "../lib/sse";
 import { clock, exact, number } from "../lib/time";
 import type { LogLevel, LogLine, LogPage } from "../lib/types";
-import { offsetsOf, window as windowOf } from "../lib/virtual";
+import { even, uneven, windowOf } from "../lib/virtual";
 import { Toggle, Trouble } from "./bits";
 import { Icon } from "./icons";
 
 const LINE = 20;
 const PAGE = 1_000;
+/** Rows that leave one end of the view are taken for those that come in at the other, which costs less than new ones. */
+const RING = 1_024;
 /** Above every sequence number: "the last lines". JSON numbers are exact up to here. */
 const END = Number.MAX_SAFE_INTEGER;
 /** Lines read of an execution as a whole; more are looked at task run by task run. */
@@ -123,9 +125,9 @@ export function Logs({ execution, taskRun = null, attempt = null, focus = "end",
   const cell = 7.25;
   const gutter = size.width < 560 ? 104 : names ? 330 : 190;
   const columns = Math.max(20, Math.floor((size.width - gutter - 24) / cell));
-  const offsets = useMemo(() => offsetsOf(lines.map((line) => (wrap ? Math.max(1, Math.ceil(width(line.text) / columns)) * LINE : LINE))),
+  const offsets = useMemo(() => (wrap ? uneven(lines.map((line) => Math.max(1, Math.ceil(width(line.text) / columns)) * LINE)) : even(lines.length, LINE)),
     [lines, version, wrap, columns]);
-  const total = offsets[offsets.length - 1] ?? 0;
+  const total = offsets.at(lines.length);
   const shown = windowOf(offsets, Math.max(0, scrollTop - LINE), size.height, 20);
 
   // Where the view stands after lines came: at the end, at the error, or where the reader was.
@@ -135,12 +137,12 @@ export function Logs({ execution, taskRun = null, attempt = null, focus = "end",
     if (!element || !loaded) return;
     if (held.current) {
       const index = lines.findIndex((line) => keyOf(line) === held.current?.key);
-      if (index >= 0) element.scrollTop = (offsets[index] ?? 0) + held.current.offset;
+      if (index >= 0) element.scrollTop = offsets.at(index) + held.current.offset;
       held.current = null;
     } else if (settled.current !== key && size.height > 0) {
       settled.current = key;
       const index = marked === null ? -1 : lines.findIndex((line) => keyOf(line) === marked);
-      element.scrollTop = index >= 0 ? Math.max(0, (offsets[index] ?? 0) - size.height * 0.6) : element.scrollHeight;
+      element.scrollTop = index >= 0 ? Math.max(0, offsets.at(index) - size.height * 0.6) : element.scrollHeight;
     } else if (followNow.current) element.scrollTop = element.scrollHeight;
     setScrollTop(element.scrollTop);
   }, [version, loaded, size.height, wrap, ended, byTime]);
@@ -167,7 +169,7 @@ export function Logs({ execution, taskRun = null, attempt = null, focus = "end",
       if (element && (first ?? top)) {
         const anchor = (first ?? top) as LogLine;
         const index = mine.lines.indexOf(anchor);
-        held.current = { key: keyOf(anchor), offset: element.scrollTop - (offsets[index] ?? 0) };
+        held.current = { key: keyOf(anchor), offset: element.scrollTop - offsets.at(index) };
       }
       mine.add(page.items);
       if (page.items.length < PAGE) mine.complete = true;
@@ -213,7 +215,7 @@ export function Logs({ execution, taskRun = null, attempt = null, focus = "end",
         <div class="log-body" style={{ height: `${total}px` }}>
           <div class="log-window" style={{ transform: `translateY(${shown.before}px)` }}>
             {lines.slice(shown.first, shown.last).map((line, offset) => (
-              <Row key={keyOf(line)} line={line} height={(offsets[shown.first + offset + 1] ?? 0) - (offsets[shown.first + offset] ?? 0)}
+              <Row key={(shown.first + offset) % RING} line={line} height={offsets.at(shown.first + offset + 1) - offsets.at(shown.first + offset)}
                 name={names ? names.get(line.taskRun) ?? line.taskRun : null} marked={keyOf(line) === marked} grep={wanted} />
             ))}
           </div>

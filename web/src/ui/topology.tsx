@@ -1,5 +1,6 @@
 // A flow as a graph, alive. Near, tasks are cards with their state in words; far, one path per state is drawn, so
-// that a thousand tasks pan as smoothly as ten. Panning moves one group; nothing is laid out or rendered again.
+// that a thousand tasks pan as smoothly as ten. Panning moves one layer that is painted already: what is new at its
+// edges is painted, nothing else, and nothing is laid out again. Only zooming paints all that is in view.
 import type { JSX } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { Box, Layout, Request } from "../lib/layout";
@@ -11,8 +12,14 @@ import { useSize } from "../lib/hooks";
 
 const WIDTH = 196;
 const HEIGHT = 46;
-const FAR = 0.42;
-const MARGIN = 400;
+/** Below it the words of a card cannot be read. */
+const FAR = 0.5;
+/** Below it a card has its state and its name only. */
+const BRIEF = 0.8;
+/** Pixels around what is seen that are drawn as well. */
+const MARGIN = 320;
+/** Pixels of the layer around the graph: for strokes and names of groups. */
+const EDGE = 24;
 
 interface Camera { x: number; y: number; scale: number }
 interface Props { graph: Graph; select?: (node: GraphNode) => void; selected?: string | null; label: string }
@@ -67,8 +74,9 @@ export function Topology({ graph, select, selected, label }: Props): JSX.Element
   const svg = useRef<SVGSVGElement>(null);
   const stage = useRef<SVGGElement>(null);
   const camera = useRef<Camera>({ x: 0, y: 0, scale: 1 });
+  const drawnScale = useRef<{ scale: number; layout: Layout | null }>({ scale: 0, layout: null });
   const [drawn, setDrawn] = useState<Layout | null>(null);
-  const [view, setView] = useState({ x: -1e6, y: -1e6, width: 2e6, height: 2e6, far: false });
+  const [view, setView] = useState({ x: -1e6, y: -1e6, width: 2e6, height: 2e6, far: false, brief: false });
   const [closed, setClosed] = useState<ReadonlySet<string>>(new Set());
   const [focus, setFocus] = useState<string | null>(null);
   const down = size.width > 0 && size.width < 640;
@@ -93,17 +101,25 @@ export function Topology({ graph, select, selected, label }: Props): JSX.Element
 
   const apply = (): void => {
     const { x, y, scale } = camera.current;
-    stage.current?.setAttribute("transform", `translate(${x} ${y}) scale(${scale})`);
+    // Whole pixels, so that a moved layer needs no resampling.
+    if (svg.current) svg.current.style.transform = `translate(${Math.round(x) - EDGE}px, ${Math.round(y) - EDGE}px)`;
+    if (drawnScale.current.scale === scale && drawnScale.current.layout === drawn) return;
+    drawnScale.current = { scale, layout: drawn };
+    stage.current?.setAttribute("transform", `translate(${EDGE} ${EDGE}) scale(${scale})`);
+    // As large as all there is: a layer whose bounds change with what is in view would be painted anew.
+    svg.current?.setAttribute("width", String(Math.ceil((drawn?.width ?? 0) * scale) + 2 * EDGE));
+    svg.current?.setAttribute("height", String(Math.ceil((drawn?.height ?? 0) * scale) + 2 * EDGE));
   };
   /** Renders again only when what is drawn no longer covers what is seen. */
   const settle = (force = false): void => {
     const { x, y, scale } = camera.current;
     const seen = { x: -x / scale, y: -y / scale, width: size.width / scale, height: size.height / scale };
     const far = scale < FAR;
+    const brief = scale < BRIEF;
     setView((old) => {
-      const covered = !force && far === old.far && seen.x >= old.x && seen.y >= old.y && seen.x + seen.width <= old.x + old.width && seen.y + seen.height <= old.y + old.height;
+      const covered = !force && far === old.far && brief === old.brief && seen.x >= old.x && seen.y >= old.y && seen.x + seen.width <= old.x + old.width && seen.y + seen.height <= old.y + old.height;
       const m = MARGIN / scale;
-      return covered ? old : { x: seen.x - m, y: seen.y - m, width: seen.width + 2 * m, height: seen.height + 2 * m, far };
+      return covered ? old : { x: seen.x - m, y: seen.y - m, width: seen.width + 2 * m, height: seen.height + 2 * m, far, brief };
     });
   };
   const fit = (layout: Layout | null): void => {
@@ -121,16 +137,26 @@ export function Topology({ graph, select, selected, label }: Props): JSX.Element
   useEffect(() => { apply(); });
   // A new layout, or the first time there is room for it: shown as a whole or from its beginning.
   const fitted = useRef<Layout | null>(null);
-  useEffect(() => { if (drawn && fitted.current !== drawn && size.width > 0) { fitted.current = drawn; fit(drawn); } }, [drawn, size.width, size.height]);
+  const moved = useRef(false);
+  useEffect(() => {
+    if (!drawn || size.width === 0) return;
+    // Again when the room changes, until somebody has moved it: the view becomes as tall as what is in it needs.
+    if (fitted.current === drawn && moved.current) return;
+    if (fitted.current !== drawn) moved.current = false;
+    fitted.current = drawn;
+    fit(drawn);
+  }, [drawn, size.width, size.height]);
 
   const zoom = (factor: number, cx = size.width / 2, cy = size.height / 2): void => {
     const { x, y, scale } = camera.current;
+    moved.current = true;
     const next = Math.min(2.5, Math.max(0.03, scale * factor));
     camera.current = { scale: next, x: cx - ((cx - x) * next) / scale, y: cy - ((cy - y) * next) / scale };
     apply();
     settle();
   };
   const pan = (dx: number, dy: number): void => {
+    moved.current = true;
     camera.current = { ...camera.current, x: camera.current.x + dx, y: camera.current.y + dy };
     apply();
     settle();
@@ -198,6 +224,7 @@ export function Topology({ graph, select, selected, label }: Props): JSX.Element
     const next = from ? nearest(drawn.boxes, from, event.key) : drawn.boxes[0];
     if (!next) return;
     setFocus(next.id);
+    moved.current = true;
     const { scale } = camera.current;
     camera.current = { scale: Math.max(scale, 0.7), x: size.width / 2 - (next.x + next.width / 2) * Math.max(scale, 0.7), y: size.height / 2 - (next.y + next.height / 2) * Math.max(scale, 0.7) };
     apply();
@@ -213,8 +240,7 @@ export function Topology({ graph, select, selected, label }: Props): JSX.Element
       <div class="topology-view" ref={ref} style={{ height: `${tall}px` }} tabIndex={0} role="application" aria-label={`${label}. Arrow keys go from task to task, Enter opens, plus and minus zoom, zero fits.`} onKeyDown={key}
         data-nodes={drawn?.boxes.length ?? 0}>
         {drawn ? null : <Skeleton rows={3} />}
-        <svg ref={svg} width={size.width} height={size.height} aria-hidden="true">
-          <defs><marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto"><path d="M1 1 7 4 1 7" class="arrow-head" /></marker></defs>
+        <svg ref={svg} aria-hidden="true">
           <g ref={stage}>
             {drawn ? (view.far ? <Far layout={drawn} byId={byId} /> : <>
               {drawn.groups.filter(visible).map((box) => {
@@ -222,11 +248,13 @@ export function Topology({ graph, select, selected, label }: Props): JSX.Element
                 return <g key={box.id} class="group"><rect x={box.x} y={box.y} width={box.width} height={box.height} rx="10" />
                   <text x={box.x + 10} y={box.y - 5}>{node?.task}</text></g>;
               })}
-              <path class="edges" d={drawn.lines.filter((line) => near(line.points, view)).map((line) => curve(line.points, down)).join("")} marker-mid="" />
-              {drawn.lines.filter((line) => near(line.points, view)).map((line) => { const end = line.points.at(-1); return end ? <circle key={`${line.from}>${line.to}`} class="edge-end" cx={end.x} cy={end.y} r="2.5" /> : null; })}
+              {drawn.lines.filter((line) => near(line.points, view)).map((line) => {
+                // A path of its own each: what comes into view must not paint all the others again.
+                return <path key={`${line.from}>${line.to}`} class="edges" d={curve(line.points, down) + head(line.points, down)} />;
+              })}
               {drawn.boxes.filter(visible).map((box) => {
                 const node = byId.get(box.id);
-                return node ? <Card key={box.id} node={node} box={box} chosen={box.id === focus || box.id === selected}
+                return node ? <Card key={box.id} node={node} box={box} brief={view.brief} chosen={box.id === focus || box.id === selected}
                   fold={inside.has(node.id) ? () => setClosed((old) => flip(old, node.id)) : null}
                   pick={() => { setFocus(node.id); select?.(node); }} /> : null;
               })}
@@ -250,7 +278,7 @@ function words(node: GraphNode): string {
   return `${node.task}${node.state ? `, ${look(node.state).word}` : ""}${counts}`;
 }
 
-function Card({ node, box, chosen, pick, fold }: { node: GraphNode; box: Box; chosen: boolean; pick: () => void; fold: (() => void) | null }): JSX.Element {
+function Card({ node, box, brief, chosen, pick, fold }: { node: GraphNode; box: Box; brief: boolean; chosen: boolean; pick: () => void; fold: (() => void) | null }): JSX.Element {
   const state = node.state ?? null;
   const { tone, word } = look(state);
   const counts = node.counts && node.counts.total > 1 ? node.counts : null;
@@ -261,8 +289,8 @@ function Card({ node, box, chosen, pick, fold }: { node: GraphNode; box: Box; ch
       <rect class="node-box" width={box.width} height={box.height} rx="8" />
       {state ? <rect class="node-edge" width="4" height={box.height - 12} x="4" y="6" rx="2" /> : null}
       {state ? <g class="node-icon" transform="translate(14 8)"><Icon name={look(state).icon} size={15} /></g> : null}
-      <text class="node-name" x={state ? 36 : 14} y="20">{clip(node.task, state ? 21 : 24)}</text>
-      <text class="node-kind" x={state ? 36 : 14} y="36">{counts ? `${counts.done} / ${counts.failed} / ${counts.running} / ${counts.total}` : state ? word : short(node.taskType ?? node.kind)}</text>
+      <text class="node-name" x={state ? 36 : 14} y={brief && !counts ? 27 : 20}>{clip(node.task, state ? 21 : 24)}</text>
+      {brief && !counts ? null : <text class="node-kind" x={state ? 36 : 14} y="36">{counts ? `${counts.done} / ${counts.failed} / ${counts.running} / ${counts.total}` : state ? word : short(node.taskType ?? node.kind)}</text>}
       {counts ? <>
         <rect class="fan-track" x="12" y={box.height - 13} width={bar} height="5" rx="2.5" />
         <rect class="fan-done" x="12" y={box.height - 13} width={(bar * counts.done) / counts.total} height="5" />
@@ -301,6 +329,13 @@ function curve(points: readonly { x: number; y: number }[], down: boolean): stri
     last = point;
   }
   return path;
+}
+
+/** Where a line ends: an open arrow. */
+function head(points: readonly { x: number; y: number }[], down: boolean): string {
+  const end = points.at(-1);
+  if (!end) return "";
+  return down ? `M${end.x - 3.5} ${end.y - 5}L${end.x} ${end.y}L${end.x + 3.5} ${end.y - 5}` : `M${end.x - 5} ${end.y - 3.5}L${end.x} ${end.y}L${end.x - 5} ${end.y + 3.5}`;
 }
 
 function near(points: readonly { x: number; y: number }[], view: { x: number; y: number; width: number; height: number }): boolean {

@@ -8,7 +8,7 @@ import { isGroup, isOver, look, reasonText, rootFailure } from "../../lib/states
 import { bytes, clock, duration, exact, now, ticking } from "../../lib/time";
 import { listOf, patch, query } from "../../lib/route";
 import type { Attempt, Execution, LogLevel, TaskRun } from "../../lib/types";
-import { offsetsOf, window as windowOf } from "../../lib/virtual";
+import { uneven, windowOf } from "../../lib/virtual";
 import { Copy, StateChip, StateIcon } from "../../ui/bits";
 import { Icon } from "../../ui/icons";
 import { Logs } from "../../ui/logs";
@@ -29,7 +29,7 @@ export function Gantt({ execution, runs, complete, version, replayFrom, openItem
   const live = !isOver(execution.state);
   const present = live ? now.value : execution.endedMs ?? now.peek();
   const span = useMemo(() => extent(runs, present, execution.createdMs, execution.endedMs), [version, present]);
-  const offsets = useMemo(() => offsetsOf(rows.map((row) => ROW + (opened.has(row.run.id) ? PANEL : 0))), [rows, opened, ROW]);
+  const offsets = useMemo(() => uneven(rows.map((row) => ROW + (opened.has(row.run.id) ? PANEL : 0))), [rows, opened, ROW]);
   const [chosen, choose] = useState<string | null>(null);
   const cursor = useMemo(() => rows.findIndex((row) => row.run.id === chosen), [rows, chosen]);
   const setCursor = (index: number): void => choose(rows[index]?.run.id ?? null);
@@ -54,8 +54,8 @@ export function Gantt({ execution, runs, complete, version, replayFrom, openItem
   const show = (index: number): void => {
     const box = body.current?.getBoundingClientRect();
     if (!box) return;
-    const top = (offsets[index] ?? 0) + box.top;
-    const tall = (offsets[index + 1] ?? 0) - (offsets[index] ?? 0);
+    const top = offsets.at(index) + box.top;
+    const tall = offsets.at(index + 1) - offsets.at(index);
     if (top < 110) scrollBy({ top: top - 130 });
     else if (top + tall > innerHeight - 20) scrollBy({ top: Math.min(top - 130, top + tall - innerHeight + 40) });
   };
@@ -101,7 +101,7 @@ export function Gantt({ execution, runs, complete, version, replayFrom, openItem
           {marks.map((mark) => <span key={mark} class="mark" style={{ left: `${at(span[0] + mark, span)}%` }}>{mark === 0 ? clock(span[0]) : `+${duration(mark).replace(" 00s", "").replace(/\.0 s/, " s").replace(/m 00s/, "m")}`}</span>)}
         </div>
       </div>
-      <div class="gantt-body" ref={body} role="list" style={{ height: `${offsets[offsets.length - 1] ?? 0}px` }}>
+      <div class="gantt-body" ref={body} role="list" style={{ height: `${offsets.at(rows.length)}px` }}>
         <div class="gantt-window" style={{ transform: `translateY(${shown.before}px)` }} role="presentation">
           {rows.slice(shown.first, shown.last).map((row, offset) => (
             <GanttRow key={row.run.id} row={row} height={ROW} panel={PANEL} span={span} marks={marks} nowMs={present} current={shown.first + offset === cursor}
@@ -123,11 +123,15 @@ interface RowProps {
 
 function GanttRow({ row, height, panel, span, marks, nowMs, current, open, toggle, execution, replayFrom, openItems }: RowProps): JSX.Element {
   const { run } = row;
-  const parts = segments(run, nowMs);
+  const parts = segments(run, nowMs, row.within);
   const end = parts.at(-1)?.toMs ?? span[0];
   const over = isOver(run.state);
-  const took = run.startedMs === null ? "" : over && run.endedMs !== null ? duration(run.endedMs - run.startedMs) : over ? "" : ticking(nowMs - run.startedMs);
+  const whole = row.within && isGroup(run) ? parts[0] : undefined;
+  const took = whole ? (over ? duration(whole.toMs - whole.fromMs) : ticking(nowMs - whole.fromMs)) : run.startedMs === null ? "" : over && run.endedMs !== null ? duration(run.endedMs - run.startedMs) : over ? "" : ticking(nowMs - run.startedMs);
+  const left = at(parts[0]?.fromMs ?? span[0], span);
   const right = at(end, span);
+  // Beside the bar where there is room, else on it.
+  const room = right <= 84 ? { style: { left: `calc(${right}% + 6px)` }, name: "" } : left >= 14 ? { style: { right: `${100 - left + 0.6}%` }, name: " inside" } : { style: { right: `calc(${100 - right}% + 10px)` }, name: " on-bar" };
   return (
     <div class={`gantt-item${current ? " current" : ""}${open ? " open" : ""}`} role="listitem" data-run={run.id} data-name={run.name} data-state={run.state}>
       <div class="gantt-row" style={{ height: `${height}px` }}>
@@ -152,7 +156,7 @@ function GanttRow({ row, height, panel, span, marks, nowMs, current, open, toggl
               title={`${part.phase === "queue" ? "Queued" : part.phase === "provision" ? "Provisioned" : "Ran"} ${duration(part.toMs - part.fromMs)}${part.attempt > 0 ? `, attempt ${part.attempt}` : ""}\n${exact(part.fromMs)}`}>
               {part.phase === "run" && part.ends === "bad" && !isGroup(run) ? <span class="seg-fail">✕</span> : null}</i>;
           })}
-          {took ? <span class={`bar-took num${right > 84 ? " inside" : ""}`} style={right > 84 ? { right: `${100 - at(parts[0]?.fromMs ?? span[0], span) + 0.6}%` } : { left: `calc(${right}% + 6px)` }}>{took}</span>
+          {took ? <span class={`bar-took num${room.name}`} style={room.style}>{took}</span>
             : parts.length === 0 ? <span class="bar-took muted">{look(run.state).word.toLowerCase()}{run.reason ? `: ${reasonText(run.reason)}` : ""}</span> : null}
         </div>
       </div>

@@ -5,7 +5,7 @@ import { ApiError, get, post, route } from "../../lib/api";
 import { canKill, canReplay, canRestart, kill, replay, restart, resume, retryFailed } from "../../lib/actions";
 import { useData, useKeys, useTitle } from "../../lib/hooks";
 import { go, here, patch, path, query, withQuery } from "../../lib/route";
-import { isLoop, isOver, look, reasonText, rootFailure } from "../../lib/states";
+import { isLoop, isOver, look, reasonText, rootFailure, said } from "../../lib/states";
 import { initial, read } from "../../lib/inputs";
 import { clock, dayClock, dollars, duration, exact, number, now } from "../../lib/time";
 import type { Cost, Execution, Graph, Json, LogLevel, Pause, Revision, State, TaskRun } from "../../lib/types";
@@ -90,7 +90,7 @@ function Page({ live, execution, runs }: { live: Live; execution: Execution; run
           <Fact name="Cost"><CostOf cost={execution.cost} /></Fact>
           {Object.keys(execution.labels).length > 0 ? <Fact name="Labels"><Labels labels={execution.labels} href={(key, value) => `/executions?label=${encodeURIComponent(`${key}:${value}`)}`} /></Fact> : null}
         </dl>
-        <History execution={execution} />
+        <History execution={execution} runs={runs} />
         {execution.state === "FAILED" ? <WhyFailed execution={execution} runs={runs} /> : null}
         {pauses.map((pause) => <Approval key={pause.taskRun} execution={execution} pause={pause} since={runs.find((run) => run.id === pause.taskRun)?.createdMs ?? null} reload={live.reload} />)}
       </header>
@@ -139,7 +139,7 @@ function WhyFailed({ execution, runs }: { execution: Execution; runs: TaskRun[] 
     <p class="why tone-bad"><Icon name="cross" /><span>
       <a href={here.value.path + withQuery(new URLSearchParams(), { run: failure.id })}><b>{failure.name}</b></a> failed
       {failure.attempts.length > 1 ? ` after ${failure.attempts.length} attempts` : ""}{failure.reason ? `: ${reasonText(failure.reason, failure.exitCode)}` : ""}.
-      {failure.message ? <span class="why-message"> {failure.message.split("\n")[0]}</span> : null}
+      {failure.message ? <span class="why-message"> {said(failure.message)?.split("\n")[0]}</span> : null}
     </span></p>
   );
 }
@@ -187,14 +187,17 @@ function Counts({ counts }: { counts: Partial<Record<State, number>> }): JSX.Ele
 }
 
 /** States one after the other with the time spent in each. */
-function History({ execution }: { execution: Execution }): JSX.Element | null {
+function History({ execution, runs }: { execution: Execution; runs: TaskRun[] }): JSX.Element | null {
   if (execution.history.length === 0) return null;
   const over = isOver(execution.state);
+  // Pausing is what a task run does: since then the execution waits.
+  const waits = execution.state === "PAUSED" ? Math.min(...runs.filter((run) => run.state === "PAUSED").map((run) => run.startedMs ?? run.createdMs)) : Infinity;
+  const history = Number.isFinite(waits) ? [...execution.history, { state: execution.state, atMs: waits }] : execution.history;
   return (
     <ol class="history" aria-label="State history">
-      {execution.history.map((entry, index) => {
-        const next = execution.history[index + 1];
-        const last = index === execution.history.length - 1;
+      {history.map((entry, index) => {
+        const next = history[index + 1];
+        const last = index === history.length - 1;
         return (
           <li key={`${entry.state}${entry.atMs}`} title={exact(entry.atMs)}>
             <StateIcon state={entry.state} word /><span class="muted num">{clock(entry.atMs)}</span>

@@ -4,7 +4,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { get, route } from "../../lib/api";
 import { useData, useKeys } from "../../lib/hooks";
 import { patch, query } from "../../lib/route";
-import { isOver, look, reasonText } from "../../lib/states";
+import { isOver, look, reasonText, said } from "../../lib/states";
 import { duration, number } from "../../lib/time";
 import type { Counts, Execution, Graph, LogLevel, Page, State, TaskRun } from "../../lib/types";
 import { Empty, Skeleton, StateChip, Took, Trouble } from "../../ui/bits";
@@ -120,7 +120,7 @@ function Table({ execution, loop, states, live, replayFrom }: { execution: Execu
                 <td><button type="button" class="text-button" aria-expanded={open === run.id} onClick={() => toggle(run)}><Icon name={open === run.id ? "down" : "right"} size={12} />{run.name}</button></td>
                 <td class="right num">{run.attempts.length}</td>
                 <td class="right">{run.endedMs !== null && run.startedMs !== null ? <span class="num">{duration(run.endedMs - run.startedMs)}</span> : <Took from={run.startedMs} to={run.endedMs} />}</td>
-                <td class="error-line">{run.message?.split("\n")[0] ?? reasonText(run.reason, run.exitCode)}</td>
+                <td class="error-line">{said(run.message)?.split("\n")[0] ?? reasonText(run.reason, run.exitCode)}</td>
               </tr>,
               open === run.id ? <tr key={`${run.id} log`} class="item-log"><td colSpan={6}><div class="item-panel">
                 {over ? <p class="right"><button type="button" class="button ghost" onClick={() => replayFrom(loop)}><Icon name="replay" size={14} />Replay from {loop.task}</button></p> : null}

@@ -5,11 +5,13 @@ import { get, post, route } from "../../lib/api";
 import { useData, useKeys, useTitle } from "../../lib/hooks";
 import { go, here, path, query, withQuery } from "../../lib/route";
 import { isOver } from "../../lib/states";
-import type { Concurrency, ExecutionSummary, Flow, Graph, Page } from "../../lib/types";
+import type { Concurrency, ExecutionSummary, Flow, Graph, Overview, Page } from "../../lib/types";
 import { Empty, ExecutionLink, Labels, Skeleton, StateIcon, Tabs, Trouble, When } from "../../ui/bits";
+import { Line } from "../../ui/charts";
 import { ask } from "../../ui/dialog";
 import { Icon } from "../../ui/icons";
 import { may } from "../../ui/shell";
+import { hours, Spans } from "../../ui/span";
 import { Topology } from "../../ui/topology";
 import { ExecutionsOf } from "../executions";
 import { RunDialog } from "../run";
@@ -60,12 +62,28 @@ export function FlowPage({ namespace, id }: { namespace: string; id: string }): 
       ]} />
       {tab === "topology" ? <FlowTopology namespace={namespace} id={id} revision={about.revision} /> : null}
       {tab === "source" ? <SourceTab namespace={namespace} id={id} revision={about.revision} saved={flow.reload} /> : null}
-      {tab === "executions" ? <ExecutionsOf namespace={namespace} flow={id} /> : null}
+      {tab === "executions" ? <><Trend namespace={namespace} flow={id} /><ExecutionsOf namespace={namespace} flow={id} /></> : null}
       {tab === "revisions" ? <Revisions namespace={namespace} id={id} current={about.revision} changed={flow.reload} running={running} /> : null}
       {tab === "triggers" ? <TriggerTable namespace={namespace} flow={id} /> : null}
       {tab === "concurrency" ? <Slots namespace={namespace} id={id} /> : null}
       {run ? <RunDialog namespace={namespace} flow={id} close={() => setRun(false)} /> : null}
     </div>
+  );
+}
+
+/** How much the flow got through: what its task runs counted, per minute. */
+function Trend({ namespace, flow }: { namespace: string; flow: string }): JSX.Element | null {
+  const span = hours();
+  const found = useData(`trend ${namespace}/${flow} ${span}`, (signal) => get<Overview>("/overview", { namespace, flow, hours: span }, signal), 10_000);
+  if (!found.data) return found.error ? <Trouble error={found.error} retry={found.reload} /> : null;
+  const { counts, throughput } = found.data;
+  const over = Object.entries(counts).filter(([state]) => isOver(state)).reduce((sum, [, count]) => sum + (count ?? 0), 0);
+  const good = (counts.SUCCESS ?? 0) + (counts.WARNING ?? 0);
+  return (
+    <section class="card trend">
+      <div class="page-head"><h2>Throughput</h2><span class="muted">{over > 0 ? `${good} of ${over} that ended succeeded` : "nothing ended"}</span><span class="grow" /><Spans /></div>
+      <Line points={throughput} label={`Throughput of ${flow}`} unit="sequences/min" />
+    </section>
   );
 }
 

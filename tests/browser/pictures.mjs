@@ -1,0 +1,79 @@
+// Pictures of the console, of real executions on the real server:
+//   node tests/browser/pictures.mjs DIRECTORY         those of the README and the guide
+//   node tests/browser/pictures.mjs DIRECTORY all     every page, in both themes and on a phone, to be looked at
+// Times, ids and durations differ from one time to the next; what is shown does not.
+import { copyFileSync, cpSync, mkdirSync, readFileSync, readdirSync } from "node:fs";
+import { join } from "node:path";
+import { browser, server, signIn, ROOT } from "./harness.mjs";
+
+const NAMESPACE = "genomics";
+const [out, which] = process.argv.slice(2);
+if (!out) throw new Error("say where to: node tests/browser/pictures.mjs DIRECTORY [all]");
+
+// The flow's scripts call `python3`: the one that `tests/find-python` found comes first, as in `make demo`.
+process.env.PATH = `${join(ROOT, ".tools/bin")}:${process.env.PATH}`;
+
+/** The demo's flows with what they read, and two more over the same data. */
+function flows(directory) {
+  cpSync(join(ROOT, "flows/demo"), directory, { recursive: true });
+  const more = join(ROOT, "tests/browser/pictures");
+  for (const name of readdirSync(more)) copyFileSync(join(more, name), join(directory, name));
+}
+
+const operon = await server({ fill: flows });
+const chromium = await browser();
+try {
+  const files = Object.fromEntries(await Promise.all(["sequences.fasta", "references.fasta", "nomenclature.json"].map(async (name) => [name.split(".")[0], await upload(name)])));
+  const run = async (flow, inputs = {}, labels = {}) => (await operon.api("POST", "/executions", { namespace: NAMESPACE, flow, inputs: { sequences: files.sequences, ...inputs }, labels })).id;
+  const over = (id) => operon.until(id, "SUCCESS", "FAILED", "WARNING", "PAUSED");
+  for (let count = 0; count < 3; count += 1) await over(await run("screen-records", { max_n_percent: 100 }));
+  const good = await run("pathoplexus-processing", files);
+  await over(good);
+  const failed = await run("screen-records", { batch_size: 8 }, { batch: "2026-11" });
+  const ended = await over(failed);
+  if (ended.state !== "FAILED") throw new Error(`the execution to be shown as failed is ${ended.state}`);
+  const paused = await run("release");
+  await over(paused);
+  mkdirSync(out, { recursive: true });
+  if (which === "all") await every({ good, failed, paused });
+  else await few({ failed, run });
+} finally {
+  await chromium.close();
+  await operon.stop();
+}
+
+/** Brings a file of the demo to the server. */
+async function upload(name) {
+  const body = readFileSync(join(ROOT, "flows/demo/data", name));
+  const response = await fetch(`${operon.base}/api/v1/artifacts?name=${name}`, { method: "POST", headers: { Authorization: `Bearer ${operon.token}`, "Content-Type": "application/octet-stream" }, body });
+  if (!response.ok) throw new Error(`${name}: ${await response.text()}`);
+  return (await response.json()).uri;
+}
+
+async function few({ failed, run }) {
+  await shoot("console-execution", "light", 1280, 960, `/executions/${failed}`, (page) => page.locator(".log-lines[data-ended=true] .log-line").first().waitFor());
+  const live = await run("screen-records", { batch_size: 1, max_n_percent: 100 });
+  await shoot("console-overview", "dark", 1280, 580, "/?hours=1", (page) => page.locator(`a[href="/executions/${live}"]`).waitFor());
+}
+
+async function every({ good, failed, paused }) {
+  const flow = `/flows/${NAMESPACE}/screen-records`;
+  const pages = {
+    overview: "/", "overview-hour": "/?hours=1", executions: "/executions", "executions-failed": "/executions?state=FAILED", failed: `/executions/${failed}`, good: `/executions/${good}`, paused: `/executions/${paused}`,
+    topology: `/executions/${failed}?tab=topology`, items: `/executions/${failed}?tab=items`, outputs: `/executions/${good}?tab=outputs`, metrics: `/executions/${failed}?tab=metrics`, about: `/executions/${failed}?tab=about`, logs: `/executions/${good}?tab=logs`,
+    flows: "/flows", new: "/flows/new", flow, source: `${flow}?tab=source`, revisions: `${flow}?tab=revisions`, "flow-executions": `${flow}?tab=executions`, "flow-triggers": `${flow}?tab=triggers`, concurrency: `${flow}?tab=concurrency`, run: `${flow}?run=1`, triggers: "/triggers", missing: "/nowhere",
+  };
+  for (const [scheme, width, height, tag] of [["light", 1280, 800, "light"], ["dark", 1280, 800, "dark"], ["light", 390, 844, "phone-light"], ["dark", 390, 844, "phone"]]) {
+    for (const [name, path] of Object.entries(pages)) await shoot(`${name}.${tag}`, scheme, width, height, path);
+  }
+}
+
+async function shoot(name, colorScheme, width, height, path, ready) {
+  const { context, page } = await signIn(chromium, operon, { colorScheme, viewport: { width, height } });
+  await page.goto(operon.base + path);
+  await page.waitForFunction(() => document.querySelector("h1, .empty, dialog") && !document.querySelector(".skeleton"));
+  await ready?.(page);
+  await page.evaluate(() => document.fonts.ready);
+  await page.screenshot({ path: join(out, `${name}.png`) });
+  await context.close();
+}
