@@ -4,7 +4,8 @@
 //!
 //! A loop of 10,000 containers, 1,000 at once, in the cloud in memory, in batches of 10 messages as SQS gives them. Only
 //! what the planner does with its batches is timed: decoding, reading, deciding, writing, sending what follows. The
-//! target is 2,000 events a second.
+//! target is 2,000 events a second. Beside it: DynamoDB's write units for each task run, at most 2.5, and the largest
+//! item, at most 64 KB, whatever the number of task runs: 100,000 show it.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -28,13 +29,19 @@ fn main() {
         .find_map(|argument| argument.parse().ok())
         .unwrap_or(10_000);
     let runtime = tokio::runtime::Builder::new_current_thread().build();
-    let (events, took) = runtime.unwrap().block_on(planned(count));
+    let (events, took, cloud) = runtime.unwrap().block_on(planned(count));
     let rate = f64::from(u32::try_from(events).unwrap()) / took.as_secs_f64();
     println!("{events} events in {took:.2?}: {rate:.0} events/s (target {TARGET:.0})");
+    let units = cloud.ports.store.write_units();
+    let each = f64::from(u32::try_from(units.sharded + units.attempts).unwrap()) / f64::from(count);
+    let largest = cloud.ports.store.largest_item();
+    println!(
+        "{count} task runs: {each:.2} write units each (target 2.5), largest item {largest} bytes (target 65536)"
+    );
 }
 
-/// How many messages the planner handled for a loop over so many items, and the time it took for that.
-async fn planned(count: u32) -> (usize, Duration) {
+/// How many messages the planner handled for a loop over so many items, the time it took for that, and what is there then.
+async fn planned(count: u32) -> (usize, Duration, CloudWorld) {
     let text = format!(
         "id: bench\nnamespace: bench\ntasks:\n  - id: each\n    type: foreach\n    values: \"{{{{ range(0, {}) }}}}\"\n    concurrencyLimit: 1000\n    tasks:\n      - {{id: align, type: container, containerImage: x}}\n",
         count - 1
@@ -65,5 +72,5 @@ async fn planned(count: u32) -> (usize, Duration) {
         cloud.pass(u64::MAX).await;
     }
     assert_eq!(cloud.row(&id).await.state, "SUCCESS");
-    (events, took)
+    (events, took, cloud)
 }

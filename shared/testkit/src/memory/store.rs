@@ -97,7 +97,23 @@ impl MemoryStore {
         })
     }
 
-    /// What the writes of shards cost so far.
+    /// Bytes of the largest item, as JSON where it is none of bytes: shards, detail items, executions, locks.
+    #[must_use]
+    pub fn largest_item(&self) -> usize {
+        let size = |document: serde_json::Result<String>| document.map_or(0, |text| text.len());
+        let shards = self.largest_shard();
+        self.with(|tables| {
+            let locks = tables.locks.values().map(|row| row.bytes.len());
+            let attempts = tables.attempts.values();
+            let attempts = attempts.map(|row| size(serde_json::to_string(row)));
+            let executions = tables.executions.values();
+            let executions = executions.map(|row| size(serde_json::to_string(row)));
+            let all = locks.chain(attempts).chain(executions);
+            all.max().unwrap_or(0).max(shards)
+        })
+    }
+
+    /// What the writes cost so far.
     #[must_use]
     pub fn write_units(&self) -> WriteUnits {
         self.with(|tables| tables.units)
