@@ -72,7 +72,7 @@ simulate: need-rust ## Simulates executions under random failures for SECONDS=60
 	$(IN) cargo run --locked --profile fast -p operon-testkit --example simulate -- --seconds $(SECONDS)
 
 test-containers: need-rust need-python ## Runs attempts and the agent in real containers; see docs/testing-containers.
-	$(IN) cargo test --locked -p operon-tests --test containers
+	$(IN) cargo test --locked --workspace --test containers
 	$(IN) agent="$$(tests/tools/agent-binary)" && "$$(tests/find-python)" tests/containers/agent/run.py \
 		"$${DOCKER_HOST:-unix:///var/run/docker.sock}" "$$agent"
 

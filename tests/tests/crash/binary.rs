@@ -21,7 +21,10 @@ pub(crate) fn operon() -> PathBuf {
         .args([
             "build",
             "--quiet",
-            "--package",
+            "--locked",
+            // With the features of the whole workspace, as the tests: nothing is compiled a second time.
+            "--workspace",
+            "--bin",
             "operon",
             "--message-format=json",
         ])
