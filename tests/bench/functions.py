@@ -261,6 +261,10 @@ def settings(runtime_port: int, aws_port: int, certificates: Path) -> dict[str, 
         "OPERON_AGENT_IMAGE": "agent:bench",
         "OPERON_LOG_GROUP": "bench",
         "OPERON_SECRETS_PREFIX": "operon/bench",
+        "OPERON_IAM_ROLES": "arn:aws:iam::000000000000:user/bench=viewer",
+        "OPERON_SCHEDULE_GROUP": "bench",
+        "OPERON_SCHEDULE_ROLE_ARN": "arn:aws:iam::000000000000:role/schedule",
+        "OPERON_INTAKE_QUEUE_ARN": "arn:aws:sqs:us-east-1:000000000000:intake",
     }
 
 
