@@ -63,6 +63,27 @@ class TestTemplate(unittest.TestCase):
         own = re.findall(r"^          (OPERON_\w+):", TEMPLATE, re.MULTILINE)
         self.assertEqual(sorted(given + own), sorted(wanted))
 
+    def test_who_starts_executions_may_store_plans_and_who_settles_attempts_may_read_manifests(self) -> None:
+        roles = of_type("AWS::IAM::Role")
+
+        def may(action: str, prefix: str) -> set[str]:
+            found = set()
+            for name, text in roles.items():
+                for statement in re.split(r"^              - ", text, flags=re.MULTILINE):
+                    if f'"{action}"' in statement and f"${{DataBucket.Arn}}/{prefix}/*" in statement:
+                        found.add(name.removesuffix("Role"))
+            return found
+
+        starts = {"Intake", "Planner", "Worker", "Reconciler", "Api"}
+        self.assertEqual(may("s3:PutObject", "plans"), starts)
+        self.assertEqual(may("s3:GetObject", "artifacts"), starts | {"Launcher", "Watcher", "Task"})
+
+    def test_files_of_deployed_flows_do_not_expire(self) -> None:
+        rules = re.findall(r"^            Prefix: (\S+)$", TEMPLATE, re.MULTILINE)
+        self.assertIn("artifacts/executions/", rules)
+        for key in ["artifacts/files/x", "artifacts/flows/x", "plans/x"]:
+            self.assertEqual([rule for rule in rules if key.startswith(rule)], [], key)
+
     def test_every_queue_that_is_read_has_a_dead_letter_queue(self) -> None:
         queues = of_type("AWS::SQS::Queue")
         for name, text in queues.items():

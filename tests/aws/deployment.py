@@ -25,7 +25,7 @@ ROLES = ("intake", "planner", "launcher", "worker", "watcher", "reconciler", "ap
 STACK_TIMEOUT_S = 240
 
 CHANGES = {
-    "CodeUri": "zips of the profile `fast` for this machine's processor are uploaded, as `sam package` does",
+    "CodeUri": "zips of the profile `lane` for this machine's processor are uploaded, as `sam package` does",
     "DeploymentPreference": "no emulator has CodeDeploy: the alias moves at once",
     "Environment": "AWS_ENDPOINT_URL and AWS_ENDPOINT_URL_ECS are added, which no one sets on AWS",
     "Cluster": "names instead of references, because LocalStack's free edition has no ECS in CloudFormation",
@@ -90,12 +90,11 @@ def _named_cluster(value: Any) -> Any:
 
 
 def zipped(binary: Path) -> bytes:
-    """A zip with the binary as `bootstrap`, quickly: size does not matter here."""
+    """A zip with the binary as `bootstrap`, not compressed: size does not matter here."""
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         entry = zipfile.ZipInfo("bootstrap")
         entry.external_attr = 0o755 << 16
-        entry.compress_type = zipfile.ZIP_DEFLATED
         archive.writestr(entry, binary.read_bytes())
     return buffer.getvalue()
 

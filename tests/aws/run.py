@@ -1,6 +1,6 @@
 """Runs the tests that need AWS, on emulators or at an endpoint.
 
-    python3 run.py [--lane localstack|ministack] [--endpoint URL]
+    python3 run.py [--lane localstack|ministack] [--endpoint URL] [--binaries DIRECTORY]
 
 Without arguments both lanes, one after the other. `--endpoint` names an emulator that already runs, or
 `aws` for the account that the environment's credentials belong to: then the stack it makes costs money
@@ -27,7 +27,8 @@ def binaries(profile: str) -> Path:
     """Builds what the suite runs and returns the directory it is in."""
     roles = ("intake", "planner", "launcher", "worker", "watcher", "reconciler", "api")
     packages = [part for role in roles for part in ("-p", f"operon-{role}-function")]
-    command = ["cargo", "build", "--locked", "--profile", profile, *packages, "-p", "operon-agent", "-p", "operon-probe"]
+    packages += ["-p", "operon-agent", "-p", "operon-driver", "-p", "operon-probe"]
+    command = ["cargo", "build", "--locked", "--profile", profile, *packages]
     if subprocess.run(command, cwd=lanes.ROOT, stdin=subprocess.DEVNULL, check=False).returncode != 0:
         sys.exit("aws: what the suite runs does not build")
     target = os.environ.get("CARGO_TARGET_DIR", "target")
@@ -72,13 +73,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Tests on emulators of AWS")
     parser.add_argument("--lane", choices=sorted(lanes.KINDS), help="only this one")
     parser.add_argument("--endpoint", help="an emulator that runs already, or `aws`")
-    parser.add_argument("--profile", default="fast", help="of cargo")
+    parser.add_argument("--profile", default="lane", help="of cargo")
+    parser.add_argument("--binaries", type=Path, help="built before, in this directory")
     parser.add_argument("--pattern", default="test_*.py", help="only these files of the suite")
     options = parser.parse_args()
     names = [options.lane] if options.lane else sorted(lanes.KINDS, reverse=True)
     if options.endpoint:
         names = ["aws" if options.endpoint == "aws" else options.lane or "endpoint"]
-    directory = binaries(options.profile)
+    directory = options.binaries or binaries(options.profile)
     try:
         codes = [run(name, options.endpoint, directory, options.pattern) for name in names]
     except (lanes.LaneFailed, lanes.venvs.InstallFailed) as error:

@@ -117,6 +117,7 @@ fn spec(slot: u16, script: &str) -> AttemptSpec {
         },
         name: "align".to_owned(),
         image: Some(std::env::var("OPERON_TEST_IMAGE").unwrap_or_else(|_| "busybox".to_owned())),
+        interpreter: None,
         entrypoint: None,
         command: ["sh", "-c", script].map(str::to_owned).to_vec(),
         env: BTreeMap::from([("GREETING".to_owned(), "hello".to_owned())]),

@@ -1,5 +1,5 @@
 //! Events in, executions out: messages of the intake queue, and documents that a service or the command line gives to
-//! the function itself. Wiring only; see `operon_engine::triggers`.
+//! the function itself. Wiring only; see `operon_engine::triggers` and `operon_engine::operations`.
 
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use operon_aws::sqs::each;
@@ -13,10 +13,13 @@ use serde_json::{Value, json};
 async fn main() -> Result<(), Error> {
     telemetry::init(Role::Intake);
     let world = World::load(Role::Intake).await?;
-    let triggers = world.triggers();
-    let triggers = &triggers;
+    let (triggers, operations) = (world.triggers(), world.operations());
+    let (triggers, operations) = (&triggers, &operations);
     run(service_fn(|event: LambdaEvent<Value>| async move {
         let of_queue = event.payload.pointer("/Records/0/eventSource") == Some(&json!("aws:sqs"));
+        if let Some(answer) = operations.direct(&event.payload).await {
+            return Ok(answer?);
+        }
         if !of_queue {
             triggers.document(&event.payload).await?;
             return Ok::<Value, Error>(Value::Null);

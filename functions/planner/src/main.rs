@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
-use operon_aws::world::{SqsEvent, World, batch};
+use operon_aws::world::{SqsEvent, World, batch_delivered};
 use operon_aws::{Role, telemetry};
 use operon_engine::plan_queue::PlanQueue;
 
@@ -15,8 +15,9 @@ async fn main() -> Result<(), Error> {
         PlanQueue::new(world.ports.clone(), world.queues.clone()).with(Arc::new(world.triggers()));
     let planner = &planner;
     run(service_fn(|event: LambdaEvent<SqsEvent>| async move {
-        let handle = async |texts: &[&str]| planner.handle(texts).await;
-        Ok::<_, Error>(batch(event.payload, handle).await)
+        let handle =
+            async |texts: &[&str], again: &[bool]| planner.handle_delivered(texts, again).await;
+        Ok::<_, Error>(batch_delivered(event.payload, handle).await)
     }))
     .await
 }

@@ -191,7 +191,9 @@ impl From<StoreError> for Problem {
 impl From<ArtifactError> for Problem {
     fn from(error: ArtifactError) -> Self {
         match error {
-            ArtifactError::BadUri(_) => Self::bad_request(error.to_string()),
+            ArtifactError::BadUri(_) | ArtifactError::Refused(_) => {
+                Self::bad_request(error.to_string())
+            }
             ArtifactError::Missing(_) => Self::not_found(error.to_string()),
             ArtifactError::TooLarge { .. } => Self::too_large(error.to_string()),
             ArtifactError::Failed(_) => Self::internal(&error.to_string()),

@@ -55,6 +55,26 @@ async fn bytes_come_back_whole_and_in_ranges() {
 }
 
 #[tokio::test]
+async fn an_object_elsewhere_becomes_an_artifact_that_stays() {
+    let world = World::new().await;
+    let store = world.artifacts();
+    let (source, target) = (uri("up/a b+ü.json"), uri("copy"));
+    store.put(&source, "old".into()).await.unwrap();
+    let place = store.s3_uri(&source).unwrap();
+    store.import(&place, None, &target).await.unwrap();
+    store.put(&source, "new".into()).await.unwrap();
+    assert_eq!(store.get(&target, 9).await.unwrap(), "old");
+    for wrong in [format!("{place}.gone"), "s3://bucket".to_owned()] {
+        let refused = store.import(&wrong, None, &uri("other")).await;
+        assert!(
+            matches!(refused, Err(ArtifactError::Refused(_))),
+            "{refused:?}"
+        );
+    }
+    world.end().await;
+}
+
+#[tokio::test]
 async fn a_large_file_travels_in_parts_and_comes_back_the_same() {
     let world = World::new().await;
     let store = world.artifacts();

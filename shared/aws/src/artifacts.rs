@@ -201,6 +201,42 @@ impl ArtifactStore for S3Artifacts {
         download::local_path(self, uri, scratch).await
     }
 
+    async fn import(
+        &self,
+        source: &str,
+        version: Option<&str>,
+        uri: &ArtifactUri,
+    ) -> Result<(), ArtifactError> {
+        let place = source
+            .strip_prefix("s3://")
+            .and_then(|rest| rest.split_once('/'));
+        let Some((bucket, object)) = place.filter(|(bucket, object)| {
+            !bucket.is_empty() && !object.is_empty() && object.len() <= KEY_MAX
+        }) else {
+            return Err(ArtifactError::Refused(format!(
+                "`{}` is not an object of S3; expected `s3://BUCKET/KEY`",
+                source.chars().take(120).collect::<String>()
+            )));
+        };
+        let version = version.map_or_else(String::new, |id| format!("?versionId={}", encoded(id)));
+        let copied = self
+            .client
+            .copy_object()
+            .copy_source(format!("{bucket}/{}{version}", encoded(object)))
+            .bucket(&self.bucket)
+            .key(key(uri)?)
+            .send()
+            .await;
+        copied
+            .map(drop)
+            .map_err(|error| match Trouble::of("copying it", &error) {
+                Trouble::Refused { text, .. } => ArtifactError::Refused(format!(
+                    "{source} cannot be copied: {text}; it must exist, have 5 GB at most, and be in the data                      bucket below `uploads/` or in the deployment's upload bucket"
+                )),
+                trouble @ Trouble::Busy(_) => explain(uri, trouble),
+            })
+    }
+
     async fn delete(&self, uri: &ArtifactUri) -> Result<bool, ArtifactError> {
         match self.head(uri).await {
             Ok(_) => {}
@@ -208,6 +244,7 @@ impl ArtifactStore for S3Artifacts {
             Err(
                 error @ (ArtifactError::BadUri(_)
                 | ArtifactError::TooLarge { .. }
+                | ArtifactError::Refused(_)
                 | ArtifactError::Failed(_)),
             ) => return Err(error),
         }
@@ -233,6 +270,19 @@ fn key(uri: &ArtifactUri) -> Result<String, ArtifactError> {
         )));
     }
     Ok(key)
+}
+
+/// A part of a header's URL: everything but plain characters and slashes as `%XX`.
+fn encoded(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_.~/".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
 }
 
 /// All bytes of an answer, at most `limit`.
@@ -298,6 +348,11 @@ mod tests {
         assert_eq!(key(&uri).unwrap(), "artifacts/ns/flow/a b.txt");
         let long = ArtifactUri::new(&"x".repeat(1020)).unwrap();
         assert!(key(&long).unwrap_err().to_string().contains("1014 bytes"));
+    }
+
+    #[test]
+    fn the_source_of_a_copy_is_encoded() {
+        assert_eq!(encoded("in/a b+ü?.json"), "in/a%20b%2B%C3%BC%3F.json");
     }
 
     #[test]

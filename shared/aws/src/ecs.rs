@@ -11,12 +11,13 @@ use aws_sdk_ecs::primitives::DateTime;
 use aws_sdk_ecs::types::{
     AssignPublicIp, AwsVpcConfiguration, CapacityProviderStrategyItem, Compatibility,
     ContainerDefinition as Container, ContainerDependency, ContainerOverride as Override,
-    DesiredStatus, EphemeralStorage, KeyValuePair, LogConfiguration, LogDriver, MountPoint,
-    NetworkConfiguration, NetworkMode, Secret, Task, TaskOverride, Volume,
+    DesiredStatus, EphemeralStorage, FirelensConfiguration, FirelensConfigurationType,
+    KeyValuePair, LinuxParameters, LogConfiguration, LogDriver, MountPoint, NetworkConfiguration,
+    NetworkMode, Secret, Task, TaskOverride, Volume,
 };
 use operon_engine::ports::{
-    ContainerDefinition, ContainerView, Ecs, EcsError, EcsFailure, RunReply, RunTask, SecretError,
-    SecretNames, TaskDefinition, TaskView,
+    ContainerDefinition, ContainerView, Ecs, EcsError, EcsFailure, Output, RunReply, RunTask,
+    SecretError, SecretNames, TaskDefinition, TaskView,
 };
 
 use crate::config::Config;
@@ -83,13 +84,26 @@ impl FargateEcs {
             .iter()
             .map(|(name, arn)| Secret::builder().name(name).value_from(arn).build())
             .collect();
-        let logs = LogConfiguration::builder()
-            .log_driver(LogDriver::Awslogs)
-            .options("awslogs-group", &task.log_group)
-            .options("awslogs-region", &self.region)
-            .options("awslogs-stream-prefix", "operon")
-            .build()
-            .map_err(incomplete)?;
+        let logs = match container.output {
+            Output::Group | Output::Router => LogConfiguration::builder()
+                .log_driver(LogDriver::Awslogs)
+                .options("awslogs-group", &task.log_group)
+                .options("awslogs-region", &self.region)
+                .options("awslogs-stream-prefix", "operon"),
+            Output::Routed => LogConfiguration::builder().log_driver(LogDriver::Awsfirelens),
+        };
+        let logs = logs.build().map_err(incomplete)?;
+        let router = (container.output == Output::Router).then(|| {
+            FirelensConfiguration::builder()
+                .r#type(FirelensConfigurationType::Fluentbit)
+                .build()
+        });
+        let router = router.transpose().map_err(incomplete)?;
+        let linux = container.init.then(|| {
+            LinuxParameters::builder()
+                .init_process_enabled(true)
+                .build()
+        });
         let mount = container.mount.as_ref().map(|path| {
             MountPoint::builder()
                 .source_volume(&task.volume)
@@ -113,6 +127,8 @@ impl FargateEcs {
             .set_mount_points(mount.map(|mount| vec![mount]))
             .set_stop_timeout(seconds)
             .log_configuration(logs)
+            .set_firelens_configuration(router)
+            .set_linux_parameters(linux)
             .build())
     }
 }
@@ -237,6 +253,7 @@ impl Ecs for FargateEcs {
                     .name(&container.name)
                     .set_command(container.command.clone())
                     .set_environment(Some(pairs(&container.environment)))
+                    .set_memory(container.memory_mib.and_then(|mib| i32::try_from(mib).ok()))
                     .build()
             })
             .collect();

@@ -10,6 +10,7 @@ use operon_engine::Ports;
 use operon_engine::evaluate::Evaluator;
 use operon_engine::fargate;
 use operon_engine::flows::Flows;
+use operon_engine::operations::Operations;
 use operon_engine::ports::{EventSink, Outgoing, QueueError, QueueName, ShardKey, StoreError};
 use operon_engine::step::StepError;
 use operon_engine::triggers::{NoWakeups, Registry, Triggers};
@@ -97,6 +98,16 @@ impl World {
             // The reconciler looks every minute.
             wakeups: Arc::new(NoWakeups),
             capacity: CAPACITY,
+        }
+    }
+
+    /// What people ask of executions.
+    #[must_use]
+    pub fn operations(&self) -> Operations {
+        Operations {
+            evaluator: self.triggers().evaluator,
+            flows: Flows::new(&self.ports, Arc::default()),
+            sink: Arc::clone(&self.queues) as Arc<_>,
         }
     }
 
@@ -195,6 +206,17 @@ pub async fn batch(
     event: SqsEvent,
     handle: impl AsyncFn(&[&str]) -> Vec<Result<(), StepError>>,
 ) -> SqsBatchResponse {
+    batch_delivered(event, async |texts: &[&str], _: &[bool]| {
+        handle(texts).await
+    })
+    .await
+}
+
+/// [`batch`] for a step that must know which messages were delivered before (`ApproximateReceiveCount` above 1).
+pub async fn batch_delivered(
+    event: SqsEvent,
+    handle: impl AsyncFn(&[&str], &[bool]) -> Vec<Result<(), StepError>>,
+) -> SqsBatchResponse {
     let mut batch = Batch::parse(event, |text| {
         Ok::<_, std::convert::Infallible>(text.to_owned())
     });
@@ -203,7 +225,11 @@ pub async fn batch(
         .iter()
         .map(|delivery| delivery.message.as_str())
         .collect();
-    let outcomes = handle(&texts).await;
+    let again: Vec<bool> = deliveries
+        .iter()
+        .map(|delivery| delivery.receives > 1)
+        .collect();
+    let outcomes = handle(&texts, &again).await;
     for (delivery, outcome) in deliveries.iter().zip(&outcomes) {
         if let Err(error) = outcome {
             batch.refuse(&delivery.id, error);
@@ -214,4 +240,45 @@ pub async fn batch(
         batch.fail(&delivery.id);
     }
     batch.answer()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_step_learns_what_was_delivered_before_and_fails_message_by_message() {
+        let record = |id: &str, body: &str, receives: &str| {
+            serde_json::json!({
+                "messageId": id, "body": body, "attributes": {"ApproximateReceiveCount": receives},
+            })
+        };
+        let records = [
+            record("m0", "a", "1"),
+            record("m1", "b", "2"),
+            record("m2", "c", "1"),
+        ];
+        let event = serde_json::from_value(serde_json::json!({ "Records": records })).unwrap();
+        let seen = RefCell::new(Vec::new());
+        let answer = batch_delivered(event, async |texts: &[&str], again: &[bool]| {
+            let both = texts.iter().zip(again);
+            seen.borrow_mut()
+                .extend(both.map(|(text, again)| ((*text).to_owned(), *again)));
+            // It says nothing of the last.
+            vec![Ok(()), Err(StepError::Other("no".to_owned()))]
+        })
+        .await;
+        let seen = seen.into_inner();
+        let pair = |text: &str, again| (text.to_owned(), again);
+        assert_eq!(seen, [pair("a", false), pair("b", true), pair("c", false)]);
+        let failed: Vec<String> = answer
+            .batch_item_failures
+            .into_iter()
+            .map(|failure| failure.item_identifier)
+            .collect();
+        assert_eq!(failed, ["m1", "m2"]);
+    }
 }

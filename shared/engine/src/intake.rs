@@ -10,9 +10,11 @@ use serde_json::{Map, Value, json};
 
 use crate::decide::truthy;
 use crate::evaluate::{EvaluateError, Evaluator, Overlay, Site};
+use crate::files::Beside;
 use crate::plans::LoadedPlan;
 use crate::ports::{
-    ArtifactError, ArtifactUri, ExecutionId, ExecutionMeta, ExecutionRow, StoreError, TaskRunKey,
+    ArtifactError, ArtifactUri, ExecutionId, ExecutionMeta, ExecutionRow, FileSource, StoreError,
+    TaskRunKey,
 };
 use crate::script::text_of;
 use crate::templates::Tree;
@@ -105,6 +107,20 @@ pub enum IntakeError {
     /// The store did not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// What cannot be is wrong with the input; what may succeed later is tried again by whoever asked.
+fn unread(id: &str, error: ArtifactError) -> IntakeError {
+    match error {
+        ArtifactError::Failed(text) => StoreError::Busy(text).into(),
+        error @ (ArtifactError::BadUri(_)
+        | ArtifactError::Missing(_)
+        | ArtifactError::TooLarge { .. }
+        | ArtifactError::Refused(_)) => IntakeError::File {
+            id: id.to_owned(),
+            reason: error.to_string(),
+        },
+    }
 }
 
 impl Evaluator {
@@ -224,14 +240,7 @@ impl Evaluator {
             if let Some(value) = tree.pointer_mut(&pointer) {
                 let text = text_of(value);
                 if !text.is_empty() && !ArtifactUri::is_uri(&text) {
-                    if !origin.local_files {
-                        return Err(IntakeError::File {
-                            id: input.id.clone(),
-                            reason: "its value must be an artifact (`operon:///…`): upload the file first"
-                                .to_owned(),
-                        });
-                    }
-                    let uri = self.store_file(meta, &input.id, &text).await?;
+                    let uri = self.file(meta, &input.id, &text, origin).await?;
                     *value = Value::String(uri.to_string());
                 }
             }
@@ -282,6 +291,53 @@ impl Evaluator {
         } else {
             Err(IntakeError::Inputs(errors))
         }
+    }
+
+    /// The artifact for a FILE input that is none yet: an object of S3, or a file beside the flow or of this machine.
+    async fn file(
+        &self,
+        meta: &ExecutionMeta,
+        id: &str,
+        text: &str,
+        origin: Origin,
+    ) -> Result<ArtifactUri, IntakeError> {
+        let failed = |reason: String| IntakeError::File {
+            id: id.to_owned(),
+            reason,
+        };
+        let artifacts = &*self.ports.artifacts;
+        if text.starts_with("s3://") {
+            let name = text.rsplit('/').next().filter(|name| !name.is_empty());
+            let key = format!(
+                "executions/{}/inputs/{id}/{}",
+                meta.id,
+                name.unwrap_or("file")
+            );
+            let uri = ArtifactUri::new(&key).map_err(|error| failed(error.to_string()))?;
+            let of_trigger = meta.trigger.get("uri").and_then(Value::as_str) == Some(text);
+            let version = meta.trigger.get("versionId").and_then(Value::as_str);
+            let version = version.filter(|version| of_trigger && *version != "null");
+            let copied = artifacts.import(text, version, &uri).await;
+            copied.map_err(|error| unread(id, error))?;
+            return Ok(uri);
+        }
+        // What is deployed with a flow may be read by whoever starts it; a file of this machine may not.
+        if let Some(place) = meta
+            .flow_dir
+            .as_deref()
+            .filter(|place| ArtifactUri::is_uri(place))
+        {
+            let beside = Beside::load(artifacts, Some(place)).await;
+            let beside = beside.map_err(|error| unread(id, error))?;
+            if let Ok(FileSource::Artifact(uri)) = beside.find(text) {
+                return Ok(uri);
+            }
+        }
+        if !origin.local_files {
+            let reason = "its value must be an artifact (`operon:///…`): upload the file first";
+            return Err(failed(reason.to_owned()));
+        }
+        self.store_file(meta, id, text).await
     }
 
     /// Copies a file of this machine into internal storage: what the flow reads does not change any more.

@@ -12,7 +12,11 @@ use crate::decide::duration_ms;
 use crate::evaluate::{
     EvaluateError, Evaluator, OUTPUTS_INLINE_MAX, OUTPUTS_MAX, Overlay, RenderedValue, Site,
 };
-use crate::ports::{ArtifactUri, AttemptId, AttemptResult, AttemptRow, AttemptSpec, FileSource};
+use crate::files::Beside;
+use crate::ports::{
+    ArtifactError, ArtifactUri, AttemptId, AttemptResult, AttemptRow, AttemptSpec, FileSource,
+    StoreError,
+};
 use crate::rows;
 use crate::script;
 
@@ -92,7 +96,8 @@ impl Evaluator {
         row.created_ms = self.ports.clock.now_ms();
         let prepared = if script::is_process(&task.task_type) {
             self.environment(site, &mut props, &mut secrets).await?;
-            let mut spec = spec_of(site, node, task, &props, timeout, &id)?;
+            let beside = self.files_beside(site, &props).await?;
+            let mut spec = spec_of(site, node, task, (&props, &beside), timeout, &id)?;
             self.join_working_directory(site, &mut spec, &mut secrets)
                 .await?;
             spec.secrets = secrets.clone();
@@ -176,14 +181,35 @@ impl Evaluator {
             .await?;
         secrets.extend(rendered.secrets);
         if let Value::Object(props) = &rendered.value {
-            let mut files = script::input_files(props, site.meta.flow_dir.as_deref())
-                .map_err(EvaluateError::Expression)?;
+            let beside = self.files_beside(site, props).await?;
+            let mut files =
+                script::input_files(props, &beside).map_err(EvaluateError::Expression)?;
             files.append(&mut spec.input_files);
             spec.input_files = files;
         }
         let shard = site.shard.to_string().replace('/', "-");
         spec.shared_directory = Some(format!("{}/{shard}-{slot}", site.meta.id));
         Ok(())
+    }
+
+    /// The files beside the flow, read only if the properties mention some.
+    async fn files_beside(
+        &self,
+        site: Site<'_>,
+        props: &Map<String, Value>,
+    ) -> Result<Beside, EvaluateError> {
+        if !script::wants_files_beside(props) {
+            return Ok(Beside::Nothing);
+        }
+        let loaded = Beside::load(&*self.ports.artifacts, site.meta.flow_dir.as_deref()).await;
+        loaded.map_err(|error| match error {
+            // Asked again when the message comes again.
+            ArtifactError::Failed(text) => StoreError::Busy(text).into(),
+            error @ (ArtifactError::Missing(_)
+            | ArtifactError::TooLarge { .. }
+            | ArtifactError::BadUri(_)
+            | ArtifactError::Refused(_)) => EvaluateError::Expression(error.to_string()),
+        })
     }
 
     /// What makes two attempts do the same: type, properties and the content of the input files.
@@ -324,12 +350,12 @@ fn spec_of(
     site: Site<'_>,
     node: &Node,
     task: &TaskNode,
-    props: &Map<String, Value>,
+    (props, beside): (&Map<String, Value>, &Beside),
     timeout: Duration,
     id: &AttemptId,
 ) -> Result<AttemptSpec, EvaluateError> {
-    let mut spec = script::spec(&task.task_type, props, site.meta.flow_dir.as_deref())
-        .map_err(EvaluateError::Expression)?;
+    let mut spec =
+        script::spec(&task.task_type, props, beside).map_err(EvaluateError::Expression)?;
     spec.id = id.clone();
     spec.name = site
         .plan

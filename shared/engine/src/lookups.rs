@@ -145,7 +145,8 @@ impl Lookups {
                 .await
                 .map_err(|e| unavailable(e.to_string()))?
         } else {
-            crate::files::read_beside(self.flow_dir.as_deref(), place, READ_BYTES_MAX)
+            let beside = self.flow_dir.as_deref();
+            crate::files::read_beside(&*ports.artifacts, beside, place, READ_BYTES_MAX)
                 .await
                 .map_err(unavailable)?
         };

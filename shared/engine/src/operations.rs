@@ -6,6 +6,7 @@
 //! as far as the execution is concerned: rounds are numbered, ids are given or derived.
 
 mod answers;
+mod direct;
 mod snapshot;
 
 use std::collections::BTreeMap;

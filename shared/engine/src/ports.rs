@@ -18,7 +18,7 @@ pub use attempt::{
 };
 pub use ecs::{
     ContainerDefinition, ContainerOverride, ContainerView, ECS_PAGE_MAX, Ecs, EcsError, EcsFailure,
-    RunReply, RunTask, SecretNames, TaskDefinition, TaskView,
+    Output, RunReply, RunTask, SecretNames, TaskDefinition, TaskView,
 };
 pub use logs::{LOG_PAGE_MAX, LogLines, LogReader};
 pub use messages::{

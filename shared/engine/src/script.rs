@@ -8,11 +8,8 @@ use operon_core::lang::model::Resources;
 use operon_core::plan::ShardId;
 use serde_json::{Map, Value};
 
-use crate::files;
+use crate::files::{self, Beside};
 use crate::ports::{ArtifactUri, AttemptId, AttemptSpec, FileSource, InputFile, TaskRunKey};
-
-/// Namespace files that one task run may get.
-const NAMESPACE_FILES_MAX: usize = 10_000;
 
 /// Directory of the files that belong to the engine, inside the working directory.
 const OWN_DIRECTORY: &str = ".operon";
@@ -46,9 +43,9 @@ fn interpreter(task_type: &str) -> Option<(&'static str, &'static str)> {
 pub fn spec(
     task_type: &str,
     props: &Map<String, Value>,
-    flow_dir: Option<&str>,
+    beside: &Beside,
 ) -> Result<AttemptSpec, String> {
-    let mut input_files = input_files(props, flow_dir)?;
+    let mut input_files = input_files(props, beside)?;
     let command = command(task_type, props, &mut input_files);
     let texts = |key: &str| -> Vec<String> { props.get(key).map(list_of_text).unwrap_or_default() };
     let mut env = BTreeMap::new();
@@ -90,6 +87,7 @@ pub fn spec(
         },
         name: String::new(),
         image,
+        interpreter: interpreter(task_type).map(|(program, _)| program),
         entrypoint,
         command,
         env,
@@ -157,10 +155,7 @@ fn command(
 }
 
 /// `inputFiles` and `namespaceFiles`.
-pub fn input_files(
-    props: &Map<String, Value>,
-    flow_dir: Option<&str>,
-) -> Result<Vec<InputFile>, String> {
+pub fn input_files(props: &Map<String, Value>, beside: &Beside) -> Result<Vec<InputFile>, String> {
     let mut out = Vec::new();
     if let Some(options) = props.get("namespaceFiles").and_then(Value::as_object)
         && options
@@ -168,7 +163,7 @@ pub fn input_files(
             .and_then(Value::as_bool)
             .unwrap_or(true)
     {
-        namespace_files(options, flow_dir, &mut out)?;
+        namespace_files(options, beside, &mut out)?;
     }
     let entries = match props.get("inputFiles") {
         Some(Value::Object(entries)) => entries.clone(),
@@ -181,7 +176,7 @@ pub fn input_files(
         Some(Value::Array(paths)) => {
             for path in paths.iter().map(text_of) {
                 out.push(InputFile {
-                    source: beside(flow_dir, &path)?,
+                    source: beside.find(&path)?,
                     path,
                     executable: false,
                 });
@@ -199,7 +194,7 @@ pub fn input_files(
                 .map_err(|error| format!("`inputFiles.{path}`: {error}"))?;
             FileSource::Artifact(uri)
         } else if text.starts_with("nsfile:///") {
-            beside(flow_dir, &text)?
+            beside.find(&text)?
         } else {
             FileSource::Inline(text)
         };
@@ -220,21 +215,12 @@ pub fn input_files(
     Ok(out)
 }
 
-fn beside(flow_dir: Option<&str>, place: &str) -> Result<FileSource, String> {
-    let root =
-        flow_dir.ok_or("this execution has no namespace files; give an artifact URI instead")?;
-    let path = files::beneath(Path::new(root), place)
-        .ok_or_else(|| format!("`{place}` must be relative and stay beside the flow"))?;
-    Ok(FileSource::Path(path))
-}
-
 /// Files beside the flow that match `include` (all by default) and not `exclude`.
 fn namespace_files(
     options: &Map<String, Value>,
-    flow_dir: Option<&str>,
+    beside: &Beside,
     out: &mut Vec<InputFile>,
 ) -> Result<(), String> {
-    let root = flow_dir.ok_or("this execution has no namespace files")?;
     let globs = |key: &str| -> Result<globset::GlobSet, String> {
         let mut set = globset::GlobSetBuilder::new();
         for pattern in options.get(key).map(list_of_text).unwrap_or_default() {
@@ -248,45 +234,25 @@ fn namespace_files(
             .map_err(|error| format!("`namespaceFiles.{key}`: {error}"))
     };
     let (include, exclude) = (globs("include")?, globs("exclude")?);
-    let mut pending = vec![String::new()];
-    while let Some(directory) = pending.pop() {
-        let place = Path::new(root).join(&directory);
-        let entries = std::fs::read_dir(&place).map_err(|e| format!("{}: {e}", place.display()))?;
-        for entry in entries {
-            let entry = entry.map_err(|error| format!("{}: {error}", place.display()))?;
-            let Ok(name) = entry.file_name().into_string() else {
-                continue;
-            };
-            let path = if directory.is_empty() {
-                name.clone()
-            } else {
-                format!("{directory}/{name}")
-            };
-            let kind = entry
-                .file_type()
-                .map_err(|error| format!("{path}: {error}"))?;
-            if kind.is_dir() && !name.starts_with('.') {
-                pending.push(path);
-            } else if kind.is_file()
-                && (include.is_empty() || include.is_match(&path))
-                && !exclude.is_match(&path)
-            {
-                if out.len() >= NAMESPACE_FILES_MAX {
-                    return Err(format!(
-                        "more than {NAMESPACE_FILES_MAX} namespace files; narrow `namespaceFiles.include`"
-                    ));
-                }
-                let source = FileSource::Path(entry.path());
-                out.push(InputFile {
-                    path,
-                    source,
-                    executable: false,
-                });
-            }
-        }
-    }
-    out.sort_by(|a, b| a.path.cmp(&b.path));
+    let wanted =
+        |path: &str| (include.is_empty() || include.is_match(path)) && !exclude.is_match(path);
+    let found = beside.all(wanted)?.into_iter();
+    out.extend(found.map(|(path, source)| InputFile {
+        path,
+        source,
+        executable: false,
+    }));
     Ok(())
+}
+
+/// Whether the input files of these properties are partly beside the flow.
+#[must_use]
+pub fn wants_files_beside(props: &Map<String, Value>) -> bool {
+    match props.get("inputFiles") {
+        _ if props.contains_key("namespaceFiles") => true,
+        Some(files) => files.is_array() || files.to_string().contains("nsfile:///"),
+        None => false,
+    }
 }
 
 /// A rendered value as text: strings as they are, everything else as JSON.
@@ -317,7 +283,7 @@ mod tests {
     use super::*;
 
     fn of(task_type: &str, props: &Value) -> AttemptSpec {
-        spec(task_type, props.as_object().unwrap(), None).unwrap()
+        spec(task_type, props.as_object().unwrap(), &Beside::Nothing).unwrap()
     }
 
     #[test]
@@ -344,7 +310,7 @@ mod tests {
     fn an_input_file_cannot_leave_the_working_directory() {
         for path in ["../x", "/etc/passwd", "a/../../x", ""] {
             let props = json!({"inputFiles": {path: "x"}});
-            let error = input_files(props.as_object().unwrap(), None).unwrap_err();
+            let error = input_files(props.as_object().unwrap(), &Beside::Nothing).unwrap_err();
             assert!(error.contains("working directory"), "{path}: {error}");
         }
     }

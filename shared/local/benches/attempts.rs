@@ -76,6 +76,7 @@ fn spec(number: u32) -> AttemptSpec {
         },
         name: format!("true[{number}]"),
         image: None,
+        interpreter: None,
         entrypoint: None,
         command: ["sh", "-c", "true"].map(str::to_owned).to_vec(),
         env: BTreeMap::new(),

@@ -16,7 +16,7 @@ from limits import CANNOT
 
 LANE = os.environ.get("OPERON_TEST_LANE", "")
 ENDPOINT = os.environ.get("OPERON_TEST_ENDPOINT") or None
-BINARIES = Path(os.environ.get("OPERON_TEST_BINARIES", "target/fast"))
+BINARIES = Path(os.environ.get("OPERON_TEST_BINARIES", "target/lane"))
 WAIT_S = 60.0
 
 T = TypeVar("T")

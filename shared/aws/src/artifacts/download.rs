@@ -97,7 +97,8 @@ async fn range(
             Err(
                 error @ (ArtifactError::BadUri(_)
                 | ArtifactError::Missing(_)
-                | ArtifactError::TooLarge { .. }),
+                | ArtifactError::TooLarge { .. }
+                | ArtifactError::Refused(_)),
             ) => return Err(error),
         };
         if tried == TRIES {

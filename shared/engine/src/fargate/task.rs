@@ -17,7 +17,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::Size;
 use crate::ports::{
-    AttemptSpec, ContainerDefinition, ContainerOverride, FileSource, TaskDefinition,
+    AttemptSpec, ContainerDefinition, ContainerOverride, FileSource, Output, TaskDefinition,
 };
 use crate::script::text_of;
 
@@ -25,8 +25,12 @@ use crate::script::text_of;
 pub const OVERRIDES_MAX: usize = 8192;
 /// Gibibytes of scratch space that a task has at least and at most when it asks for some.
 const EPHEMERAL_GIB: std::ops::RangeInclusive<u32> = 21..=200;
+/// Seconds a program gets to end when its task is stopped.
+const MAIN_STOP_TIMEOUT_S: u32 = 30;
 /// Seconds the agent gets to store what there is when the task is stopped; the most that ECS allows.
 const STOP_TIMEOUT_S: u32 = 120;
+/// Memory of a task that its program does not get: the kernel is to end the program, not the agent that tells of it.
+const AGENT_MIB: u32 = 64;
 /// Milliseconds after which an attempt that still runs says so.
 const STARTED_AFTER_MS: u64 = 60_000;
 /// Before, between and after the parts of a marker: characters that no text uses.
@@ -154,8 +158,9 @@ pub fn build(
     let mut document = document(site, spec, size, name, &variables)?;
     let definition = definition(site, spec, by_reference, &variables, arns);
     let mut command = (!spec.command.is_empty()).then(|| spec.command.clone());
+    let main_mib = size.memory_mib.saturating_sub(AGENT_MIB);
     let overrides = |command: Option<&Vec<String>>, place: (&str, String)| {
-        overrides(spec, command, &env, &place)
+        overrides(spec, command, (&env, main_mib), &place)
     };
     let text = to_json(&document)?;
     let inline = overrides(command.as_ref(), (agent::ENV_SPEC, text));
@@ -226,6 +231,12 @@ fn environment(
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value))
         .collect();
+    // As on a laptop: a script may say who it is, and behave otherwise when it is tried again.
+    plain.extend([
+        ("OPERON_EXECUTION".to_owned(), spec.id.execution.to_string()),
+        ("OPERON_TASK_RUN".to_owned(), spec.name.clone()),
+        ("OPERON_ATTEMPT".to_owned(), spec.id.attempt.to_string()),
+    ]);
     let mut secret = Vec::new();
     for (name, value) in &spec.env {
         match parts(value).as_slice() {
@@ -263,7 +274,7 @@ fn document(
     let timeout = u64::try_from(spec.timeout.as_millis()).unwrap_or(u64::MAX);
     let mut document = AgentSpec::new(name, &spec.name, target, timeout);
     document.output_files.clone_from(&spec.output_files);
-    document.memory_mib = size.memory_mib;
+    document.memory_mib = size.memory_mib.saturating_sub(AGENT_MIB);
     // A report costs as much as half an attempt, so only what lasts is shown to run; whether it is alive the
     // reconciler asks ECS.
     document.reports = ReportTimes {
@@ -307,9 +318,8 @@ fn image_of(spec: &AttemptSpec) -> String {
     if let Some(image) = &spec.image {
         return image.clone();
     }
-    let program = spec.command.first().map_or("", String::as_str);
     let library = "public.ecr.aws/docker/library";
-    match program {
+    match spec.interpreter.unwrap_or_default() {
         "python3" => format!("{library}/python:3.13-slim"),
         "node" => format!("{library}/node:22-slim"),
         "Rscript" => format!("{library}/r-base:4.5.1"),
@@ -344,7 +354,6 @@ fn definition(
         mount: Some(agent::VOLUME.to_owned()),
         ..ContainerDefinition::default()
     };
-    let after = |condition: &str| vec![(CONTAINER_STAGE.to_owned(), condition.to_owned())];
     let has_files = !spec.input_files.is_empty() || !spec.output_files.is_empty();
     let work = || format!("{}/{}", agent::VOLUME, agent::layout::WORK);
     let main = ContainerDefinition {
@@ -354,8 +363,15 @@ fn definition(
         working_directory: option(spec, "workingDir").or_else(|| has_files.then(work)),
         user: option(spec, "user"),
         secrets,
-        depends_on: after("SUCCESS"),
+        // The agent first: it takes what the program says from the first line on, and masks secrets in it.
+        depends_on: vec![
+            (CONTAINER_STAGE.to_owned(), "SUCCESS".to_owned()),
+            (CONTAINER_AGENT.to_owned(), "START".to_owned()),
+        ],
         mount: Some(agent::VOLUME.to_owned()),
+        stop_timeout_s: Some(MAIN_STOP_TIMEOUT_S),
+        init: true,
+        output: Output::Routed,
         ..ContainerDefinition::default()
     };
     let watch = ContainerDefinition {
@@ -364,9 +380,10 @@ fn definition(
             agent::ENV_PLAN_QUEUE_URL.to_owned(),
             site.plan_queue_url.clone(),
         )],
-        // Also when `stage` failed: somebody must say so.
-        depends_on: after("COMPLETE"),
+        // ECS wants a log router to be root.
+        user: Some("0".to_owned()),
         stop_timeout_s: Some(STOP_TIMEOUT_S),
+        output: Output::Router,
         ..own(CONTAINER_AGENT, "watch")
     };
     let mut definition = TaskDefinition {
@@ -388,7 +405,7 @@ fn definition(
 fn overrides(
     spec: &AttemptSpec,
     command: Option<&Vec<String>>,
-    env: &[(String, String)],
+    (env, main_mib): (&[(String, String)], u32),
     place: &(&str, String),
 ) -> Vec<ContainerOverride> {
     let own = |name: &str| ContainerOverride {
@@ -398,6 +415,7 @@ fn overrides(
             (agent::ENV_ATTEMPT.to_owned(), spec.id.to_string()),
             (place.0.to_owned(), place.1.clone()),
         ],
+        memory_mib: None,
     };
     vec![
         own(CONTAINER_STAGE),
@@ -405,6 +423,7 @@ fn overrides(
             name: CONTAINER_MAIN.to_owned(),
             command: command.cloned(),
             environment: env.to_vec(),
+            memory_mib: Some(main_mib),
         },
         own(CONTAINER_AGENT),
     ]
@@ -422,6 +441,7 @@ fn length(overrides: &[ContainerOverride]) -> usize {
                 .collect();
             json!({
                 "name": container.name, "command": container.command, "environment": environment,
+                "memory": container.memory_mib,
             })
         })
         .collect();

@@ -81,7 +81,10 @@ pub enum ArtifactError {
         /// In bytes.
         limit: u64,
     },
-    /// Anything else.
+    /// It is not possible, now or later; a sentence that says why.
+    #[error("{0}")]
+    Refused(String),
+    /// Anything else; the same may succeed later.
     #[error("artifact storage failed: {0}")]
     Failed(String),
 }
@@ -103,6 +106,19 @@ pub trait ArtifactStore: Send + Sync {
     /// A local path with the content, valid while the store lives: the file itself, or a download into `scratch`.
     async fn local_path(&self, uri: &ArtifactUri, scratch: &Path)
     -> Result<PathBuf, ArtifactError>;
+    /// Copies an object that was uploaded somewhere else, `s3://BUCKET/KEY`, in the version that is named if there are
+    /// versions. The artifact does not change when the object does.
+    async fn import(
+        &self,
+        source: &str,
+        version: Option<&str>,
+        uri: &ArtifactUri,
+    ) -> Result<(), ArtifactError> {
+        let _ = (version, uri);
+        Err(ArtifactError::Refused(format!(
+            "`{source}` can be read by a deployment on AWS only; give the path of a file"
+        )))
+    }
     /// Removes it; false when there was none.
     async fn delete(&self, uri: &ArtifactUri) -> Result<bool, ArtifactError>;
 }

@@ -54,6 +54,9 @@ pub struct AttemptSpec {
     pub name: String,
     /// Container image; none runs a process of this machine.
     pub image: Option<String>,
+    /// The program that a script of this task is for (`python3`, `node`, `Rscript`); none is a shell. Where everything
+    /// is a container and no image is named, it chooses one.
+    pub interpreter: Option<&'static str>,
     /// Replaces the image's entrypoint; none leaves it as it is (invariant 9).
     pub entrypoint: Option<Vec<String>>,
     /// Arguments. For a process, the program and its arguments.

@@ -34,6 +34,23 @@ pub struct ContainerDefinition {
     pub mount: Option<String>,
     /// Seconds between SIGTERM and SIGKILL.
     pub stop_timeout_s: Option<u32>,
+    /// Whether its first process is one that passes signals on and waits for children: many programs ignore SIGTERM
+    /// as process 1.
+    pub init: bool,
+    /// Where its output goes.
+    pub output: Output,
+}
+
+/// Where the output of a container goes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Output {
+    /// To the log group, as it is.
+    #[default]
+    Group,
+    /// To the log group; and it takes what the others route.
+    Router,
+    /// To the router, before anybody else sees it.
+    Routed,
 }
 
 /// A task definition, registered once for everything that has the same hash.
@@ -66,6 +83,8 @@ pub struct ContainerOverride {
     pub command: Option<Vec<String>>,
     /// Added to the environment.
     pub environment: Vec<(String, String)>,
+    /// The kernel ends it when it uses more; none leaves it the whole task.
+    pub memory_mib: Option<u32>,
 }
 
 /// One launch.

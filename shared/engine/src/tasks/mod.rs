@@ -180,7 +180,9 @@ impl From<ArtifactError> for TaskError {
     fn from(error: ArtifactError) -> Self {
         let reason = match error {
             ArtifactError::BadUri(_) => Reason::InvalidInput,
-            ArtifactError::Missing(_) | ArtifactError::TooLarge { .. } => Reason::Output,
+            ArtifactError::Missing(_)
+            | ArtifactError::TooLarge { .. }
+            | ArtifactError::Refused(_) => Reason::Output,
             ArtifactError::Failed(_) => Reason::TaskFailed,
         };
         Self::new(reason, error.to_string())

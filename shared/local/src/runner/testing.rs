@@ -128,6 +128,7 @@ pub(crate) fn spec(slot: u16, command: &[&str]) -> AttemptSpec {
         id: attempt_id(slot),
         name: format!("align[{slot}]"),
         image: None,
+        interpreter: None,
         entrypoint: None,
         command: command.iter().map(|&part| part.to_owned()).collect(),
         env: BTreeMap::new(),

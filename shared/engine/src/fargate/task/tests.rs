@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::*;
 use crate::fargate::size_for;
+use crate::files::Beside;
 use crate::script;
 
 fn site() -> Site {
@@ -31,7 +32,7 @@ fn spec(props: &Value, execution: &str) -> AttemptSpec {
         "container"
     };
     let props: Map<String, Value> = props.clone();
-    let mut spec = script::spec(kind, &props, None).unwrap();
+    let mut spec = script::spec(kind, &props, &Beside::Nothing).unwrap();
     spec.id.execution = execution.parse().unwrap();
     spec.id.attempt = 1;
     spec.output_prefix = format!("executions/{execution}/0-0/1/");
@@ -80,12 +81,50 @@ fn an_image_runs_unchanged_between_stage_and_agent() {
     assert_eq!(main.command, None);
     assert_eq!(main.working_directory, None);
     assert!(!main.essential && !stage.essential && agent.essential);
+    let after = |name: &str, condition: &str| (name.to_owned(), condition.to_owned());
     assert_eq!(
         main.depends_on,
-        [("stage".to_owned(), "SUCCESS".to_owned())]
+        [after("stage", "SUCCESS"), after("agent", "START")]
     );
     assert_eq!(built.overrides[1].command, None);
     assert!(built.document.is_none());
+}
+
+#[test]
+fn a_script_without_an_image_gets_one_for_its_language() {
+    let image = |kind: &str| {
+        let props = json!({"commands": ["python3 scripts/ingest.py"]});
+        let props = props.as_object().unwrap();
+        let mut spec = script::spec(kind, props, &Beside::Nothing).unwrap();
+        spec.id.execution = "e".parse().unwrap();
+        let built = built(&spec).unwrap();
+        built.definition.containers[1].image.clone()
+    };
+    assert!(image("io.kestra.plugin.scripts.python.Commands").contains("/python:"));
+    assert!(image("io.kestra.plugin.scripts.node.Script").contains("/node:"));
+    assert!(image("io.kestra.plugin.scripts.shell.Commands").contains("/debian:"));
+}
+
+#[test]
+fn the_agent_takes_the_programs_output_and_outlives_it() {
+    let built = built(&spec(&json!({"containerImage": "nextclade:3"}), "e")).unwrap();
+    let [stage, main, agent] = built.definition.containers.as_slice() else {
+        panic!("three containers");
+    };
+    assert_eq!(
+        [stage.output, main.output, agent.output],
+        [Output::Group, Output::Routed, Output::Router]
+    );
+    assert_eq!(agent.user.as_deref(), Some("0"));
+    assert!(
+        agent.depends_on.is_empty(),
+        "somebody tells that `stage` failed"
+    );
+    assert!(main.init && main.stop_timeout_s < agent.stop_timeout_s);
+    let said = &built.overrides[1].environment;
+    assert!(said.contains(&("OPERON_ATTEMPT".to_owned(), "1".to_owned())));
+    let limits: Vec<_> = built.overrides.iter().map(|one| one.memory_mib).collect();
+    assert_eq!(limits, [None, Some(512 - AGENT_MIB), None]);
 }
 
 #[test]
