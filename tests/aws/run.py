@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -70,6 +71,8 @@ def run(name: str, endpoint: str | None, directory: Path, pattern: str) -> int:
 
 def main() -> int:
     """Runs all lanes asked for, and fails if one does."""
+    # Asked to end, it ends what it started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     parser = argparse.ArgumentParser(description="Tests on emulators of AWS")
     parser.add_argument("--lane", choices=sorted(lanes.KINDS), help="only this one")
     parser.add_argument("--endpoint", help="an emulator that runs already, or `aws`")

@@ -1,6 +1,6 @@
 """The agent's binary beside a program, containers being processes.
 
-    python3 agent_with_processes.py
+    python3 test_agent.py
 
 Builds the agent with cargo unless OPERON_AGENT names one.
 """
