@@ -144,11 +144,12 @@ class Service:
             by = str(request.get("startedBy") or "")
             if fault := self.faults.take(Kind.FAILURE, operation="RunTask", started_by=by):
                 return {"tasks": [], "failures": [{"reason": str(fault.options["reason"])}]}
-            spot = provider == "FARGATE_SPOT"
+            # Shown of tasks that were launched by a strategy, not of those with a launch type.
+            named = provider if request.get("capacityProviderStrategy") else None
             fault = self.faults.take(Kind.CAPACITY, operation="RunTask", started_by=by, status=provider)
             if fault is not None:
                 return {"tasks": [], "failures": [{"reason": _CAPACITY}]}
-            begun = [self._begin(request, definition, cluster, provider if spot else None) for _ in range(count)]
+            begun = [self._begin(request, definition, cluster, named) for _ in range(count)]
             if token is not None:
                 self._tokens[cluster, str(token)] = _Token(parameters, [led.task.arn for led in begun])
             shown = [led.task.shown() for led in begun]

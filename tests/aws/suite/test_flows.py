@@ -65,7 +65,7 @@ class FlowCase(unittest.TestCase):
         """ECS knows so many tasks of an execution, and all have stopped."""
         tasks = self.here.tasks(identity)
         self.assertEqual(len(tasks), count, self.here.explained(identity))
-        self.assertEqual({task["lastStatus"] for task in tasks}, {"STOPPED"})
+        self.assertEqual([task["lastStatus"] for task in tasks], ["STOPPED"] * count)
 
 
 class TestStarts(FlowCase):
