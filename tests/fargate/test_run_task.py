@@ -138,6 +138,9 @@ class Faults(StandInCase):
         spot = [{"capacityProvider": "FARGATE_SPOT", "weight": 1}]
         answer = self.run_task(definition, capacityProviderStrategy=spot)
         self.assertIn("Capacity is unavailable", answer["failures"][0]["reason"])
+        demand = [{"capacityProvider": "FARGATE", "weight": 1}]
+        (task,) = self.run_task(definition, capacityProviderStrategy=demand)["tasks"]
+        self.assertEqual(task["capacityProviderName"], "FARGATE")
 
     def test_an_answer_that_is_lost_leaves_its_task(self) -> None:
         definition = self.register([container("main")])
