@@ -46,7 +46,7 @@ def lane_of(name: str, endpoint: str | None) -> Iterator[lanes.Lane]:
         yield lanes.Lane(name, "" if endpoint == "aws" else endpoint, Path())
 
 
-def run(name: str, endpoint: str | None, directory: Path, pattern: str, only: str | None) -> int:
+def run(name: str, endpoint: str | None, directory: Path, pattern: str, only: list[str]) -> int:
     """Runs the suite on one lane; its exit code."""
     started = time.monotonic()
     # The client's Python is that of the lane: boto3 is pinned there.
@@ -61,7 +61,7 @@ def run(name: str, endpoint: str | None, directory: Path, pattern: str, only: st
             "PYTHONPATH": str(SUITE.parent),
         }
         command = [str(python), "-m", "unittest", "discover", "-v", "-s", str(SUITE), "-p", pattern]
-        command += ["-k", only] if only else []
+        command += [part for name in only for part in ("-k", name)]
         done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, check=False)
         if done.returncode != 0:
             print(f"aws: the end of what {name} wrote:\n{lanes.tail(lane)}", flush=True)
@@ -80,7 +80,7 @@ def main() -> int:
     parser.add_argument("--profile", default="lane", help="of cargo")
     parser.add_argument("--binaries", type=Path, help="built before, in this directory")
     parser.add_argument("--pattern", default="test_*.py", help="only these files of the suite")
-    parser.add_argument("--only", help="only tests whose name contains this")
+    parser.add_argument("--only", action="append", default=[], help="only tests whose name contains this; may be repeated")
     options = parser.parse_args()
     names = [options.lane] if options.lane else sorted(lanes.KINDS, reverse=True)
     if options.endpoint:
