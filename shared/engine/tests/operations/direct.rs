@@ -9,7 +9,7 @@ use operon_engine::evaluate::Evaluator;
 use operon_engine::files::{self, Beside};
 use operon_engine::flows::{Deploy, Expected, Flows};
 use operon_engine::operations::Operations;
-use operon_engine::ports::{ArtifactStore as _, ArtifactUri, EventSink, ShardKey, StoreError};
+use operon_engine::ports::{ArtifactUri, EventSink, ShardKey, StoreError};
 use operon_testkit::memory::MemoryPorts;
 use serde_json::{Value, json};
 
