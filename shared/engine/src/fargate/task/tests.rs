@@ -97,6 +97,7 @@ fn a_script_without_an_image_gets_one_for_its_language() {
         let props = props.as_object().unwrap();
         let mut spec = script::spec(kind, props, &Beside::Nothing).unwrap();
         spec.id.execution = "e".parse().unwrap();
+        spec.id.attempt = 1;
         let built = built(&spec).unwrap();
         built.definition.containers[1].image.clone()
     };
