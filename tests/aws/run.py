@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import lanes
+from limits import CANNOT
 
 SUITE = Path(__file__).resolve().parent / "suite"
 
@@ -65,6 +66,8 @@ def run(name: str, endpoint: str | None, directory: Path, pattern: str, only: li
         done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, check=False)
         if done.returncode != 0:
             print(f"aws: the end of what {name} wrote:\n{lanes.tail(lane)}", flush=True)
+    for capability, reason in CANNOT.get(name, {}).items():
+        print(f"aws: lane {name} cannot `{capability}`: {reason}", flush=True)
     took = time.monotonic() - started
     print(f"aws: lane {name}: healthy after {ready:.1f} s, over after {took:.0f} s", flush=True)
     return done.returncode
