@@ -58,7 +58,9 @@ def probed() -> deployment.Deployment:
     """The template with the probe in every function: what is tested is the template."""
     probe = BINARIES / "operon-probe"
     stage = f"p{uuid.uuid4().hex[:6]}"
-    return deployment.deploy(aws(), dict.fromkeys(deployment.ROLES, probe), stage, {}, variables())
+    # Every variable has a value then, and it is seen that each arrives.
+    parameters = {"MailFrom": "flows@example.org"}
+    return deployment.deploy(aws(), dict.fromkeys(deployment.ROLES, probe), stage, parameters, variables())
 
 
 def queue_url(name: str) -> str:
