@@ -28,6 +28,7 @@ CHANGES = {
     "CodeUri": "zips of the profile `lane` for this machine's processor are uploaded, as `sam package` does",
     "DeploymentPreference": "no emulator has CodeDeploy: the alias moves at once",
     "Environment": "AWS_ENDPOINT_URL and AWS_ENDPOINT_URL_ECS are added, which no one sets on AWS",
+    "ApiUrl": "a fixed address where a function is told its own: LocalStack looks for what SAM makes before it is made",
     "Cluster": "names instead of references, because LocalStack's free edition has no ECS in CloudFormation",
     "Architecture": "the parameter, not the template: emulators run binaries of this machine",
 }
@@ -72,6 +73,10 @@ def transformed(
             role = properties["CodeUri"].rpartition("/")[2]
             properties["CodeUri"] = {"Bucket": bucket, "Key": keys[role]}
             properties.pop("DeploymentPreference", None)
+            given = properties.get("Environment", {}).get("Variables", {})
+            for name, value in given.items():
+                if value == {"Fn::GetAtt": ["ApiUrl", "FunctionUrl"]}:
+                    given[name] = "https://console.invalid/"
     return _named_cluster(template)
 
 
