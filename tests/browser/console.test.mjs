@@ -90,6 +90,36 @@ describe("live", () => {
     await leave(visitNow);
   });
 
+  it("misses nothing that happens while its connection is broken", async () => {
+    const gate = operon.gate("cut");
+    const id = await operon.run("waits", { gate: gate.path });
+    const visitNow = await visit();
+    const { page, open } = visitNow;
+    await page.addInitScript(() => {
+      globalThis.line = { broken: false, refused: 0, cut: () => undefined };
+      const real = globalThis.fetch;
+      globalThis.fetch = (input, init) => {
+        if (!String(input).endsWith("/events")) return real(input, init);
+        if (globalThis.line.broken) { globalThis.line.refused += 1; return Promise.reject(new TypeError("no connection")); }
+        const own = new AbortController();
+        globalThis.line.cut = () => { globalThis.line.broken = true; own.abort(); };
+        return real(input, { ...init, signal: AbortSignal.any([init.signal, own.signal]) });
+      };
+    });
+    await open(`/executions/${id}`);
+    await page.locator("[data-name=gated][data-state=RUNNING]").waitFor();
+    await page.locator("[data-connection=live]").waitFor();
+    await page.evaluate(() => globalThis.line.cut());
+    await page.waitForFunction(() => globalThis.line.refused > 0);
+    gate.open();
+    await operon.until(id, "SUCCESS");
+    assert.equal(await page.locator("[data-name=gated][data-state=RUNNING]").count(), 1, "what is not told is not known");
+    await page.evaluate(() => { globalThis.line.broken = false; });
+    await page.locator(".title-line [data-state=SUCCESS]").waitFor();
+    for (const name of ["first", "gated", "last"]) await page.locator(`[data-name=${name}][data-state=SUCCESS]`).waitFor();
+    await leave(visitNow);
+  });
+
   it("shows a new execution and its state in the list without loading the page again", async () => {
     const visitNow = await visit("/executions?flow=waits");
     const gate = operon.gate("list");
