@@ -49,6 +49,8 @@ pub(crate) struct Task {
     desired_status: String,
     /// When somebody began to stop the task.
     execution_stopped_at: Option<String>,
+    /// When the first image began to be pulled.
+    pull_started_at: Option<String>,
     containers: Vec<Container>,
 }
 
@@ -86,6 +88,17 @@ impl Task {
         match (self.execution_stopped_at.as_deref().and_then(ms), ended) {
             (Some(told_ms), Some(ended_ms)) => told && told_ms <= ended_ms,
             _ => told,
+        }
+    }
+
+    /// Seconds from the first pull of an image to the start of `main`; 0 while either is unknown.
+    #[allow(clippy::cast_precision_loss, reason = "milliseconds far below 2^53")]
+    pub(crate) fn provision_seconds(&self) -> f64 {
+        let pulled = self.pull_started_at.as_deref().and_then(ms);
+        let started = self.main().and_then(Container::started_ms);
+        match (pulled, started) {
+            (Some(pulled), Some(started)) => started.saturating_sub(pulled) as f64 / 1000.0,
+            _ => 0.0,
         }
     }
 

@@ -155,7 +155,10 @@ impl Finish<'_> {
             outputs_uri: None,
             output_files: Vec::new(),
             metrics: Vec::new(),
-            usage,
+            usage: Usage {
+                provision_seconds: task.provision_seconds(),
+                ..usage
+            },
             started_ms: main
                 .and_then(super::metadata::Container::started_ms)
                 .unwrap_or(ended_ms),

@@ -27,6 +27,7 @@ impl Peak {
         Usage {
             peak_rss_bytes: self.memory_bytes,
             cpu_seconds,
+            provision_seconds: 0.0,
         }
     }
 }

@@ -11,6 +11,7 @@
 
 mod cases {
     mod files;
+    mod forms;
     mod lab;
     mod run;
     mod secrets;

@@ -3,6 +3,7 @@
 mod executions;
 mod flows;
 mod remote;
+mod remote_triggers;
 mod run;
 mod server;
 mod top;
@@ -18,9 +19,8 @@ pub(crate) use flows::{
     ExplainArgs, FmtArgs, GraphArgs, GraphFormat, PlanOutput, PluginsCommand, SpecVersion,
     ValidateArgs, ValidateOutput,
 };
-pub(crate) use remote::{
-    ContextCommand, FlowName, FlowsCommand, LabelsArgs, ServerChoice, TriggersCommand,
-};
+pub(crate) use remote::{ContextCommand, FlowName, FlowsCommand, LabelsArgs, ServerChoice};
+pub(crate) use remote_triggers::{NamespacesCommand, TriggersCommand};
 pub(crate) use run::{EngineArgs, ResumeArgs, RunArgs, RunnerName};
 pub(crate) use server::ServerArgs;
 pub(crate) use top::TopArgs;
@@ -78,6 +78,11 @@ pub(crate) enum Command {
     Triggers {
         #[command(subcommand)]
         command: TriggersCommand,
+    },
+    /// Shows and changes what belongs to namespaces of a server: notifications, incidents, costs.
+    Namespaces {
+        #[command(subcommand)]
+        command: NamespacesCommand,
     },
     /// Keeps the servers you work with.
     Context {

@@ -1,4 +1,4 @@
-//! Commands that ask a server: `flows`, `triggers`, `context`, and what of `executions` only a server does.
+//! Commands that ask a server: `flows`, `context`, and what of `executions` only a server does.
 
 use std::path::PathBuf;
 
@@ -28,7 +28,7 @@ pub(crate) struct FlowName {
     pub(crate) id: String,
 }
 
-fn flow_name(text: &str) -> Result<FlowName, String> {
+pub(super) fn flow_name(text: &str) -> Result<FlowName, String> {
     match text.split_once('/') {
         Some((namespace, id)) if !namespace.is_empty() && !id.is_empty() => Ok(FlowName {
             namespace: namespace.to_owned(),
@@ -134,55 +134,6 @@ pub(crate) enum FlowsCommand {
         /// Names this wish: asking again with the same key gives the same execution.
         #[arg(long, value_name = "TEXT")]
         idempotency_key: Option<String>,
-        #[command(flatten)]
-        server: ServerChoice,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum TriggersCommand {
-    /// Lists triggers with their last and next times.
-    #[command(visible_alias = "ls")]
-    List {
-        /// Only triggers of this namespace.
-        #[arg(long, value_name = "NAME")]
-        namespace: Option<String>,
-        #[command(flatten)]
-        server: ServerChoice,
-    },
-    /// Lets a trigger fire again.
-    Enable {
-        /// `namespace/flow`
-        #[arg(value_parser = flow_name)]
-        flow: FlowName,
-        /// Of the trigger.
-        trigger: String,
-        #[command(flatten)]
-        server: ServerChoice,
-    },
-    /// Keeps a trigger from firing.
-    Disable {
-        /// `namespace/flow`
-        #[arg(value_parser = flow_name)]
-        flow: FlowName,
-        /// Of the trigger.
-        trigger: String,
-        #[command(flatten)]
-        server: ServerChoice,
-    },
-    /// Makes up for slots of a schedule.
-    Backfill {
-        /// `namespace/flow`
-        #[arg(value_parser = flow_name)]
-        flow: FlowName,
-        /// Of the trigger.
-        trigger: String,
-        /// First time, such as 2026-11-01T00:00:00Z.
-        #[arg(long, value_name = "TIME")]
-        from: jiff::Timestamp,
-        /// Up to here.
-        #[arg(long, value_name = "TIME")]
-        to: jiff::Timestamp,
         #[command(flatten)]
         server: ServerChoice,
     },

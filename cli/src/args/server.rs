@@ -15,8 +15,21 @@ pub(crate) struct ServerArgs {
     /// Deploys the flow files in this directory and below it when the server starts.
     #[arg(long, value_name = "DIR")]
     pub(crate) flows: Option<PathBuf>,
+    /// Watches this directory in the place of a bucket; other buckets are directories of their names below
+    /// `buckets` of the state directory.
+    #[arg(long = "bucket", value_name = "NAME=DIR", value_parser = bucket)]
+    pub(crate) buckets: Vec<(String, PathBuf)>,
     #[command(flatten)]
     pub(crate) engine: EngineArgs,
+}
+
+fn bucket(text: &str) -> Result<(String, PathBuf), String> {
+    match text.split_once('=') {
+        Some((name, directory)) if !name.is_empty() && !directory.is_empty() => {
+            Ok((name.to_owned(), PathBuf::from(directory)))
+        }
+        _ => Err("write it as `name=directory`".to_owned()),
+    }
 }
 
 fn loopback(text: &str) -> Result<SocketAddr, String> {

@@ -6,6 +6,7 @@ mod flows;
 mod plugins;
 mod remote;
 mod remote_executions;
+mod remote_triggers;
 mod resume;
 mod run;
 mod server;
@@ -28,7 +29,8 @@ pub(crate) fn run(command: Command, console: &Rc<Console>) -> anyhow::Result<Exi
         Command::Run(args) => run::run(&args, console),
         Command::Resume(args) => resume::resume(&args, console),
         Command::Flows { command } => remote::flows(&command, console),
-        Command::Triggers { command } => remote::triggers(&command, console),
+        Command::Triggers { command } => remote_triggers::triggers(&command, console),
+        Command::Namespaces { command } => remote_triggers::namespaces(&command, console),
         Command::Context { command } => remote::context(&command, console),
         Command::Server(args) => server::server(&args, console),
         Command::Top(args) => crate::top::top(&args, console),

@@ -8,8 +8,7 @@ use reqwest::Method;
 use serde_json::{Map, Value, json};
 
 use crate::args::{
-    ContextCommand, FlowName, FlowsCommand, LabelsArgs, ServerChoice, TriggersCommand,
-    ValidateOutput,
+    ContextCommand, FlowName, FlowsCommand, LabelsArgs, ServerChoice, ValidateOutput,
 };
 use crate::client::{Client, Contexts, Entry, LOCAL, part};
 use crate::exit::{Exit, Usage};
@@ -20,7 +19,7 @@ use crate::state::block_on;
 const PAGES_MAX: usize = 100;
 
 /// Shows an answer as JSON, or its rows with these fields.
-fn show(console: &Console, server: &ServerChoice, answer: &Value, fields: &[&str]) {
+pub(crate) fn show(console: &Console, server: &ServerChoice, answer: &Value, fields: &[&str]) {
     match server.output {
         ValidateOutput::Json => console.line(&answer.to_string()),
         ValidateOutput::Human => table(console, answer, fields),
@@ -94,7 +93,7 @@ pub(crate) async fn pages(
     Ok(json!({"items": items, "next": cursor}))
 }
 
-fn choose(server: &ServerChoice) -> anyhow::Result<Client> {
+pub(crate) fn choose(server: &ServerChoice) -> anyhow::Result<Client> {
     Client::choose(server.context.as_deref(), &server.state.dir)
 }
 
@@ -270,66 +269,6 @@ async fn deploy(
         &["namespace", "id", "revision", "created", "changed"],
     );
     Ok(())
-}
-
-pub(crate) fn triggers(command: &TriggersCommand, console: &Rc<Console>) -> anyhow::Result<Exit> {
-    let fields = [
-        "namespace",
-        "flow",
-        "id",
-        "type",
-        "disabled",
-        "lastMs",
-        "nextMs",
-        "late",
-    ];
-    let path = |flow: &FlowName, trigger: &str, verb: &str| {
-        let (namespace, id) = (part(&flow.namespace), part(&flow.id));
-        format!("/triggers/{namespace}/{id}/{}/{verb}", part(trigger))
-    };
-    block_on(async {
-        match command {
-            TriggersCommand::List { namespace, server } => {
-                let query: Vec<_> = namespace
-                    .iter()
-                    .map(|name| ("namespace", name.clone()))
-                    .collect();
-                let answer = pages(&choose(server)?, "/triggers", &query).await?;
-                show(console, server, &answer, &fields);
-            }
-            TriggersCommand::Enable {
-                flow,
-                trigger,
-                server,
-            } => {
-                let path = path(flow, trigger, "enable");
-                let answer: Value = choose(server)?.post(&path, &json!({})).await?;
-                show(console, server, &answer, &fields);
-            }
-            TriggersCommand::Disable {
-                flow,
-                trigger,
-                server,
-            } => {
-                let path = path(flow, trigger, "disable");
-                let answer: Value = choose(server)?.post(&path, &json!({})).await?;
-                show(console, server, &answer, &fields);
-            }
-            TriggersCommand::Backfill {
-                flow,
-                trigger,
-                from,
-                to,
-                server,
-            } => {
-                let body = json!({"fromMs": from.as_millisecond(), "toMs": to.as_millisecond()});
-                let path = path(flow, trigger, "backfill");
-                let answer: Value = choose(server)?.post(&path, &body).await?;
-                console.line(&answer.to_string());
-            }
-        }
-        Ok(Exit::Success)
-    })
 }
 
 pub(crate) fn labels(

@@ -21,6 +21,7 @@ use operon_engine::evaluate::Evaluator;
 use operon_engine::flows::Flows;
 use operon_engine::operations::Operations;
 use operon_engine::ports::{AttemptRow, ExecutionRow};
+use operon_engine::traces::Exporter;
 use operon_engine::triggers::{NoWakeups, Registry, Triggers};
 use operon_local::alerts::{self, Alerts};
 use operon_local::embedded::Observer;
@@ -90,7 +91,7 @@ pub(crate) fn server(args: &ServerArgs, console: &Rc<Console>) -> anyhow::Result
         let token = token()?;
         let _file = announce(&args.engine.state.dir, address, &token)?;
         let triggers = triggers(&laptop, &ports, &plugins);
-        let sources = sources(&args.engine.state.dir, triggers.clone());
+        let sources = sources(args, triggers.clone());
         let alerts = tell(&laptop, &ports, address);
         let api = application(&laptop, &ports, plugins, &token, triggers);
         api.show_totals(Arc::clone(&alerts.totals));
@@ -132,13 +133,14 @@ fn triggers(laptop: &Laptop, ports: &Ports, plugins: &Arc<Plugins>) -> Triggers 
     }
 }
 
-/// Directories of the state directory stand for buckets.
-fn sources(state: &Path, triggers: Triggers) -> operon_local::triggers::Options {
+/// Directories of the state directory, and those that were named, stand for buckets.
+fn sources(args: &ServerArgs, triggers: Triggers) -> operon_local::triggers::Options {
+    let state = &args.engine.state.dir;
     operon_local::triggers::Options {
         triggers,
         buckets: operon_local::triggers::Buckets {
             root: state.join("buckets"),
-            ..operon_local::triggers::Buckets::default()
+            named: args.buckets.iter().cloned().collect(),
         },
         seen: state.join("triggers"),
     }
@@ -162,7 +164,7 @@ fn application(
         logs: Arc::new(laptop.logs.reader()),
         auth: Auth::Local(Arc::new(LocalToken::new(token, &subject))),
         console: Pages::embedded(),
-        prices: Prices::FREE,
+        prices: Prices::FARGATE,
         stream_life: STREAM_LIFE,
         webhooks: Some(triggers.clone()),
         triggers: Some(triggers.clone()),
@@ -178,6 +180,8 @@ fn tell(laptop: &Laptop, ports: &Ports, address: SocketAddr) -> Alerts {
         logs: Arc::new(laptop.logs.reader()),
         console_url: Some(url.trim_end_matches('/').to_owned()),
         totals: Arc::default(),
+        prices: Prices::FARGATE,
+        traces: Exporter::of(|name| std::env::var(name).ok()),
     }
 }
 

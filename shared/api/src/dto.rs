@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 
 use operon_core::lang::diagnostic::{Diagnostic, LineIndex};
 use operon_engine::flows::{FlowHead, RevisionHead};
+use operon_engine::metrics;
 use operon_engine::ports::{AttemptRow, ExecutionRow};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
-
-use crate::prices::Cost;
 
 /// A page of a list.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -254,6 +253,34 @@ pub struct TaskRun {
     pub attempts: Vec<Attempt>,
 }
 
+/// What was reserved, and what that costs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Cost {
+    /// Virtual CPUs times seconds.
+    pub vcpu_seconds: f64,
+    /// Gigabytes of memory times seconds.
+    pub gb_seconds: f64,
+    /// Of CPU time that was really used.
+    pub cpu_seconds_used: f64,
+    /// Estimate in US dollars.
+    pub usd: f64,
+    /// False when there were more attempts than are looked at: then it is at least this.
+    pub complete: bool,
+}
+
+impl Cost {
+    pub(crate) const fn of(cost: metrics::Cost, complete: bool) -> Self {
+        Self {
+            vcpu_seconds: cost.vcpu_seconds,
+            gb_seconds: cost.gb_seconds,
+            cpu_seconds_used: cost.cpu_seconds_used,
+            usd: cost.usd,
+            complete,
+        }
+    }
+}
+
 /// What an attempt used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -262,6 +289,9 @@ pub struct UsageDto {
     pub peak_rss_bytes: u64,
     /// User and system time, in seconds.
     pub cpu_seconds: f64,
+    /// From having a machine to the start of the program, in seconds.
+    #[serde(default)]
+    pub provision_seconds: f64,
 }
 
 /// One attempt of a task run.
@@ -308,6 +338,7 @@ fn usage(row: &AttemptRow) -> UsageDto {
     UsageDto {
         peak_rss_bytes: row.usage.peak_rss_bytes,
         cpu_seconds: row.usage.cpu_seconds,
+        provision_seconds: row.usage.provision_seconds,
     }
 }
 

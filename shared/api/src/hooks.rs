@@ -93,6 +93,54 @@ pub struct BackfillRequest {
     /// Labels of the executions.
     #[serde(default)]
     pub labels: std::collections::BTreeMap<String, String>,
+    /// Executions at once, 1 to 1000; 4 without it.
+    #[serde(default)]
+    pub parallel: Option<u32>,
+    /// Executions that it starts at most; every date of the range without it.
+    #[serde(default)]
+    pub max_executions: Option<u64>,
+}
+
+/// What a person wants of a backfill that goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BackfillSteer {
+    /// Nothing more is started until it goes on.
+    Pause,
+    /// It goes on.
+    Resume,
+    /// Nothing more is started; what it started goes on.
+    End,
+}
+
+impl BackfillSteer {
+    /// As in paths.
+    #[must_use]
+    pub fn of(text: &str) -> Option<Self> {
+        match text {
+            "pause" => Some(Self::Pause),
+            "resume" => Some(Self::Resume),
+            "end" => Some(Self::End),
+            _ => None,
+        }
+    }
+}
+
+/// What became of an event that a trigger was given.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TriggerEventView {
+    /// Tells it from others of its trigger, the same in every delivery.
+    pub identity: String,
+    /// When it was accepted, milliseconds since the epoch.
+    pub at_ms: u64,
+    /// `pending`, `started`, `item` (of a batch) or `rejected`.
+    pub state: String,
+    /// The execution it started or is part of.
+    pub execution: Option<String>,
+    /// Its place in the batch.
+    pub item: Option<u32>,
+    /// Why it was rejected.
+    pub reason: Option<String>,
 }
 
 /// Lists and steers triggers.
@@ -122,6 +170,27 @@ pub trait TriggerAdmin: Send + Sync {
         id: &str,
         request: BackfillRequest,
     ) -> Result<Value, Problem>;
+    /// The backfill of a schedule, also one that is over.
+    async fn backfill_state(&self, namespace: &str, flow: &str, id: &str)
+    -> Result<Value, Problem>;
+    /// Pauses a backfill, lets it go on, or ends it.
+    async fn steer_backfill(
+        &self,
+        namespace: &str,
+        flow: &str,
+        id: &str,
+        steer: BackfillSteer,
+    ) -> Result<Value, Problem>;
+    /// Events that a trigger was given, after the one named; only those in this state, if it is given.
+    async fn events(
+        &self,
+        namespace: &str,
+        flow: &str,
+        id: &str,
+        state: Option<&str>,
+        after: Option<String>,
+        limit: u32,
+    ) -> Result<(Vec<TriggerEventView>, Option<String>), Problem>;
     /// Schedules that fire next, of all flows or of one namespace.
     async fn next(
         &self,

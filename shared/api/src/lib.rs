@@ -22,7 +22,6 @@ mod headers;
 pub mod hooks;
 mod mutate;
 mod openapi;
-mod prices;
 mod problem;
 mod routes;
 mod state;
@@ -31,7 +30,7 @@ mod triggers;
 
 pub use console::{Asset, Console};
 pub use openapi::document;
-pub use prices::Prices;
+pub use operon_engine::metrics::Prices;
 pub use problem::Problem;
 pub use routes::router;
 pub use state::{Api, Settings};

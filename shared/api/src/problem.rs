@@ -88,6 +88,16 @@ impl Problem {
         )
     }
 
+    /// Somebody else changed what was to be changed.
+    pub fn precondition(detail: impl Into<String>) -> Self {
+        Self::new(
+            StatusCode::PRECONDITION_FAILED,
+            "changed",
+            "Somebody else changed it",
+            detail,
+        )
+    }
+
     /// Too much was sent.
     pub fn too_large(detail: impl Into<String>) -> Self {
         Self::new(
@@ -209,12 +219,7 @@ impl From<FlowError> for Problem {
             }
             FlowError::Conflict { current } => Self {
                 current,
-                ..Self::new(
-                    StatusCode::PRECONDITION_FAILED,
-                    "changed",
-                    "Somebody else changed it",
-                    error.to_string(),
-                )
+                ..Self::precondition(error.to_string())
             },
             FlowError::Invalid(checked) => {
                 // The source is not at hand here: who has it gives the lines.

@@ -6,6 +6,7 @@ mod executions;
 mod flows;
 mod graph;
 mod logs;
+mod namespaces;
 mod overview;
 mod server;
 mod start;
@@ -96,7 +97,16 @@ pub(crate) fn documented() -> OpenApiRouter<Api> {
         .routes(routes!(triggers::list))
         .routes(routes!(triggers::enable))
         .routes(routes!(triggers::disable))
-        .routes(routes!(triggers::backfill))
+        .routes(routes!(triggers::backfill, triggers::backfill_state))
+        .routes(routes!(triggers::steer_backfill))
+        .routes(routes!(triggers::events))
+        .routes(routes!(
+            namespaces::show_notify,
+            namespaces::put_notify,
+            namespaces::delete_notify
+        ))
+        .routes(routes!(namespaces::incidents))
+        .routes(routes!(namespaces::cost))
         .routes(routes!(triggers::dead_letters))
         .routes(routes!(triggers::redrive))
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use operon_engine::Ports;
 use operon_engine::audit::Audit;
 use operon_engine::flows::Flows;
-use operon_engine::metrics::Totals;
+use operon_engine::metrics::{Prices, Totals};
 use operon_engine::operations::Operations;
 use operon_engine::plans::Plans;
 use operon_engine::ports::LogReader;
@@ -14,7 +14,6 @@ use operon_engine::ports::LogReader;
 use crate::auth::Auth;
 use crate::console::Console;
 use crate::hooks::{DeadLetters, TriggerAdmin, Webhooks};
-use crate::prices::Prices;
 
 /// What may be chosen about the application.
 pub struct Settings {

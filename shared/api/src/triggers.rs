@@ -3,19 +3,21 @@
 use async_trait::async_trait;
 use operon_core::triggers::{Config, Kind};
 use operon_engine::triggers::{
-    BackfillError, BackfillRange, DeployedFlow, RedriveError, TriggerKey, TriggerView, Triggers,
-    webhook,
+    BackfillError, BackfillRange, DeployedFlow, EventRecord, EventState, RedriveError, TriggerKey,
+    TriggerView, Triggers, webhook,
 };
 use serde_json::{Value, json};
 
 use crate::hooks::{
-    BackfillRequest, DeadLetter, DeadLetters, TriggerAdmin, TriggerSummary, WebhookAnswer,
-    WebhookRequest, Webhooks,
+    BackfillRequest, BackfillSteer, DeadLetter, DeadLetters, TriggerAdmin, TriggerEventView,
+    TriggerSummary, WebhookAnswer, WebhookRequest, Webhooks,
 };
 use crate::problem::Problem;
 
 /// Executions at once of a backfill that is asked for here.
 const BACKFILL_CAP: u32 = 4;
+/// Pages of events that one question looks through.
+const EVENT_PAGES_MAX: usize = 20;
 /// Bytes of a dead letter that are shown.
 const SHOWN_BYTES_MAX: usize = 2_000;
 
@@ -101,6 +103,23 @@ fn summary(view: &TriggerView, trigger: Option<&Config>) -> TriggerSummary {
     }
 }
 
+fn event_view(event: EventRecord) -> TriggerEventView {
+    let state = match event.state {
+        EventState::Pending => "pending",
+        EventState::Started => "started",
+        EventState::Item => "item",
+        EventState::Rejected => "rejected",
+    };
+    TriggerEventView {
+        identity: event.identity,
+        at_ms: event.at_ms,
+        state: state.to_owned(),
+        execution: event.execution.map(|id| id.to_string()),
+        item: event.item,
+        reason: event.reason,
+    }
+}
+
 fn place(summary: &TriggerSummary) -> String {
     format!("{}/{}/{}", summary.namespace, summary.flow, summary.id)
 }
@@ -155,11 +174,11 @@ fn key_of(namespace: &str, flow: &str, id: &str) -> TriggerKey {
 fn backfill_problem(error: BackfillError) -> Problem {
     match error {
         BackfillError::Store(error) => error.into(),
-        BackfillError::Missing(_) => Problem::not_found(error.to_string()),
+        BackfillError::Missing(_) | BackfillError::None => Problem::not_found(error.to_string()),
         BackfillError::NoSchedule(_) | BackfillError::Range => {
             Problem::bad_request(error.to_string())
         }
-        BackfillError::GoingOn | BackfillError::None => Problem::conflict(error.to_string()),
+        BackfillError::GoingOn => Problem::conflict(error.to_string()),
     }
 }
 
@@ -213,7 +232,8 @@ impl TriggerAdmin for EngineTriggers {
         let range = BackfillRange {
             from_ms: request.from_ms,
             until_ms: request.to_ms,
-            cap: BACKFILL_CAP,
+            cap: request.parallel.unwrap_or(BACKFILL_CAP),
+            max_executions: request.max_executions,
             inputs: request.inputs.into_iter().collect(),
             labels: request.labels,
         };
@@ -224,6 +244,66 @@ impl TriggerAdmin for EngineTriggers {
             .await
             .map_err(backfill_problem)?;
         Ok(json!(state))
+    }
+
+    async fn backfill_state(
+        &self,
+        namespace: &str,
+        flow: &str,
+        id: &str,
+    ) -> Result<Value, Problem> {
+        let state = self.0.backfill(&key_of(namespace, flow, id)).await?;
+        let state = state.ok_or_else(|| backfill_problem(BackfillError::None))?;
+        Ok(json!(state))
+    }
+
+    async fn steer_backfill(
+        &self,
+        namespace: &str,
+        flow: &str,
+        id: &str,
+        steer: BackfillSteer,
+    ) -> Result<Value, Problem> {
+        let key = key_of(namespace, flow, id);
+        let state = match steer {
+            BackfillSteer::Pause => self.0.pause_backfill(&key, true).await,
+            BackfillSteer::Resume => self.0.pause_backfill(&key, false).await,
+            BackfillSteer::End => self.0.end_backfill(&key).await,
+        };
+        Ok(json!(state.map_err(backfill_problem)?))
+    }
+
+    async fn events(
+        &self,
+        namespace: &str,
+        flow: &str,
+        id: &str,
+        state: Option<&str>,
+        after: Option<String>,
+        limit: u32,
+    ) -> Result<(Vec<TriggerEventView>, Option<String>), Problem> {
+        let key = key_of(namespace, flow, id);
+        let wanted = usize::try_from(limit).unwrap_or(usize::MAX);
+        let (mut found, mut place) = (Vec::new(), after);
+        'pages: for _ in 0..EVENT_PAGES_MAX {
+            let page = self.0.events_of(&key, place.clone(), limit).await?;
+            if page.is_empty() {
+                place = None;
+                break;
+            }
+            for event in page {
+                if found.len() >= wanted {
+                    break 'pages;
+                }
+                place = Some(key.event_name(&event.identity));
+                let view = event_view(event);
+                if state.is_none_or(|state| state == view.state) {
+                    found.push(view);
+                }
+            }
+        }
+        found.sort_by_key(|event| std::cmp::Reverse(event.at_ms));
+        Ok((found, place))
     }
 
     async fn next(

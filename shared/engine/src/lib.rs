@@ -41,6 +41,7 @@ pub mod step;
 pub mod subflow;
 pub mod tasks;
 pub mod templates;
+pub mod traces;
 pub mod triggers;
 pub mod watcher;
 pub mod wire;

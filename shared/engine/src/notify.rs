@@ -23,9 +23,11 @@ use crate::ports::{
 mod deliver;
 pub mod format;
 pub mod incident;
+mod policies;
 
 pub use deliver::{Delivered, deliver};
 pub use incident::{Failure, Incident, Phase};
+pub use policies::{Policies, PolicyError, policies, remove_policies, set_policies};
 
 /// Writes of one incident that may lose against others before the observation is given back.
 const CONFLICTS_MAX: usize = 20;
@@ -236,9 +238,8 @@ impl Context<'_> {
         let mut found = BTreeMap::new();
         let mut name = namespace;
         loop {
-            let policies = policies(self.ports, name).await?;
-            if !policies.is_empty() {
-                found.insert(name.to_owned(), policies);
+            if let Some(there) = policies(self.ports, name).await? {
+                found.insert(name.to_owned(), there.notify);
             }
             match name.rsplit_once('.') {
                 Some((above, _)) => name = above,
@@ -246,49 +247,6 @@ impl Context<'_> {
             }
         }
     }
-}
-
-/// Key of a namespace's policies.
-fn policies_key(namespace: &str) -> RecordKey {
-    RecordKey::new(RecordKind::Policy, namespace, "notify")
-}
-
-/// Policies of exactly this namespace.
-pub async fn policies(ports: &Ports, namespace: &str) -> Result<Vec<Notify>, StoreError> {
-    let key = policies_key(namespace);
-    let record = ports.records.record(&key, ports.clock.now_ms()).await?;
-    let Some(record) = record else {
-        return Ok(Vec::new());
-    };
-    serde_json::from_value(record.value)
-        .map_err(|error| StoreError::Corrupt(format!("notifications of {namespace}: {error}")))
-}
-
-/// Replaces the policies of a namespace.
-pub async fn set_policies(
-    ports: &Ports,
-    namespace: &str,
-    policies: &[Notify],
-) -> Result<(), StoreError> {
-    let key = policies_key(namespace);
-    let value = serde_json::to_value(policies)
-        .map_err(|error| StoreError::Failed(format!("notifications cannot be written: {error}")))?;
-    for _ in 0..CONFLICTS_MAX {
-        let there = ports.records.record(&key, ports.clock.now_ms()).await?;
-        let write = RecordWrite {
-            key: key.clone(),
-            expected: there.map_or(0, |record| record.version),
-            value: value.clone(),
-            due_ms: None,
-            expires_ms: None,
-        };
-        if let RecordOutcome::Saved(_) = ports.records.save_record(write).await? {
-            return Ok(());
-        }
-    }
-    Err(StoreError::Busy(format!(
-        "notifications of {namespace} are written by others"
-    )))
 }
 
 /// Incidents of a namespace, for people.

@@ -1,20 +1,18 @@
 //! Alerts and measurements of a server on this machine: hears of executions from the engine, tells people.
 //!
 //! Invariant: an end that the server did not hear of, because it was killed, is noted at its next start; an execution
-//! is counted once per incident all the same.
+//! is counted once per incident, and measured once, all the same.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use operon_engine::evaluate::Evaluator;
-use operon_engine::metrics::{Measurement, Totals};
+use operon_engine::metrics::{self, Prices, Totals};
 use operon_engine::notify::{self, Context};
 use operon_engine::plans::Plans;
-use operon_engine::ports::{
-    AttemptRow, ExecutionFilter, ExecutionId, ExecutionRow, LogReader, StoreError, TaskRunKey,
-};
+use operon_engine::ports::{AttemptRow, ExecutionFilter, ExecutionRow, LogReader, StoreError};
 use operon_engine::tasks::HttpClients;
+use operon_engine::traces::Exporter;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::MissedTickBehavior;
 use tracing::warn;
@@ -23,16 +21,19 @@ use crate::embedded::Observer;
 
 /// How often messages are looked for that are due.
 const INTERVAL: Duration = Duration::from_secs(5);
+// A missed service level is told within thirty seconds.
+const _: () = assert!(INTERVAL.as_secs() < 30);
 /// How far back a start looks for ends that nobody noted, in milliseconds.
 const CATCH_UP_MS: u64 = 24 * 3600 * 1000;
 /// Executions looked at then.
 const CATCH_UP_MAX: u32 = 1000;
-/// Ends remembered, because the engine may tell each of them more than once.
-const ENDS_MAX: usize = 10_000;
-/// Attempts of one execution that are measured.
-const ATTEMPTS_MAX: usize = 100_000;
-/// Attempts read at once.
-const PAGE: u32 = 1000;
+
+/// Before each try to send a trace.
+const TRACE_WAITS: [Duration; 3] = [
+    Duration::ZERO,
+    Duration::from_secs(5),
+    Duration::from_mins(1),
+];
 
 /// Hears of executions and passes them on.
 #[derive(Debug)]
@@ -56,25 +57,6 @@ impl Observer for Ends {
     fn task_run(&self, _: &AttemptRow) {}
 }
 
-/// Ends that were measured, the newest of them.
-#[derive(Debug, Default)]
-struct Seen(VecDeque<(ExecutionId, Option<u64>)>);
-
-impl Seen {
-    /// Whether this end is told for the first time. A restarted execution ends anew.
-    fn is_new(&mut self, row: &ExecutionRow) -> bool {
-        let end = (row.meta.id.clone(), row.ended_ms);
-        if self.0.iter().rev().any(|known| *known == end) {
-            return false;
-        }
-        if self.0.len() >= ENDS_MAX {
-            self.0.pop_front();
-        }
-        self.0.push_back(end);
-        true
-    }
-}
-
 /// Tells people of executions, and measures them.
 pub struct Alerts {
     /// Over the server's ports.
@@ -85,6 +67,10 @@ pub struct Alerts {
     pub console_url: Option<String>,
     /// Where measurements are added up.
     pub totals: Arc<Totals>,
+    /// What is reserved costs so much.
+    pub prices: Prices,
+    /// Where traces go, if anywhere.
+    pub traces: Option<Exporter>,
 }
 
 impl Alerts {
@@ -94,15 +80,13 @@ impl Alerts {
         if let Err(reason) = self.catch_up(&plans).await {
             warn!(%reason, "ends of executions before this start are not told");
         }
-        let mut seen = Seen::default();
         let mut tick = tokio::time::interval(INTERVAL);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 row = rows.recv() => {
                     let Some(row) = row else { return };
-                    let measure = seen.is_new(&row);
-                    if let Err(reason) = self.take(&plans, &row, measure).await {
+                    if let Err(reason) = self.take(&plans, &row).await {
                         warn!(%reason, execution_id = %row.meta.id, "an execution's state is not told");
                     }
                     if row.ended_ms.is_none() {
@@ -111,18 +95,17 @@ impl Alerts {
                 }
                 _ = tick.tick() => {}
             }
-            if let Err(reason) = notify::deliver(&self.evaluator, &plans, &http).await {
-                warn!(%reason, "alerts wait for the store");
+            match notify::deliver(&self.evaluator, &plans, &http).await {
+                Ok(done) => done
+                    .alerts
+                    .iter()
+                    .for_each(|alert| self.totals.alert(alert)),
+                Err(reason) => warn!(%reason, "alerts wait for the store"),
             }
         }
     }
 
-    async fn take(
-        &self,
-        plans: &Plans,
-        row: &ExecutionRow,
-        measure: bool,
-    ) -> Result<(), StoreError> {
+    async fn take(&self, plans: &Plans, row: &ExecutionRow) -> Result<(), StoreError> {
         let ports = &self.evaluator.ports;
         let plan = plans.get(&*ports.store, &row.meta.plan_hash).await;
         let plan = plan.map_err(|error| StoreError::Failed(error.to_string()))?;
@@ -134,24 +117,32 @@ impl Alerts {
         if row.ended_ms.is_none() {
             return context.started(&plan, row).await;
         }
-        if measure {
-            let attempts = self.attempts(row).await?;
-            self.totals.add(&Measurement::of(row, &attempts));
+        if let Some(measured) = metrics::measure(ports, &plan, row, self.prices).await? {
+            self.totals.add(&measured);
+            self.trace(row).await?;
         }
         context.ended(&plan, row).await
     }
 
-    async fn attempts(&self, row: &ExecutionRow) -> Result<Vec<AttemptRow>, StoreError> {
-        let store = &self.evaluator.ports.store;
-        let mut attempts: Vec<AttemptRow> = Vec::new();
-        let mut after: Option<(TaskRunKey, u8)> = None;
-        while attempts.len() < ATTEMPTS_MAX {
-            let page = store.attempts_page(&row.meta.id, after, PAGE).await?;
-            let Some(last) = page.last() else { break };
-            after = Some((last.task_run.clone(), last.attempt));
-            attempts.extend(page);
-        }
-        Ok(attempts)
+    /// Sends the trace of an execution, if somebody wants it. Nobody waits for it, and what failed is said.
+    async fn trace(&self, row: &ExecutionRow) -> Result<(), StoreError> {
+        let Some(exporter) = self.traces.clone() else {
+            return Ok(());
+        };
+        let attempts = metrics::measured_attempts(&self.evaluator.ports, row).await?;
+        let row = row.clone();
+        tokio::spawn(async move {
+            for wait in TRACE_WAITS {
+                tokio::time::sleep(wait).await;
+                match exporter.send(&row, &attempts).await {
+                    Ok(()) => return,
+                    Err(reason) => {
+                        warn!(%reason, execution_id = %row.meta.id, "a trace is not taken");
+                    }
+                }
+            }
+        });
+        Ok(())
     }
 
     async fn catch_up(&self, plans: &Plans) -> Result<(), StoreError> {
@@ -167,7 +158,7 @@ impl Alerts {
         rows.retain(|row| row.ended_ms.is_some());
         rows.sort_by_key(|row| row.ended_ms);
         for row in &rows {
-            self.take(plans, row, false).await?;
+            self.take(plans, row).await?;
         }
         Ok(())
     }

@@ -174,6 +174,46 @@ pub const TABLE: &[(Method, &str, Access)] = &[
         "/api/v1/triggers/{namespace}/{flow}/{id}/backfill",
         Needs(Operator),
     ),
+    (
+        Method::GET,
+        "/api/v1/triggers/{namespace}/{flow}/{id}/backfill",
+        Needs(Viewer),
+    ),
+    (
+        Method::POST,
+        "/api/v1/triggers/{namespace}/{flow}/{id}/backfill/{action}",
+        Needs(Operator),
+    ),
+    (
+        Method::GET,
+        "/api/v1/triggers/{namespace}/{flow}/{id}/events",
+        Needs(Viewer),
+    ),
+    (
+        Method::GET,
+        "/api/v1/namespaces/{namespace}/notify",
+        Needs(Viewer),
+    ),
+    (
+        Method::PUT,
+        "/api/v1/namespaces/{namespace}/notify",
+        Needs(Editor),
+    ),
+    (
+        Method::DELETE,
+        "/api/v1/namespaces/{namespace}/notify",
+        Needs(Editor),
+    ),
+    (
+        Method::GET,
+        "/api/v1/namespaces/{namespace}/incidents",
+        Needs(Viewer),
+    ),
+    (
+        Method::GET,
+        "/api/v1/namespaces/{namespace}/costs",
+        Needs(Viewer),
+    ),
     (Method::GET, "/api/v1/dead-letters", Needs(Viewer)),
     (
         Method::POST,

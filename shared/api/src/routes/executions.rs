@@ -9,8 +9,9 @@ use axum::extract::State;
 use axum::response::Sse;
 use axum::response::sse::{Event, KeepAlive};
 use futures_util::Stream;
-use operon_core::plan::{Layout, NodeKind, ShardId};
+use operon_core::plan::{Layout, ShardId};
 use operon_engine::evaluate::{Overlay, Site};
+use operon_engine::metrics::{self, Reservations};
 use operon_engine::operations::Snapshot;
 use operon_engine::plans::LoadedPlan;
 use operon_engine::ports::{
@@ -23,9 +24,8 @@ use serde_json::{Map, Value, json};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::cursor;
-use crate::dto::{ExecutionDetail, ExecutionSummary, Page, PauseSummary, StateAt};
+use crate::dto::{Cost, ExecutionDetail, ExecutionSummary, Page, PauseSummary, StateAt};
 use crate::extract::{Headers, Json, Path, Query, text};
-use crate::prices::{Cost, Prices};
 use crate::problem::Problem;
 use crate::state::Api;
 use crate::stream;
@@ -346,15 +346,9 @@ fn counts(snapshot: &Snapshot) -> BTreeMap<String, u64> {
 }
 
 async fn cost(api: &Api, snapshot: &Snapshot) -> Result<Cost, Problem> {
-    let prices: &Prices = api.prices();
     let now = api.ports().clock.now_ms();
-    let mut resources = BTreeMap::new();
-    for node in snapshot.plan.scopes.iter().flat_map(|scope| &scope.nodes) {
-        if let NodeKind::Task(task) = &node.kind {
-            resources.insert(node.id.as_str(), task.resources);
-        }
-    }
-    let mut cost = Cost::none();
+    let reservations = Reservations::of(&snapshot.plan, *api.prices());
+    let mut cost = metrics::Cost::default();
     let mut after = None;
     let mut seen = 0;
     loop {
@@ -363,23 +357,15 @@ async fn cost(api: &Api, snapshot: &Snapshot) -> Result<Cost, Problem> {
             .attempts_page(&snapshot.row.meta.id, after, 1000)
             .await?;
         let Some(last) = page.last() else {
-            return Ok(cost);
+            return Ok(Cost::of(cost, true));
         };
         after = Some((last.task_run.clone(), last.attempt));
         for row in page {
             seen += 1;
-            let reused = row.reason.as_deref() == Some(operon_engine::replay::REUSED);
-            let Some(started) = row.started_ms.filter(|_| row.attempt > 0 && !reused) else {
-                continue;
-            };
-            if let Some(resources) = resources.get(row.task.as_str()) {
-                let ms = row.ended_ms.unwrap_or(now).saturating_sub(started);
-                cost.add(prices, resources, ms, row.usage.cpu_seconds);
-            }
+            cost += reservations.cost(&row, now);
         }
         if seen >= ATTEMPTS_MAX {
-            cost.complete = false;
-            return Ok(cost);
+            return Ok(Cost::of(cost, false));
         }
     }
 }

@@ -12,7 +12,8 @@ use crate::cursor;
 use crate::dto::Page;
 use crate::extract::{Json, Path, Query, Raw};
 use crate::hooks::{
-    BackfillRequest, DeadLetter, DeadLetters, TriggerAdmin, TriggerSummary, WebhookRequest,
+    BackfillRequest, BackfillSteer, DeadLetter, DeadLetters, TriggerAdmin, TriggerEventView,
+    TriggerSummary, WebhookRequest,
 };
 use crate::mutate::Who;
 use crate::problem::Problem;
@@ -20,6 +21,9 @@ use crate::state::Api;
 
 /// Parameters of a webhook's query string at most.
 const QUERY_MAX: usize = 100;
+
+/// States of an event.
+const EVENT_STATES: [&str; 4] = ["pending", "started", "item", "rejected"];
 
 fn admin(api: &Api) -> Result<&dyn TriggerAdmin, Problem> {
     api.triggers()
@@ -173,6 +177,82 @@ pub(crate) async fn backfill(
     who.did(&api, "trigger.backfill", target, Value::Null, after)
         .await?;
     Ok((StatusCode::ACCEPTED, Answer(made)))
+}
+
+/// The backfill of a schedule, also one that is over.
+#[utoipa::path(get, path = "/api/v1/triggers/{namespace}/{flow}/{id}/backfill", tag = "triggers",
+    params(("namespace" = String, Path), ("flow" = String, Path), ("id" = String, Path)),
+    responses((status = 200, body = Object), (status = 404, body = Problem)))]
+pub(crate) async fn backfill_state(
+    State(api): State<Api>,
+    Path((namespace, flow, id)): Path<(String, String, String)>,
+) -> Result<Answer<Value>, Problem> {
+    let state = admin(&api)?.backfill_state(&namespace, &flow, &id).await?;
+    Ok(Answer(state))
+}
+
+/// Pauses a backfill (`pause`), lets it go on (`resume`) or ends it (`end`). What it started goes on.
+#[utoipa::path(post, path = "/api/v1/triggers/{namespace}/{flow}/{id}/backfill/{action}", tag = "triggers",
+    params(("namespace" = String, Path), ("flow" = String, Path), ("id" = String, Path),
+        ("action" = String, Path, description = "`pause`, `resume` or `end`")),
+    responses((status = 200, body = Object), (status = 400, body = Problem), (status = 404, body = Problem)))]
+pub(crate) async fn steer_backfill(
+    State(api): State<Api>,
+    who: Who,
+    Path((namespace, flow, id, action)): Path<(String, String, String, String)>,
+) -> Result<Answer<Value>, Problem> {
+    let steer = BackfillSteer::of(&action).ok_or_else(|| {
+        Problem::bad_request(format!("`{action}` is neither `pause`, `resume` nor `end`"))
+    })?;
+    let state = admin(&api)?
+        .steer_backfill(&namespace, &flow, &id, steer)
+        .await?;
+    let target = format!("{namespace}/{flow}/{id}");
+    let after = json!({"backfill": action});
+    who.did(&api, "trigger.backfill", target, Value::Null, after)
+        .await?;
+    Ok(Answer(state))
+}
+
+/// Which events of a trigger.
+#[derive(Debug, Clone, Default, Deserialize, IntoParams)]
+#[serde(default)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct EventQuery {
+    /// Only `pending`, `started`, `item` or `rejected` ones.
+    state: Option<String>,
+    /// Rows at most, 1 to 1000; 50 without it.
+    limit: Option<u32>,
+    /// `next` of the page before.
+    cursor: Option<String>,
+}
+
+/// What became of the events that a trigger was given: each is an execution, an item of one, or a rejection with its
+/// reason. In no order from page to page; the newest of a page first.
+#[utoipa::path(get, path = "/api/v1/triggers/{namespace}/{flow}/{id}/events", tag = "triggers",
+    params(("namespace" = String, Path), ("flow" = String, Path), ("id" = String, Path), EventQuery),
+    responses((status = 200, body = Page<TriggerEventView>), (status = 400, body = Problem)))]
+pub(crate) async fn events(
+    State(api): State<Api>,
+    Path((namespace, flow, id)): Path<(String, String, String)>,
+    Query(query): Query<EventQuery>,
+) -> Result<Answer<Page<TriggerEventView>>, Problem> {
+    let limit = cursor::limit(query.limit)?;
+    let state = query.state.as_deref();
+    if let Some(state) = state.filter(|state| !EVENT_STATES.contains(state)) {
+        return Err(Problem::bad_request(format!(
+            "`{state}` is no state of an event; these are: {}",
+            EVENT_STATES.join(", ")
+        )));
+    }
+    let after: Option<String> = cursor::read(query.cursor.as_deref())?;
+    let (items, next) = admin(&api)?
+        .events(&namespace, &flow, &id, state, after, limit)
+        .await?;
+    Ok(Answer(Page {
+        items,
+        next: next.and_then(|place| cursor::write(&place)),
+    }))
 }
 
 /// A page of dead letters.

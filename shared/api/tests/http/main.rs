@@ -5,4 +5,5 @@ mod authorisation;
 mod issuer;
 mod limits;
 mod local;
+mod namespaces;
 mod world;

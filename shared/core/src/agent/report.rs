@@ -125,6 +125,18 @@ pub struct Usage {
     pub peak_rss_bytes: u64,
     /// User and system time of all its processes, in seconds.
     pub cpu_seconds: f64,
+    /// Between having a machine and the start of its program: image pulled, files staged, in seconds.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub provision_seconds: f64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "shaped for serde")]
+#[allow(
+    clippy::float_cmp,
+    reason = "exactly what is set where nothing was measured"
+)]
+fn is_zero(seconds: &f64) -> bool {
+    *seconds == 0.0
 }
 
 /// Something a task counted or timed.

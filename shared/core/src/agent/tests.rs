@@ -125,6 +125,7 @@ fn messages_as_json() {
     );
     let usage = Usage {
         peak_rss_bytes: 1_024,
+        provision_seconds: 0.0,
         cpu_seconds: 0.5,
     };
     golden(

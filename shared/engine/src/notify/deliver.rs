@@ -9,6 +9,7 @@ use super::incident::{Incident, Phase};
 use crate::Ports;
 use crate::evaluate::Site;
 use crate::evaluate::{Evaluator, Overlay};
+use crate::metrics::Alert;
 use crate::plans::Plans;
 use crate::ports::{
     Email, ExecutionRow, Record, RecordKind, RecordOutcome, RecordWrite, StoreError,
@@ -20,12 +21,14 @@ use crate::templates::Tree;
 const PAGE: u32 = 50;
 
 /// What one call did.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Delivered {
     /// Messages that were taken.
     pub sent: u32,
     /// Messages that were not.
     pub failed: u32,
+    /// Each of them, to be counted.
+    pub alerts: Vec<Alert>,
 }
 
 /// Sends every message that is due. Several callers may do so at once.
@@ -59,6 +62,11 @@ pub async fn deliver(
             continue; // Somebody else sends it.
         };
         let result = send(evaluator, plans, http, &incident, &message).await;
+        done.alerts.push(Alert {
+            namespace: record.key.partition.clone(),
+            flow: incident.newest_flow(),
+            sent: result.is_ok(),
+        });
         match &result {
             Ok(()) => {
                 done.sent += 1;

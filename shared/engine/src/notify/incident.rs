@@ -245,6 +245,19 @@ impl Incident {
             .or(self.failures.last().map(|failure| &failure.execution))
     }
 
+    /// The flow that was told about last.
+    #[must_use]
+    pub fn newest_flow(&self) -> String {
+        let failed = self.failures.last().map(|failure| failure.flow.clone());
+        let recovered = self
+            .last_flow
+            .as_deref()
+            .and_then(|name| name.rsplit('/').next());
+        failed
+            .or_else(|| recovered.map(str::to_owned))
+            .unwrap_or_default()
+    }
+
     /// Whether this execution was counted.
     #[must_use]
     pub fn knows(&self, id: &ExecutionId) -> bool {

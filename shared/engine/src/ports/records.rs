@@ -55,6 +55,8 @@ pub enum RecordKind {
     Request,
     /// What a person answered to a pause.
     Answer,
+    /// What was measured of an execution that is over.
+    Measurement,
 }
 
 impl RecordKind {
@@ -76,6 +78,7 @@ impl RecordKind {
             Self::Runtime => "runtime",
             Self::Request => "request",
             Self::Answer => "answer",
+            Self::Measurement => "measurement",
         }
     }
 }

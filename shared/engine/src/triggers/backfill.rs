@@ -32,6 +32,9 @@ pub struct BackfillRange {
     pub until_ms: u64,
     /// Executions at once.
     pub cap: u32,
+    /// Executions that it starts at most; none means every date of the range.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_executions: Option<u64>,
     /// Instead of the trigger's.
     #[serde(default)]
     pub inputs: BTreeMap<String, Value>,
@@ -74,7 +77,10 @@ pub enum BackfillError {
     #[error("trigger `{0}` is no schedule: only dates can be made up for")]
     NoSchedule(String),
     /// The range is not one.
-    #[error("the range must begin before it ends, and the cap be from 1 to {CAP_MAX}")]
+    #[error(
+        "the range must begin before it ends, executions at once be from 1 to {CAP_MAX}, and executions in all at \
+         least 1"
+    )]
     Range,
     /// There is one.
     #[error("a backfill of this trigger is going on; pause, resume or end it")]
@@ -112,7 +118,8 @@ impl Triggers {
         if super::state::schedule_of(trigger).is_none() {
             return Err(BackfillError::NoSchedule(trigger.id.clone()));
         }
-        if range.from_ms >= range.until_ms || !(1..=CAP_MAX).contains(&range.cap) {
+        let none = range.max_executions == Some(0);
+        if range.from_ms >= range.until_ms || !(1..=CAP_MAX).contains(&range.cap) || none {
             return Err(BackfillError::Range);
         }
         let known = self.get::<BackfillState>(&key_of(key)).await?;
@@ -148,13 +155,13 @@ impl Triggers {
         &self,
         key: &TriggerKey,
         paused: bool,
-    ) -> Result<(), BackfillError> {
+    ) -> Result<BackfillState, BackfillError> {
         self.change_backfill(key, |state| state.paused = paused)
             .await
     }
 
     /// Ends a backfill; executions that it started go on.
-    pub async fn end_backfill(&self, key: &TriggerKey) -> Result<(), BackfillError> {
+    pub async fn end_backfill(&self, key: &TriggerKey) -> Result<BackfillState, BackfillError> {
         self.change_backfill(key, |state| state.over = true).await
     }
 
@@ -162,7 +169,7 @@ impl Triggers {
         &self,
         key: &TriggerKey,
         change: impl Fn(&mut BackfillState),
-    ) -> Result<(), BackfillError> {
+    ) -> Result<BackfillState, BackfillError> {
         loop {
             let found = self.get::<BackfillState>(&key_of(key)).await?;
             let (version, mut state) = found
@@ -175,7 +182,7 @@ impl Triggers {
                 .await?
                 .is_ok()
             {
-                return Ok(());
+                return Ok(state);
             }
         }
     }
@@ -242,6 +249,11 @@ impl Triggers {
         let cap = usize::try_from(state.range.cap).unwrap_or(usize::MAX);
         for _ in 0..DATES_MAX {
             if state.active.len() >= cap {
+                return Ok(());
+            }
+            let max = state.range.max_executions;
+            if max.is_some_and(|max| state.started >= max) {
+                state.over = state.active.is_empty();
                 return Ok(());
             }
             let next = state

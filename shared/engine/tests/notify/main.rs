@@ -4,10 +4,11 @@
 
 #[path = "../tasks/server.rs"]
 mod server;
+mod smtp;
 mod world;
 
-use operon_engine::notify::{self, Phase};
-use serde_json::{Value, json};
+use operon_engine::notify::{self, Phase, PolicyError};
+use serde_json::Value;
 use server::{Server, answer};
 use world::{NAMESPACE, SECRET_PATH, World};
 
@@ -162,12 +163,9 @@ async fn a_missed_service_level_is_told_while_the_execution_runs() {
 #[tokio::test]
 async fn a_namespace_tells_for_all_its_flows() {
     let (server, world) = told("").await;
-    let policy = json!([{
-        "id": "all", "states": ["FAILED"], "groupWaitMs": 300_000, "recovery": true,
-        "channel": {"kind": "webhook", "url": "{{ secret('HOOK') }}", "headers": {"x-team": "ops"}},
-    }]);
-    let policies: Vec<_> = serde_json::from_value(policy).unwrap();
-    notify::set_policies(&world.memory.ports(), NAMESPACE, &policies)
+    let policy = "notify:\n  - {id: all, webhook: {url: \"{{ secret('HOOK') }}\", headers: {x-team: ops}}}\n";
+    let ports = world.memory.ports();
+    let saved = notify::set_policies(&ports, NAMESPACE, policy, "tester", Some(0))
         .await
         .unwrap();
     world.end("e1", "FAILED").await;
@@ -176,6 +174,42 @@ async fn a_namespace_tells_for_all_its_flows() {
     let message: Value = serde_json::from_str(&asked.body).unwrap();
     assert_eq!(message["status"], "failing");
     assert_eq!(message["failures"][0]["task"], "qc[3]");
+
+    let late = notify::set_policies(&ports, NAMESPACE, policy, "tester", Some(0)).await;
+    assert!(matches!(late, Err(PolicyError::Changed(version)) if version == saved.version));
+    let removed = notify::remove_policies(&ports, NAMESPACE, Some(saved.version)).await;
+    assert_eq!(removed.unwrap().unwrap().source, policy);
+    world.end("e2", "FAILED").await;
+    assert_eq!(server.asked().len(), 1, "nobody is told any more");
+}
+
+#[tokio::test]
+async fn a_namespace_tells_nothing_that_is_not_valid() {
+    let world = World::new("", "https://hooks.example.org");
+    let ports = world.memory.ports();
+    let set =
+        async |source: &str| notify::set_policies(&ports, NAMESPACE, source, "tester", None).await;
+    for (source, line) in [
+        ("id: other\nnotify: []\n", 1),
+        ("notify:\n  - {id: a, slack: {url: x}}\ntasks: []\n", 3),
+        ("", 1),
+    ] {
+        let error = set(source).await.unwrap_err();
+        assert!(
+            matches!(error, PolicyError::Other(at) if at == line),
+            "{source}: {error}"
+        );
+    }
+    let Err(PolicyError::Invalid(found)) = set("notify:\n  - {id: a}\n").await else {
+        panic!("a notification without a channel");
+    };
+    assert!(
+        found[0].message.contains("does not say where to"),
+        "{found:?}"
+    );
+    let long = format!("notify: []\n# {}", "x".repeat(64 * 1024));
+    assert!(matches!(set(&long).await, Err(PolicyError::TooLarge(_))));
+    assert_eq!(notify::policies(&ports, NAMESPACE).await.unwrap(), None);
 }
 
 #[tokio::test]

@@ -25,7 +25,7 @@ pub(crate) const SECRET_PATH: &str = "/services/T0SECRET";
 
 pub(crate) struct World {
     pub(crate) memory: MemoryPorts,
-    evaluator: Evaluator,
+    pub(crate) evaluator: Evaluator,
     plans: Plans,
     loaded: LoadedPlan,
     http: HttpClients,

@@ -137,9 +137,36 @@ fn range(world: &World, days: u64, cap: u32) -> BackfillRange {
         from_ms: now - days * DAY,
         until_ms: now,
         cap,
+        max_executions: None,
         inputs: [("n".to_owned(), 5.into())].into(),
         labels: [("why".to_owned(), "backfill".to_owned())].into(),
     }
+}
+
+#[tokio::test]
+async fn a_backfill_starts_no_more_than_it_may() {
+    let world = World::new(vec![flow("f", &daily("NONE"))]);
+    world.triggers.arm_all().await.unwrap();
+    let key = world.key();
+    let wish = BackfillRange {
+        max_executions: Some(3),
+        ..range(&world, 9, 2)
+    };
+    world.triggers.start_backfill(&key, wish).await.unwrap();
+    for _ in 0..6 {
+        world.pass(6).await;
+        for row in world
+            .executions()
+            .await
+            .iter()
+            .filter(|row| row.ended_ms.is_none())
+        {
+            world.end(row, "SUCCESS").await;
+        }
+    }
+    let state = world.triggers.backfill(&key).await.unwrap().unwrap();
+    assert_eq!((state.over, state.started), (true, 3));
+    assert_eq!(world.executions().await.len(), 3);
 }
 
 #[tokio::test]

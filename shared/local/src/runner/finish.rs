@@ -41,6 +41,14 @@ pub(crate) fn not_started(
     }
 }
 
+/// Notes how long it took to start, since it was given its place at `created_ms`.
+#[allow(clippy::cast_precision_loss, reason = "milliseconds far below 2^53")]
+pub(crate) fn provisioned(mut result: AttemptResult, created_ms: u64) -> AttemptResult {
+    let taken = result.started_ms.saturating_sub(created_ms);
+    result.usage.provision_seconds = taken as f64 / 1000.0;
+    result
+}
+
 /// Collects what the attempt left behind. Of one that failed, what is there is kept and nothing is missed.
 pub(crate) async fn collect(
     spec: &AttemptSpec,

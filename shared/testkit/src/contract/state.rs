@@ -272,6 +272,7 @@ pub async fn an_attempt_comes_back_as_it_was_put(store: &dyn StateStore) {
     row.usage = Usage {
         peak_rss_bytes: u64::from(u32::MAX) + 1,
         cpu_seconds: 1.5,
+        provision_seconds: 12.25,
     };
     let first = attempt("attempt", row.task_run.clone(), 1);
     for _ in 0..2 {

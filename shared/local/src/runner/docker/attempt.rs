@@ -57,7 +57,7 @@ pub(super) async fn run(
         }
     };
     let result = match in_directory(shared, spec, &dir, log, stop).await {
-        Ok(result) => result,
+        Ok(result) => finish::provisioned(result, created_ms),
         Err(error) => finish::not_started(created_ms, log, &error),
     };
     if !shared.config.keep_directories {

@@ -59,7 +59,7 @@ pub(super) async fn run(
         }
     };
     let result = match in_directory(shared, spec, &dir, log, stop).await {
-        Ok(result) => result,
+        Ok(result) => finish::provisioned(result, created_ms),
         Err(error) => finish::not_started(created_ms, log, &error),
     };
     if !config.keep_directories {
@@ -181,6 +181,7 @@ fn ending(
         usage: Usage {
             peak_rss_bytes: used.rusage.maxrss,
             cpu_seconds: (used.rusage.utime + used.rusage.stime).as_secs_f64(),
+            provision_seconds: 0.0,
         },
     }
 }

@@ -124,6 +124,7 @@ async fn an_attempt_comes_back_as_it_was_put() {
     row.usage = Usage {
         peak_rss_bytes: u64::from(u32::MAX) + 1,
         cpu_seconds: 1.5,
+        provision_seconds: 12.25,
     };
     let first = attempt("a", row.task_run.clone(), 1);
     for _ in 0..2 {

@@ -1,0 +1,124 @@
+//! What belongs to namespaces: notifications are a versioned record, incidents and costs are shown.
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Method, StatusCode};
+use operon_core::lang::{self, Plugins};
+use operon_core::plan;
+use operon_engine::metrics::{Prices, measure};
+use operon_engine::plans::LoadedPlan;
+use operon_testkit::memory::MemoryPorts;
+use serde_json::{Value, json};
+
+use crate::world::{Answered, TOKEN, application, call, local, request, send};
+
+const PATH: &str = "/api/v1/namespaces/genomics/notify";
+const POLICY: &str =
+    "# who is told\nnotify:\n  - {id: ops, slack: {url: \"{{ secret('HOOK') }}\"}}\n";
+
+async fn ask(to: &Router, method: Method, header: (&str, &str), body: &str) -> Answered {
+    let bearer = format!("Bearer {TOKEN}");
+    let headers = [("authorization", bearer.as_str()), header];
+    send(
+        to,
+        request(&method, PATH, &headers, Body::from(body.to_owned())),
+    )
+    .await
+}
+
+#[tokio::test]
+async fn notifications_are_a_record_with_versions_that_is_audited() {
+    let application = application(&MemoryPorts::default(), local());
+    let nothing = call(&application, Method::GET, PATH, &Value::Null).await;
+    assert_eq!(nothing.status, StatusCode::NOT_FOUND);
+    let made = ask(&application, Method::PUT, ("if-none-match", "*"), POLICY).await;
+    assert_eq!(made.status, StatusCode::OK, "{}", made.text);
+    let version = made.json()["version"].as_u64().unwrap();
+    let there = call(&application, Method::GET, PATH, &Value::Null)
+        .await
+        .json();
+    assert_eq!(
+        (&there["source"], &there["by"]),
+        (&json!(POLICY), &json!("tester"))
+    );
+    assert_eq!(there["notify"][0]["channel"]["url"], "{{ secret('HOOK') }}");
+
+    let late = ask(&application, Method::PUT, ("if-none-match", "*"), POLICY).await;
+    assert_eq!(late.status, StatusCode::PRECONDITION_FAILED);
+    let wrong = ask(
+        &application,
+        Method::PUT,
+        ("if-match", "*"),
+        "notify:\n  - {id: ops}\n",
+    )
+    .await;
+    assert_eq!(wrong.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(wrong.json()["errors"][0]["line"], 2);
+    let long = "#".repeat(65 * 1024);
+    let long = ask(&application, Method::PUT, ("if-match", "*"), &long).await;
+    assert_eq!(long.status, StatusCode::PAYLOAD_TOO_LARGE);
+
+    let seen = format!("\"{version}\"");
+    let gone = ask(&application, Method::DELETE, ("if-match", &seen), "").await;
+    assert_eq!(gone.status, StatusCode::NO_CONTENT, "{}", gone.text);
+    let audit = call(&application, Method::GET, "/api/v1/audit", &Value::Null)
+        .await
+        .json();
+    let entries = audit["items"].as_array().unwrap();
+    assert_eq!(entries.len(), 2, "{entries:?}");
+    assert!(
+        entries
+            .iter()
+            .all(|entry| entry["action"] == "namespace.notify")
+    );
+    assert_eq!(entries[0]["after"], Value::Null);
+    assert_eq!(entries[1]["after"], POLICY);
+}
+
+#[tokio::test]
+async fn costs_are_shown_by_flow_and_by_label() {
+    let memory = MemoryPorts::default();
+    let application = application(&memory, local());
+    let source =
+        "id: processing\nnamespace: genomics\ntasks:\n  - {id: qc, type: log, message: hi}\n";
+    let plan = plan::compile(&lang::parse(source, &Plugins::default()).flow.unwrap()).unwrap();
+    let hash = plan.hash();
+    let plan = LoadedPlan::new(plan, hash);
+    let now = memory.ports().clock.now_ms();
+    let row = |id: &str, organism: &str| {
+        serde_json::from_value(json!({
+            "meta": {
+                "id": id, "namespace": "genomics", "flow": "processing", "revision": 1, "planHash": "", "inputs": {},
+                "labels": {}, "trigger": null, "createdMs": now, "parent": null, "replayOf": null, "flowDir": null,
+                "priority": 0,
+            },
+            "state": "SUCCESS", "reason": null, "startedMs": now, "endedMs": now + 9, "outputs": {},
+            "labels": {"organism": organism},
+        }))
+        .unwrap()
+    };
+    for (id, organism) in [("a", "mpox"), ("b", "mpox"), ("c", "ebola")] {
+        let ports = memory.ports();
+        measure(&ports, &plan, &row(id, organism), Prices::FARGATE)
+            .await
+            .unwrap();
+    }
+    let path = "/api/v1/namespaces/genomics/costs";
+    let by_flow = call(&application, Method::GET, path, &Value::Null)
+        .await
+        .json();
+    assert_eq!(by_flow["items"][0]["key"], "processing");
+    assert_eq!(by_flow["items"][0]["executions"], 3);
+    let path = format!("{path}?label=organism");
+    let by_label = call(&application, Method::GET, &path, &Value::Null)
+        .await
+        .json();
+    let rows = by_label["items"].as_array().unwrap().iter();
+    let rows: Vec<_> = rows
+        .map(|row| (row["key"].as_str(), row["succeeded"].as_u64()))
+        .collect();
+    assert_eq!(rows, [(Some("ebola"), Some(1)), (Some("mpox"), Some(2))]);
+    let wrong = format!("{path}&fromMs=5&toMs=5");
+    let wrong = call(&application, Method::GET, &wrong, &Value::Null).await;
+    assert_eq!(wrong.status, StatusCode::BAD_REQUEST);
+}

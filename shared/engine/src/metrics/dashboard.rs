@@ -1,0 +1,509 @@
+//! The dashboard and the alarms of a deployment, from the same definition as what is emitted.
+//!
+//! `infra/template.yaml` carries what [`section`] writes between two marks; `tests/dashboard.rs` writes it there and
+//! checks that it is current, and that the code emits every metric in it.
+
+use std::fmt::Write as _;
+
+use operon_core::exec::Reason;
+use serde_json::{Value, json};
+
+use super::{ALERTS, NAMESPACE, retries_of};
+
+/// Before the generated part of the template.
+pub const BEGIN: &str = "  # ── Generated: `OPERON_UPDATE_DOCS=1 cargo test -p operon-engine --test dashboard`; edit shared/engine/src/metrics/dashboard.rs";
+/// After it.
+pub const END: &str = "  # ── End of what is generated";
+
+/// Final states of executions.
+pub const OUTCOMES: [&str; 5] = ["SUCCESS", "WARNING", "FAILED", "KILLED", "CANCELLED"];
+/// Queues that are read, as the template names them.
+const QUEUES: [&str; 4] = ["plan", "launch", "work", "intake"];
+/// Functions, by the names of their resources.
+const FUNCTIONS: [&str; 7] = [
+    "Intake",
+    "Planner",
+    "Launcher",
+    "Worker",
+    "Watcher",
+    "Reconciler",
+    "Api",
+];
+/// Width of the dashboard in CloudWatch's grid.
+const GRID: usize = 24;
+/// Size of a widget in it.
+const WIDGET_WIDTH: usize = 8;
+/// The same, upwards.
+const WIDGET_HEIGHT: usize = 6;
+/// Seconds that one point stands for.
+const PERIOD_S: u32 = 300;
+
+/// A metric of CloudWatch as a widget or an alarm names it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Metric {
+    /// `Operon/${Stage}`, or a service's.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Names and values, as the template writes them.
+    pub dimensions: Vec<(&'static str, String)>,
+}
+
+/// A line of a widget.
+#[derive(Debug, Clone)]
+struct Line {
+    of: LineOf,
+    id: Option<String>,
+    label: Option<String>,
+}
+
+#[derive(Debug, Clone)]
+enum LineOf {
+    Metric(Metric, &'static str),
+    Hidden(Metric, &'static str),
+    Expression(String),
+}
+
+/// A picture on the dashboard.
+#[derive(Debug, Clone)]
+pub struct Widget {
+    /// Above it.
+    pub title: &'static str,
+    stacked: bool,
+    lines: Vec<Line>,
+}
+
+/// Something that people are told of.
+#[derive(Debug, Clone)]
+pub struct Alarm {
+    /// Of the resource in the template.
+    pub id: String,
+    /// What to think when it comes.
+    pub description: String,
+    /// What it watches.
+    pub metric: Metric,
+    /// How values of a period are put together.
+    pub statistic: &'static str,
+    /// Seconds.
+    pub period_s: u32,
+    /// It comes when the value is greater.
+    pub threshold: u32,
+}
+
+/// One of ours, by outcome.
+fn ours(name: &str, outcome: &str) -> Metric {
+    Metric {
+        namespace: format!("{NAMESPACE}/${{Stage}}"),
+        name: name.to_owned(),
+        dimensions: vec![("outcome", outcome.to_owned())],
+    }
+}
+
+fn of_service(namespace: &str, name: &str, dimensions: Vec<(&'static str, String)>) -> Metric {
+    Metric {
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+        dimensions,
+    }
+}
+
+fn line(metric: Metric, stat: &'static str, label: &str) -> Line {
+    Line {
+        of: LineOf::Metric(metric, stat),
+        id: None,
+        label: Some(label.to_owned()),
+    }
+}
+
+fn expression(text: String, label: &str) -> Line {
+    Line {
+        of: LineOf::Expression(text),
+        id: None,
+        label: Some(label.to_owned()),
+    }
+}
+
+/// The sum of a metric over some outcomes: hidden lines with ids, and the expression that adds them.
+fn sum(prefix: &str, name: &str, outcomes: &[&str]) -> (Vec<Line>, String) {
+    let ids: Vec<String> = (0..outcomes.len())
+        .map(|number| format!("{prefix}{number}"))
+        .collect();
+    let lines = ids.iter().zip(outcomes).map(|(id, outcome)| Line {
+        of: LineOf::Hidden(ours(name, outcome), "Sum"),
+        id: Some(id.clone()),
+        label: None,
+    });
+    let filled: Vec<String> = ids.iter().map(|id| format!("FILL({id},0)")).collect();
+    (lines.collect(), format!("SUM([{}])", filled.join(",")))
+}
+
+/// One metric over another, summed over all outcomes.
+fn ratio(over: &[(&str, &str, &str)], under: &str) -> Vec<Line> {
+    let (mut lines, below) = sum("n", under, &OUTCOMES);
+    for (prefix, name, label) in over {
+        let (more, above) = sum(prefix, name, &OUTCOMES);
+        lines.extend(more);
+        lines.push(expression(format!("({above})/({below})"), label));
+    }
+    lines
+}
+
+fn by_outcome(name: &str, stat: &'static str) -> Vec<Line> {
+    OUTCOMES
+        .iter()
+        .map(|outcome| line(ours(name, outcome), stat, outcome))
+        .collect()
+}
+
+fn percentiles(name: &str, outcome: &str) -> Vec<Line> {
+    ["p50", "p95", "Maximum"]
+        .into_iter()
+        .map(|stat| line(ours(name, outcome), stat, &format!("{outcome} {stat}")))
+        .collect()
+}
+
+fn summed(names: &[(&str, &str)]) -> Vec<Line> {
+    let mut lines = Vec::new();
+    for (number, (name, label)) in names.iter().enumerate() {
+        let prefix = format!(
+            "{}",
+            char::from(b'a' + u8::try_from(number).unwrap_or_default())
+        );
+        let (more, total) = sum(&prefix, name, &OUTCOMES);
+        lines.extend(more);
+        lines.push(expression(total, label));
+    }
+    lines
+}
+
+fn success_ratio() -> Vec<Line> {
+    let (mut lines, good) = sum("g", "executions", &["SUCCESS", "WARNING"]);
+    let (more, all) = sum("n", "executions", &OUTCOMES);
+    lines.extend(more);
+    lines.push(expression(format!("100*({good})/({all})"), "% succeeded"));
+    lines
+}
+
+fn retries() -> Vec<Line> {
+    let mut lines = Vec::new();
+    let reasons = Reason::ALL.iter().filter(|reason| reason.is_retriable());
+    for (number, reason) in reasons.enumerate() {
+        let (more, total) = sum(
+            &format!("r{number}x"),
+            &retries_of(reason.words()),
+            &["SUCCESS", "FAILED"],
+        );
+        lines.extend(more);
+        let label = match reason.words() {
+            "" => "unknown",
+            words => words,
+        };
+        lines.push(expression(total, label));
+    }
+    lines
+}
+
+fn queues(name: &str, stat: &'static str, ending: &str, further: &[&str]) -> Vec<Line> {
+    QUEUES
+        .iter()
+        .chain(further)
+        .map(|queue| {
+            let full = format!("operon-${{Stage}}-{queue}{ending}");
+            line(
+                of_service("AWS/SQS", name, vec![("QueueName", full)]),
+                stat,
+                queue,
+            )
+        })
+        .collect()
+}
+
+fn functions(name: &str, stat: &'static str) -> Vec<Line> {
+    FUNCTIONS
+        .iter()
+        .map(|function| {
+            let dimensions = vec![("FunctionName", format!("${{{function}}}"))];
+            line(of_service("AWS/Lambda", name, dimensions), stat, function)
+        })
+        .collect()
+}
+
+/// What the dashboard shows, in reading order.
+#[must_use]
+pub fn widgets() -> Vec<Widget> {
+    let widget = |title, stacked, lines| Widget {
+        title,
+        stacked,
+        lines,
+    };
+    let attempts = ratio(
+        &[
+            ("q", "task_queue_seconds", "queue"),
+            ("p", "provision_seconds", "provision"),
+            ("r", "task_run_seconds", "run"),
+        ],
+        "task_runs",
+    );
+    let [sent, failed] =
+        ["SENT", "FAILED"].map(|outcome| line(ours(ALERTS.0, outcome), "Sum", outcome));
+    vec![
+        widget(
+            "Throughput: executions that ended",
+            true,
+            by_outcome("executions", "Sum"),
+        ),
+        widget("Success ratio", false, success_ratio()),
+        widget(
+            "Cost estimate, dollars",
+            false,
+            summed(&[("cost_usd", "dollars")]),
+        ),
+        widget(
+            "Queue wait of executions, seconds",
+            false,
+            percentiles("queue_seconds", "SUCCESS"),
+        ),
+        widget(
+            "Time of executions, seconds",
+            false,
+            percentiles("execution_seconds", "SUCCESS"),
+        ),
+        widget("Seconds per attempt", true, attempts),
+        widget(
+            "Attempts",
+            false,
+            summed(&[
+                ("task_runs", "ended"),
+                ("task_failures", "failed"),
+                ("retries", "retries"),
+            ]),
+        ),
+        widget("Retries by reason", true, retries()),
+        widget(
+            "Reserved and used",
+            false,
+            summed(&[
+                ("vcpu_seconds", "vCPU s reserved"),
+                ("gb_seconds", "GB s reserved"),
+                ("cpu_used_seconds", "CPU s used"),
+            ]),
+        ),
+        widget("Messages to people", true, vec![sent, failed]),
+        widget(
+            "Age of the oldest message, seconds",
+            false,
+            queues("ApproximateAgeOfOldestMessage", "Maximum", "", &[]),
+        ),
+        widget(
+            "Messages nobody could handle",
+            true,
+            queues(
+                "ApproximateNumberOfMessagesVisible",
+                "Maximum",
+                "-dlq",
+                &["events"],
+            ),
+        ),
+        widget("Errors of functions", true, functions("Errors", "Sum")),
+        widget(
+            "Time of functions, milliseconds (p95)",
+            false,
+            functions("Duration", "p95"),
+        ),
+        widget(
+            "Functions that were throttled",
+            true,
+            functions("Throttles", "Sum"),
+        ),
+    ]
+}
+
+/// What people are told of, besides what flows say themselves.
+#[must_use]
+pub fn alarms() -> Vec<Alarm> {
+    let mut alarms: Vec<Alarm> = ["Planner", "Launcher"]
+        .into_iter()
+        .map(|function| Alarm {
+            id: format!("{function}Errors"),
+            description: format!("The {} fails.", function.to_lowercase()),
+            metric: of_service(
+                "AWS/Lambda",
+                "Errors",
+                vec![
+                    ("FunctionName", format!("${{{function}}}")),
+                    ("Resource", format!("${{{function}}}:live")),
+                ],
+            ),
+            statistic: "Sum",
+            period_s: 60,
+            threshold: 0,
+        })
+        .collect();
+    for queue in [
+        ("Plan", "plan"),
+        ("Launch", "launch"),
+        ("Work", "work"),
+        ("Intake", "intake"),
+        ("Event", "events"),
+    ] {
+        alarms.push(Alarm {
+            id: format!("{}DeadLettersAlarm", queue.0),
+            description: format!(
+                "A message of {} could not be handled; operon redrive shows it.",
+                queue.1
+            ),
+            metric: of_service(
+                "AWS/SQS",
+                "ApproximateNumberOfMessagesVisible",
+                vec![("QueueName", format!("operon-${{Stage}}-{}-dlq", queue.1))],
+            ),
+            statistic: "Maximum",
+            period_s: 60,
+            threshold: 0,
+        });
+    }
+    for (queue, name) in [("Plan", "plan"), ("Launch", "launch")] {
+        alarms.push(Alarm {
+            id: format!("{queue}QueueWaits"),
+            description: format!("Messages of {name} wait for more than five minutes."),
+            metric: of_service(
+                "AWS/SQS",
+                "ApproximateAgeOfOldestMessage",
+                vec![("QueueName", format!("operon-${{Stage}}-{name}"))],
+            ),
+            statistic: "Maximum",
+            period_s: 60,
+            threshold: 300,
+        });
+    }
+    alarms.push(Alarm {
+        id: "AlertsFail".to_owned(),
+        description: "Messages to people are not taken; operon namespaces incidents says why."
+            .to_owned(),
+        metric: ours(ALERTS.0, "FAILED"),
+        statistic: "Sum",
+        period_s: 300,
+        threshold: 0,
+    });
+    alarms.push(Alarm {
+        id: "ManyExecutionsFail".to_owned(),
+        description: "More than 25 executions failed within five minutes.".to_owned(),
+        metric: ours("executions", "FAILED"),
+        statistic: "Sum",
+        period_s: 300,
+        threshold: 25,
+    });
+    alarms
+}
+
+impl Widget {
+    /// The metrics it shows or calculates with.
+    pub fn metrics(&self) -> impl Iterator<Item = &Metric> {
+        self.lines.iter().filter_map(|line| match &line.of {
+            LineOf::Metric(metric, _) | LineOf::Hidden(metric, _) => Some(metric),
+            LineOf::Expression(_) => None,
+        })
+    }
+
+    fn body(&self, index: usize) -> Value {
+        let in_row = GRID / WIDGET_WIDTH;
+        json!({
+            "type": "metric",
+            "x": index % in_row * WIDGET_WIDTH,
+            "y": index / in_row * WIDGET_HEIGHT,
+            "width": WIDGET_WIDTH,
+            "height": WIDGET_HEIGHT,
+            "properties": {
+                "title": self.title,
+                "region": "${AWS::Region}",
+                "view": "timeSeries",
+                "stacked": self.stacked,
+                "period": PERIOD_S,
+                "metrics": self.lines.iter().map(Line::body).collect::<Vec<_>>(),
+            },
+        })
+    }
+}
+
+impl Line {
+    fn body(&self) -> Value {
+        let mut options = serde_json::Map::new();
+        if let Some(id) = &self.id {
+            options.insert("id".to_owned(), json!(id));
+        }
+        if let Some(label) = &self.label {
+            options.insert("label".to_owned(), json!(label));
+        }
+        let (metric, stat) = match &self.of {
+            LineOf::Expression(text) => {
+                options.insert("expression".to_owned(), json!(text));
+                return json!([options]);
+            }
+            LineOf::Metric(metric, stat) => (metric, stat),
+            LineOf::Hidden(metric, stat) => {
+                options.insert("visible".to_owned(), json!(false));
+                (metric, stat)
+            }
+        };
+        options.insert("stat".to_owned(), json!(stat));
+        let mut parts = vec![json!(metric.namespace), json!(metric.name)];
+        for (name, value) in &metric.dimensions {
+            parts.push(json!(name));
+            parts.push(json!(value));
+        }
+        parts.push(options.into());
+        parts.into()
+    }
+}
+
+impl Alarm {
+    fn yaml(&self, out: &mut String) {
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            out,
+            "  {}:\n    Type: AWS::CloudWatch::Alarm\n    Properties:\n      AlarmDescription: \"{}\"\n      Namespace: {}\n      MetricName: {}\n      Dimensions:",
+            self.id,
+            self.description,
+            yaml(&self.metric.namespace),
+            self.metric.name
+        );
+        for (name, value) in &self.metric.dimensions {
+            let _ = writeln!(out, "        - {{ Name: {name}, Value: {} }}", yaml(value));
+        }
+        let _ = writeln!(
+            out,
+            "      Statistic: {}\n      Period: {}\n      EvaluationPeriods: 1\n      Threshold: {}\n      ComparisonOperator: GreaterThanThreshold\n      TreatMissingData: notBreaching\n      AlarmActions: [!Ref AlertTopic]",
+            self.statistic, self.period_s, self.threshold
+        );
+    }
+}
+
+fn yaml(value: &str) -> String {
+    match value
+        .strip_prefix("${")
+        .and_then(|rest| rest.strip_suffix('}'))
+    {
+        Some(name) if !name.contains("${") && !name.contains(':') => format!("!Ref {name}"),
+        _ if value.contains("${") => format!("!Sub \"{value}\""),
+        _ => value.to_owned(),
+    }
+}
+
+/// The generated part of the template, with its marks.
+#[must_use]
+pub fn section() -> String {
+    let mut out = format!("{BEGIN}\n");
+    for alarm in alarms() {
+        alarm.yaml(&mut out);
+    }
+    out.push_str(
+        "  Dashboard:\n    Type: AWS::CloudWatch::Dashboard\n    Properties:\n      DashboardName: !Sub \"operon-${Stage}\"\n      DashboardBody: !Sub |\n        {\"widgets\": [\n",
+    );
+    let bodies: Vec<String> = widgets()
+        .iter()
+        .enumerate()
+        .map(|(index, widget)| format!("        {}", widget.body(index)))
+        .collect();
+    let _ = writeln!(out, "{}\n        ]}}\n{END}", bodies.join(",\n"));
+    out
+}
