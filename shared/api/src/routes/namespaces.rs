@@ -153,7 +153,8 @@ pub(crate) async fn put_notify(
 #[utoipa::path(delete, path = "/api/v1/namespaces/{namespace}/notify", tag = "namespaces",
     params(("namespace" = String, Path),
         ("If-Match" = Option<String>, Header, description = "The version that was seen")),
-    responses((status = 204), (status = 404, body = Problem), (status = 412, body = Problem)))]
+    responses((status = 204), (status = 400, body = Problem), (status = 404, body = Problem),
+        (status = 412, body = Problem)))]
 pub(crate) async fn delete_notify(
     State(api): State<Api>,
     who: Who,

@@ -161,7 +161,8 @@ pub(crate) async fn disable(
 #[utoipa::path(post, path = "/api/v1/triggers/{namespace}/{flow}/{id}/backfill", tag = "triggers",
     params(("namespace" = String, Path), ("flow" = String, Path), ("id" = String, Path)),
     request_body = BackfillRequest,
-    responses((status = 202, body = Object), (status = 404, body = Problem), (status = 422, body = Problem)))]
+    responses((status = 202, body = Object), (status = 400, body = Problem), (status = 404, body = Problem),
+        (status = 409, body = Problem), (status = 422, body = Problem)))]
 pub(crate) async fn backfill(
     State(api): State<Api>,
     who: Who,
