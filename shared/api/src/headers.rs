@@ -4,11 +4,16 @@ use axum::extract::Request;
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::Response;
+use tower_http::compression::Predicate;
+use tower_http::compression::predicate::{NotForContentType, SizeAbove};
 
-/// What the console may load: only its own files, and no script in its pages. Styles may be inline, because
-/// graphs are laid out by them.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
-     img-src 'self' data:; font-src 'self'; connect-src 'self'; manifest-src 'self'; worker-src 'self'; \
+/// Bytes from which on an answer is compressed: what fits into one packet gains nothing.
+const COMPRESSED_BYTES_MIN: u16 = 1024;
+
+/// What the console may load: only its own files, no script and no style in its pages. Elements are placed by
+/// properties of their style, which scripts of the console set and this does not forbid.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
+     img-src 'self'; font-src 'self'; connect-src 'self'; manifest-src 'self'; worker-src 'self'; \
      base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
 const SECURE: [(HeaderName, &str); 7] = [
@@ -29,6 +34,15 @@ const SECURE: [(HeaderName, &str); 7] = [
         "camera=(), geolocation=(), microphone=()",
     ),
 ];
+
+/// What is worth compressing. Not streams of events: their bytes must leave as they come. Not what is stored as it
+/// is either: it may be compressed, and its size is told.
+pub(crate) fn compressed() -> impl Predicate {
+    SizeAbove::new(COMPRESSED_BYTES_MIN)
+        .and(NotForContentType::SSE)
+        .and(NotForContentType::IMAGES)
+        .and(NotForContentType::const_new("application/octet-stream"))
+}
 
 /// Adds them; what a route set stays.
 pub(crate) async fn secure(request: Request, next: Next) -> Response {

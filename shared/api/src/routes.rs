@@ -20,6 +20,7 @@ pub(crate) use task_runs::task_run;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::{Router, routing};
+use tower_http::compression::CompressionLayer;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -45,6 +46,7 @@ pub fn router(api: Api) -> Router {
         .method_not_allowed_fallback(async || Problem::method_not_allowed())
         .fallback(console::serve)
         .layer(from_fn(headers::secure))
+        .layer(CompressionLayer::new().compress_when(headers::compressed()))
         .with_state(api)
 }
 

@@ -20,6 +20,7 @@ use operon_engine::ports::{AttemptId, ExecutionId, ExecutionRow, TaskRunKey};
 use serde::Serialize;
 
 use crate::dto::{ExecutionSummary, TaskRun};
+use crate::merged::{Began, Merge, Place};
 use crate::problem::Problem;
 use crate::routes::{Wanted, attempts, line_of, task_run};
 use crate::state::Api;
@@ -34,6 +35,8 @@ const SHARDS_LARGE: usize = 64;
 const TOLD_MAX: usize = 500;
 /// Lines of a log sent in one go.
 const LINES: usize = 1000;
+/// Bytes of a download sent in one go, about.
+const TEXT_BYTES: usize = 64 * 1024;
 /// Between two looks at a log.
 const LOG_PAUSE: Duration = Duration::from_millis(250);
 
@@ -223,10 +226,10 @@ struct Tail {
     api: Api,
     id: ExecutionId,
     one: Option<AttemptId>,
-    attempts: Vec<AttemptId>,
-    /// Number of the attempt, and of the next line in it.
-    index: usize,
+    /// The next line of the one attempt.
     from: u64,
+    /// The next lines of all.
+    place: Place,
     wanted: Wanted,
     queue: VecDeque<Event>,
     begun: Instant,
@@ -234,7 +237,7 @@ struct Tail {
     over: bool,
 }
 
-/// Lines of one attempt, or of all in the order in which they began, as they are written.
+/// Lines of one attempt, or of all by time, as they are written.
 pub(crate) fn logs(
     api: Api,
     id: ExecutionId,
@@ -243,22 +246,15 @@ pub(crate) fn logs(
     wanted: Wanted,
     last: Option<&str>,
 ) -> impl Stream<Item = Result<Event, Infallible>> + Send + use<> {
-    // `7:120` is line 120 of the eighth attempt; the one after it is wanted.
-    let place = last.and_then(|last| {
-        let (index, seq) = last.split_once(':')?;
-        Some((
-            index.parse().ok()?,
-            seq.parse::<u64>().ok()?.saturating_add(1),
-        ))
-    });
-    let (index, from) = place.unwrap_or((0, from));
+    // Of one attempt `0:120` is its line 120, and the one after it is wanted; of all the id is a place.
+    let seq = last.and_then(|last| last.split_once(':')?.1.parse::<u64>().ok());
+    let place = last.and_then(|last| last.parse().ok());
     let tail = Tail {
         api,
         id,
-        attempts: one.iter().cloned().collect(),
-        index: if one.is_some() { 0 } else { index },
         one,
-        from,
+        from: seq.map_or(from, |seq| seq.saturating_add(1)),
+        place: place.unwrap_or_default(),
         wanted,
         queue: VecDeque::new(),
         begun: Instant::now(),
@@ -287,100 +283,101 @@ impl Tail {
     async fn look(&mut self) -> Result<(), Problem> {
         let row = self.api.ports().store.execution(&self.id).await?;
         let over = row.is_none_or(|row| row.ended_ms.is_some());
-        if self.one.is_none() {
-            self.attempts = attempts(&self.api, &self.id).await?;
+        match self.one.clone() {
+            Some(attempt) => self.look_at_one(&attempt, over).await,
+            None => self.look_at_all(over).await,
         }
-        let Some(attempt) = self.attempts.get(self.index).cloned() else {
-            self.quiet = true;
-            if over {
-                self.end();
-            }
-            return Ok(());
-        };
-        let page = self.api.logs().read(&attempt, self.from, LINES).await?;
+    }
+
+    async fn look_at_one(&mut self, attempt: &AttemptId, over: bool) -> Result<(), Problem> {
+        let page = self.api.logs().read(attempt, self.from, LINES).await?;
         let read = page.lines.len();
         for line in page.lines {
             self.from = line.seq + 1;
             if self.wanted.matches(&line) {
-                let id = format!("{}:{}", self.index, line.seq);
+                let id = format!("0:{}", line.seq);
                 self.queue
-                    .extend(event("line", &id, &line_of(&attempt, line)));
+                    .extend(event("line", &id, &line_of(attempt, line)));
             }
         }
         self.quiet = read < LINES;
         // Without an end marker the log of what is over may still have lines that are not visible yet: it is
         // at its end when a look brings none.
-        if read == LINES || !(page.ended || (over && read == 0)) {
-            return Ok(());
-        }
-        (self.index, self.from) = (self.index + 1, 0);
-        self.quiet = false;
-        if self.one.is_some() {
-            self.end();
+        if self.quiet && (page.ended || (over && read == 0)) {
+            self.end("1:0");
         }
         Ok(())
     }
 
-    fn end(&mut self) {
-        let id = format!("{}:0", self.index);
-        self.queue.extend(event("end", &id, &self.id));
+    async fn look_at_all(&mut self, over: bool) -> Result<(), Problem> {
+        let attempts = attempts(&self.api, &self.id).await?;
+        let place = std::mem::take(&mut self.place);
+        let mut merge = Merge::new(self.api.clone(), attempts, place, over);
+        let mut read = 0;
+        while read < LINES {
+            let Some((attempt, line)) = merge.next().await? else {
+                break;
+            };
+            read += 1;
+            if self.wanted.matches(&line) {
+                let id = merge.place().to_string();
+                self.queue
+                    .extend(event("line", &id, &line_of(&attempt, line)));
+            }
+        }
+        self.quiet = read < LINES;
+        self.place = merge.place().clone();
+        if merge.ended() {
+            let id = self.place.to_string();
+            self.end(&id);
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, id: &str) {
+        self.queue.extend(event("end", id, &self.id));
         self.over = true;
     }
 }
 
 struct Download {
-    api: Api,
-    attempts: VecDeque<AttemptId>,
-    from: u64,
+    merge: Merge,
     wanted: Wanted,
+    over: bool,
 }
 
 /// Logs as text, as far as they are written.
 pub(crate) fn text(
     api: Api,
-    attempts: Vec<AttemptId>,
+    attempts: Vec<Began>,
     wanted: Wanted,
 ) -> impl Stream<Item = Result<Bytes, std::io::Error>> + Send + use<> {
     let download = Download {
-        api,
-        attempts: attempts.into(),
-        from: 0,
+        // What is still written is not waited for.
+        merge: Merge::new(api, attempts, Place::default(), true),
         wanted,
+        over: false,
     };
     stream::unfold(download, async |mut download| {
-        loop {
-            let attempt = download.attempts.front()?.clone();
-            let page = match download
-                .api
-                .logs()
-                .read(&attempt, download.from, LINES)
-                .await
-            {
-                Ok(page) => page,
-                Err(error) => {
-                    download.attempts.clear();
-                    let error = std::io::Error::other(error.to_string());
-                    return Some((Err(error), download));
-                }
-            };
-            let mut text = String::new();
-            for line in &page.lines {
-                download.from = line.seq + 1;
-                if download.wanted.matches(line) {
-                    let shown = line_of(&attempt, line.clone());
+        let mut text = String::new();
+        while !download.over && text.len() < TEXT_BYTES {
+            match download.merge.next().await {
+                Ok(None) => download.over = true,
+                Ok(Some((attempt, line))) if download.wanted.matches(&line) => {
+                    let shown = line_of(&attempt, line);
                     let time = operon_engine::evaluate::rfc3339(shown.time_ms);
                     for part in [&time, " ", &shown.level, " ", &shown.text, "\n"] {
                         text.push_str(part);
                     }
                 }
-            }
-            if page.lines.len() < LINES {
-                download.attempts.pop_front();
-                download.from = 0;
-            }
-            if !text.is_empty() {
-                return Some((Ok(Bytes::from(text)), download));
+                Ok(Some(_)) => {}
+                Err(problem) => {
+                    download.over = true;
+                    let error = std::io::Error::other(problem.detail);
+                    return Some((Err(error), download));
+                }
             }
         }
+        (!text.is_empty()).then_some((Ok(Bytes::from(text)), download))
     })
 }

@@ -531,6 +531,10 @@ impl Planner {
             };
             if let Some(mut row) = row {
                 row.message = turn.failures.get(&slot).cloned();
+                let stood = was.is_some_and(|was| rows::stands(was.state));
+                if stood && after.state.is_terminal() && site.task().is_none() {
+                    self.keep_beginning(&mut row).await?;
+                }
                 if after.state.is_terminal() && site.is_pause() {
                     let run = site.task_run();
                     let ports = &self.evaluator.ports;
@@ -550,6 +554,19 @@ impl Planner {
 }
 
 impl Planner {
+    /// What stood for a while before it ended has a row that says since when.
+    async fn keep_beginning(&self, row: &mut AttemptRow) -> Result<(), StoreError> {
+        let store = &*self.evaluator.ports.store;
+        let rows = store.attempts(&row.execution, &row.task_run).await?;
+        let mut there = rows
+            .into_iter()
+            .filter(|there| there.attempt == row.attempt);
+        if let Some(there) = there.find(|there| there.ended_ms.is_none()) {
+            (row.created_ms, row.started_ms) = (there.created_ms, there.started_ms);
+        }
+        Ok(())
+    }
+
     /// Whether a reported row is to be written: that of the live attempt, and one that a crash left out. A later
     /// report about the same attempt, from whoever else saw it end, must not replace the one that was accepted.
     async fn is_news(&self, turn: &Turn, row: &AttemptRow) -> Result<bool, StoreError> {

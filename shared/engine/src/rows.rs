@@ -113,6 +113,15 @@ pub fn of_change(
     })
 }
 
+/// Whether control that is in this state has a row that says since when.
+#[must_use]
+pub const fn stands(state: State) -> bool {
+    matches!(
+        state,
+        State::Body | State::Errors | State::Finally | State::Paused
+    )
+}
+
 /// A row with nothing but names.
 #[must_use]
 pub fn blank(site: Site<'_>, attempt: u8) -> Option<AttemptRow> {

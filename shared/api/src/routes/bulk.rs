@@ -4,20 +4,23 @@ use std::collections::BTreeMap;
 
 use axum::Json as Answer;
 use axum::extract::State;
-use operon_engine::operations::{OperationError, Resume};
+use operon_engine::ids;
+use operon_engine::operations::{OperationError, Resume, Snapshot};
 use operon_engine::ports::ExecutionRow;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::executions::{ExecutionQuery, existing, find, id_of};
+use crate::cursor;
 use crate::dto::ExecutionSummary;
 use crate::extract::Json;
 use crate::mutate::Who;
 use crate::problem::Problem;
 use crate::state::Api;
 
-/// Executions in one request at most: each is read and written, and the answer names each that was skipped.
+/// Executions in one request at most: each is read and written, and the answer names each that was skipped. Of a
+/// query that matches more, `next` of the report goes on with those after them.
 pub(crate) const BULK_MAX: usize = 1000;
 /// Executions shown in a preview.
 const PREVIEW_MAX: usize = 20;
@@ -36,6 +39,8 @@ pub(crate) enum BulkAction {
     Resume,
     /// Sets or removes `labels`.
     Labels,
+    /// A new execution that begins at the task `from`, on the revision of its own or on `revision`.
+    Replay,
 }
 
 impl BulkAction {
@@ -46,6 +51,7 @@ impl BulkAction {
             Self::RetryFailed => "execution.retry-failed",
             Self::Resume => "execution.resume",
             Self::Labels => "execution.labels",
+            Self::Replay => "execution.replay",
         }
     }
 }
@@ -59,9 +65,15 @@ pub(crate) struct BulkRequest {
     /// To these; or
     #[serde(default)]
     ids: Option<Vec<String>>,
-    /// to all that match, as in the list; at most 1,000 at once.
+    /// to all that match, as in the list; at most 1,000 in one request.
     #[serde(default)]
     query: Option<ExecutionQuery>,
+    /// `next` of the report before: goes on with those after it that match.
+    #[serde(default)]
+    cursor: Option<String>,
+    /// Of the query at most so many in this request, 1 to 1,000; 1,000 without it.
+    #[serde(default)]
+    limit: Option<u32>,
     /// Only say what would be done.
     #[serde(default)]
     dry_run: bool,
@@ -69,6 +81,36 @@ pub(crate) struct BulkRequest {
     #[serde(default)]
     #[schema(value_type = Object)]
     labels: BTreeMap<String, Option<String>>,
+    /// For the action `replay`: the first task that is executed again.
+    #[serde(default)]
+    from: Option<String>,
+    /// For the action `replay`: another revision of the flow.
+    #[serde(default)]
+    revision: Option<u32>,
+}
+
+impl BulkRequest {
+    /// What does not fit together is refused before anything is done.
+    fn check(&self) -> Result<(), Problem> {
+        if self.action == BulkAction::Labels {
+            let labels = self.labels.iter();
+            super::start::check_labels(labels.map(|(key, value)| (key, value.as_ref())))?;
+        }
+        if (self.action == BulkAction::Replay) != self.from.is_some() {
+            return Err(Problem::bad_request(
+                "`from` names the first task of the action `replay`, and of no other",
+            ));
+        }
+        if self.revision.is_some() && self.action != BulkAction::Replay {
+            return Err(Problem::bad_request(
+                "`revision` is for the action `replay`",
+            ));
+        }
+        if self.cursor.is_some() && self.query.is_none() {
+            return Err(Problem::bad_request("`cursor` goes on with a `query`"));
+        }
+        Ok(())
+    }
 }
 
 /// What was done.
@@ -77,14 +119,18 @@ pub(crate) struct BulkRequest {
 pub(crate) struct BulkReport {
     /// Executions that were meant.
     matched: usize,
-    /// More match than one request takes: ask again.
+    /// More match than one request takes: ask again, with `next` as `cursor`.
     more: bool,
+    /// Where to go on; null when nothing is left.
+    next: Option<String>,
     /// Executions to which it was, or would be, done.
     done: usize,
     /// The others.
     skipped: Vec<Skipped>,
     /// In a preview: the first of them.
     preview: Vec<ExecutionSummary>,
+    /// Executions that replays made, in the order of those they replay.
+    started: Vec<String>,
 }
 
 /// An execution to which nothing was done.
@@ -104,9 +150,7 @@ pub(crate) async fn bulk(
     who: Who,
     Json(wish): Json<BulkRequest>,
 ) -> Result<Answer<BulkReport>, Problem> {
-    if wish.action == BulkAction::Labels {
-        super::start::check_labels(wish.labels.iter().map(|(key, value)| (key, value.as_ref())))?;
-    }
+    wish.check()?;
     let mut report = BulkReport::default();
     let rows = meant(&api, &wish, &mut report).await?;
     report.matched = rows.len() + report.skipped.len();
@@ -117,12 +161,15 @@ pub(crate) async fn bulk(
     for row in rows {
         let id = row.meta.id.clone();
         let result = if wish.dry_run {
-            would(&api, &wish, &row).await
+            would(&api, &wish, &row).await.map(|()| None)
         } else {
             apply(&api, &who, &wish, &row).await
         };
         match result {
-            Ok(()) => report.done += 1,
+            Ok(started) => {
+                report.done += 1;
+                report.started.extend(started);
+            }
             Err(problem) => report.skipped.push(Skipped {
                 id: id.to_string(),
                 reason: problem.detail,
@@ -168,9 +215,16 @@ async fn meant(
             Ok(rows)
         }
         (None, Some(query)) => {
-            let limit = u32::try_from(BULK_MAX).unwrap_or(u32::MAX);
-            let (rows, next) = find(&*api.ports().store, query, limit, None).await?;
-            report.more = next.is_some() && rows.len() == BULK_MAX;
+            let most = u32::try_from(BULK_MAX).unwrap_or(u32::MAX);
+            let limit = wish.limit.unwrap_or(most);
+            if !(1..=most).contains(&limit) {
+                let text = format!("`limit` must be from 1 to {most}");
+                return Err(Problem::bad_request(text));
+            }
+            let after = cursor::read(wish.cursor.as_deref())?;
+            let (rows, next) = find(&*api.ports().store, query, limit, after).await?;
+            report.next = next.and_then(|place| cursor::write(&place));
+            report.more = report.next.is_some();
             Ok(rows)
         }
         (Some(_), Some(_)) | (None, None) => {
@@ -188,18 +242,41 @@ async fn would(api: &Api, wish: &BulkRequest, row: &ExecutionRow) -> Result<(), 
         BulkAction::RetryFailed => snapshot.retry_failed().map(drop),
         BulkAction::Resume => snapshot.pauses(None).map(drop),
         BulkAction::Labels => Ok(()),
+        BulkAction::Replay => return replayable(wish, &snapshot),
     };
     Ok(possible?)
 }
 
+/// Whether it can begin again at the task: what only the new revision's plan can tell is told when it is done.
+fn replayable(wish: &BulkRequest, snapshot: &Snapshot) -> Result<(), Problem> {
+    let row = &snapshot.row;
+    if row.ended_ms.is_none() {
+        return Err(Problem::conflict(format!(
+            "execution {} is {}; only what is over can be replayed",
+            row.meta.id, row.state
+        )));
+    }
+    let from = wish.from.as_deref().unwrap_or_default();
+    let mut nodes = snapshot.plan.scopes.iter().flat_map(|scope| &scope.nodes);
+    if wish.revision.is_none() && !nodes.any(|node| !node.hidden && node.id == from) {
+        return Err(Problem::unprocessable(format!(
+            "execution {} has no task `{from}`",
+            row.meta.id
+        )));
+    }
+    Ok(())
+}
+
+/// Does it to one; the execution that it made, if it made one.
 async fn apply(
     api: &Api,
     who: &Who,
     wish: &BulkRequest,
     row: &ExecutionRow,
-) -> Result<(), Problem> {
+) -> Result<Option<String>, Problem> {
     let id = &row.meta.id;
     let operations = api.operations();
+    let mut started = None;
     match wish.action {
         BulkAction::Kill => operations.kill(id).await?,
         BulkAction::Restart => operations.restart(id).await?,
@@ -216,8 +293,20 @@ async fn apply(
         BulkAction::Labels => {
             api.ports().store.set_labels(id, &wish.labels).await?;
         }
+        BulkAction::Replay => {
+            let new = ids::new_execution(api.ports().clock.now_ms());
+            let from = wish.from.clone().unwrap_or_default();
+            operations
+                .replay(new.clone(), id.clone(), from, wish.revision, None)
+                .await?;
+            started = Some(new.to_string());
+        }
     }
     let before = json!({"state": row.state});
-    who.did(api, wish.action.name(), id.as_str(), before, Value::Null)
-        .await
+    let after = started
+        .as_ref()
+        .map_or(Value::Null, |id| json!({"id": id, "from": wish.from}));
+    who.did(api, wish.action.name(), id.as_str(), before, after)
+        .await?;
+    Ok(started)
 }

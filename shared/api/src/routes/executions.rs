@@ -1,6 +1,6 @@
 //! Executions: lists, one with everything about it, its events, metrics, and expressions against it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::sync::Arc;
 
@@ -24,8 +24,9 @@ use serde_json::{Map, Value, json};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::cursor;
-use crate::dto::{Cost, ExecutionDetail, ExecutionSummary, Page, PauseSummary, StateAt};
+use crate::dto::{Cost, ExecutionDetail, ExecutionSummary, Page, PauseSummary};
 use crate::extract::{Headers, Json, Path, Query, text};
+use crate::history::Spans;
 use crate::problem::Problem;
 use crate::state::Api;
 use crate::stream;
@@ -274,13 +275,14 @@ pub(crate) async fn detail(api: &Api, row: ExecutionRow) -> Result<ExecutionDeta
         inputs: pause.inputs.iter().map(|input| json!(input)).collect(),
     };
     let children = store.executions(&children).await?;
+    let (cost, spans) = measured(api, &snapshot).await?;
     Ok(ExecutionDetail {
         summary: ExecutionSummary::from(row),
         inputs: row.meta.inputs.clone(),
         outputs: row.outputs.clone(),
-        history: history(row),
+        history: spans.history(row),
         counts: counts(&snapshot),
-        cost: cost(api, &snapshot).await?,
+        cost,
         replay_from: row.meta.replay_of.as_ref().map(|(_, task)| task.clone()),
         previous: first(store.executions(&before).await?),
         next: first(store.executions(&after).await?),
@@ -309,23 +311,6 @@ pub(crate) fn run_of(text: &str) -> Result<TaskRunKey, Problem> {
     Ok(TaskRunKey { shard, slot })
 }
 
-fn history(row: &ExecutionRow) -> Vec<StateAt> {
-    let mut history = vec![StateAt {
-        state: "CREATED".to_owned(),
-        at_ms: row.meta.created_ms,
-    }];
-    if let Some(at_ms) = row.started_ms {
-        let state = "RUNNING".to_owned();
-        history.push(StateAt { state, at_ms });
-    }
-    let now = row.ended_ms.map(|at_ms| StateAt {
-        state: row.state.clone(),
-        at_ms,
-    });
-    history.extend(now);
-    history
-}
-
 fn counts(snapshot: &Snapshot) -> BTreeMap<String, u64> {
     let mut counts = BTreeMap::new();
     for (id, shard) in snapshot.shards() {
@@ -345,10 +330,17 @@ fn counts(snapshot: &Snapshot) -> BTreeMap<String, u64> {
     counts
 }
 
-async fn cost(api: &Api, snapshot: &Snapshot) -> Result<Cost, Problem> {
+/// What its attempts cost, and when it did what, as far as they are looked at.
+async fn measured(api: &Api, snapshot: &Snapshot) -> Result<(Cost, Spans), Problem> {
     let now = api.ports().clock.now_ms();
     let reservations = Reservations::of(&snapshot.plan, *api.prices());
     let mut cost = metrics::Cost::default();
+    let nodes = snapshot.plan.scopes.iter().flat_map(|scope| &scope.nodes);
+    let pauses: BTreeSet<&str> = nodes
+        .filter(|node| matches!(node.kind, NodeKind::Pause { .. }))
+        .map(|node| node.id.as_str())
+        .collect();
+    let mut spans = Spans::default();
     let mut after = None;
     let mut seen = 0;
     loop {
@@ -357,15 +349,16 @@ async fn cost(api: &Api, snapshot: &Snapshot) -> Result<Cost, Problem> {
             .attempts_page(&snapshot.row.meta.id, after, 1000)
             .await?;
         let Some(last) = page.last() else {
-            return Ok(Cost::of(cost, true));
+            return Ok((Cost::of(cost, true), spans));
         };
         after = Some((last.task_run.clone(), last.attempt));
         for row in page {
             seen += 1;
+            spans.take(&row, pauses.contains(row.task.as_str()));
             cost += reservations.cost(&row, now);
         }
         if seen >= ATTEMPTS_MAX {
-            return Ok(Cost::of(cost, false));
+            return Ok((Cost::of(cost, false), spans));
         }
     }
 }

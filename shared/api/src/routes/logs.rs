@@ -1,7 +1,6 @@
 //! Logs: pages by number, streams that go on where a reader was, and downloads.
 //!
-//! With a task run, lines have the numbers of its attempt. Without one, the logs of all attempts follow each other
-//! in the order in which these began.
+//! With a task run, lines have the numbers of its attempt. Without one, the logs of all attempts are one, by time.
 
 use std::convert::Infallible;
 
@@ -20,6 +19,7 @@ use super::executions::{existing, id_of, run_of, run_text};
 use crate::cursor;
 use crate::dto::{LogLineDto, LogPageDto};
 use crate::extract::{Headers, Path, Query, text};
+use crate::merged::{Began, Merge, Place};
 use crate::problem::Problem;
 use crate::state::Api;
 use crate::stream;
@@ -121,7 +121,7 @@ pub(crate) fn line_of(attempt: &AttemptId, line: LogLine) -> LogLineDto {
 }
 
 /// Attempts of an execution in the order in which they began.
-pub(crate) async fn attempts(api: &Api, id: &ExecutionId) -> Result<Vec<AttemptId>, Problem> {
+pub(crate) async fn attempts(api: &Api, id: &ExecutionId) -> Result<Vec<Began>, Problem> {
     let mut found = Vec::new();
     let mut after = None;
     loop {
@@ -145,7 +145,7 @@ pub(crate) async fn attempts(api: &Api, id: &ExecutionId) -> Result<Vec<AttemptI
         }
     }
     found.sort();
-    Ok(found.into_iter().map(|(_, attempt)| attempt).collect())
+    Ok(found)
 }
 
 /// The attempt that is meant, and whether it is over.
@@ -237,9 +237,7 @@ async fn of_one(
                 }
             }
         }
-        let more = out.items.len() < limit && scanned < SCAN_MAX;
-        out.ended = page.ended && scanned > 0 && out.items.len() < limit || page.ended && read == 0;
-        if !more || page.ended || read < count {
+        if out.items.len() >= limit || scanned >= SCAN_MAX || page.ended || read < count {
             // The marker counts only when everything before it was given.
             let rest = api.logs().read(attempt, from, 1).await?;
             out.ended = rest.ended && rest.lines.is_empty();
@@ -300,38 +298,27 @@ async fn of_all(
     wanted: &Wanted,
     limit: usize,
 ) -> Result<LogPageDto, Problem> {
-    // The number of an attempt in the order of beginnings, and of the next line in it.
-    let (mut index, mut from): (usize, u64) =
-        cursor::read(query.cursor.as_deref())?.unwrap_or_default();
-    let attempts = attempts(api, id).await?;
+    let place: Option<String> = cursor::read(query.cursor.as_deref())?;
+    let place = place.map_or(Ok(Place::default()), |text| {
+        let wrong = |()| {
+            Problem::bad_request("`cursor` is none of a log's; take `next` of the page before")
+        };
+        text.parse().map_err(wrong)
+    })?;
+    let mut merge = Merge::new(api.clone(), attempts(api, id).await?, place, over);
     let mut out = LogPageDto::default();
     let mut scanned = 0;
-    while let Some(attempt) = attempts.get(index) {
-        let page = api.logs().read(attempt, from, limit).await?;
-        let read = page.lines.len();
-        for line in page.lines {
-            scanned += 1;
-            from = line.seq + 1;
-            if wanted.matches(&line) {
-                out.items.push(line_of(attempt, line));
-                if out.items.len() >= limit {
-                    break;
-                }
-            }
-        }
-        if out.items.len() >= limit || scanned >= SCAN_MAX {
+    while out.items.len() < limit && scanned < SCAN_MAX {
+        let Some((attempt, line)) = merge.next().await? else {
             break;
-        }
-        if read < limit {
-            // What is still written comes before what began later; what is over without an end has none.
-            if !page.ended && !over && index + 1 == attempts.len() {
-                break;
-            }
-            (index, from) = (index + 1, 0);
+        };
+        scanned += 1;
+        if wanted.matches(&line) {
+            out.items.push(line_of(&attempt, line));
         }
     }
-    out.ended = over && index >= attempts.len();
-    out.next = cursor::write(&(index, from));
+    out.ended = merge.ended();
+    out.next = cursor::write(&merge.place().to_string());
     Ok(out)
 }
 
@@ -369,7 +356,10 @@ pub(crate) async fn download(
     let row = existing(&api, &id_of(&id)?).await?;
     let wanted = Wanted::of(&query)?;
     let attempts = match &query.task_run {
-        Some(run) => vec![attempt_of(&api, &row.meta.id, run, query.attempt).await?.0],
+        Some(run) => vec![(
+            0,
+            attempt_of(&api, &row.meta.id, run, query.attempt).await?.0,
+        )],
         None => attempts(&api, &row.meta.id).await?,
     };
     let name = format!("attachment; filename=\"{}.log\"", row.meta.id);

@@ -5,5 +5,7 @@ mod authorisation;
 mod issuer;
 mod limits;
 mod local;
+mod logs;
 mod namespaces;
+mod wishes;
 mod world;

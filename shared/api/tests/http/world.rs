@@ -48,6 +48,11 @@ pub(crate) fn local() -> Auth {
 
 /// The application with callers known in this way.
 pub(crate) fn application(memory: &MemoryPorts, auth: Auth) -> Router {
+    with_logs(memory, auth, Arc::new(NoLogs))
+}
+
+/// The application with these logs.
+pub(crate) fn with_logs(memory: &MemoryPorts, auth: Auth, logs: Arc<dyn LogReader>) -> Router {
     let ports = memory.ports();
     let operations = Operations {
         flows: Flows::new(&ports, Arc::new(Plugins::default())),
@@ -60,7 +65,7 @@ pub(crate) fn application(memory: &MemoryPorts, auth: Auth) -> Router {
     };
     operon_api::router(Api::new(Settings {
         operations,
-        logs: Arc::new(NoLogs),
+        logs,
         auth,
         console: Console::default(),
         prices: Prices::FARGATE,

@@ -1,0 +1,158 @@
+//! Actions on many, the console's policy, and compression.
+
+use axum::body::Body;
+use axum::http::{Method, StatusCode};
+use operon_testkit::memory::MemoryPorts;
+use serde_json::{Value, json};
+
+use crate::world::{TOKEN, application, call, local, request, send};
+
+const FLOW: &str =
+    "id: hello\nnamespace: demo\ntasks:\n  - id: say\n    type: log\n    message: hi\n";
+const BULK: &str = "/api/v1/executions/bulk";
+
+async fn deployed(memory: &MemoryPorts, executions: u64) -> axum::Router {
+    let application = application(memory, local());
+    let bearer = format!("Bearer {TOKEN}");
+    let headers = [
+        ("authorization", bearer.as_str()),
+        ("content-type", "application/yaml"),
+        ("if-none-match", "*"),
+    ];
+    let put = request(
+        &Method::PUT,
+        "/api/v1/flows/demo/hello",
+        &headers,
+        Body::from(FLOW),
+    );
+    let answer = send(&application, put).await;
+    assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.text);
+    for _ in 0..executions {
+        memory.clock.advance(10);
+        let wish = json!({"namespace": "demo", "flow": "hello"});
+        let answer = call(&application, Method::POST, "/api/v1/executions", &wish).await;
+        assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.text);
+    }
+    application
+}
+
+#[tokio::test]
+async fn an_action_on_many_goes_on_page_by_page_and_meets_each_once() {
+    let memory = MemoryPorts::default();
+    let application = deployed(&memory, 5).await;
+    let mut cursor = Value::Null;
+    let mut done = Vec::new();
+    loop {
+        let wish = json!({
+            "action": "labels", "labels": {"seen": "yes"}, "limit": 2, "cursor": cursor,
+            "query": {"flow": "hello", "namespace": "demo"},
+        });
+        let report = call(&application, Method::POST, BULK, &wish).await;
+        assert_eq!(report.status, StatusCode::OK, "{}", report.text);
+        let report = report.json();
+        done.push(report["done"].as_u64().unwrap());
+        assert_eq!(report["more"], json!(!report["next"].is_null()));
+        cursor = report["next"].clone();
+        if cursor.is_null() {
+            break;
+        }
+    }
+    assert_eq!(done.iter().sum::<u64>(), 5, "{done:?}");
+    assert_eq!(done[..2], [2, 2]);
+    let list = "/api/v1/executions?label=seen:yes";
+    let list = call(&application, Method::GET, list, &Value::Null).await;
+    assert_eq!(list.json()["items"].as_array().unwrap().len(), 5);
+}
+
+#[tokio::test]
+async fn a_replay_of_many_says_what_it_would_skip_and_needs_a_task() {
+    let memory = MemoryPorts::default();
+    let application = deployed(&memory, 2).await;
+    let wish = |more: Value| {
+        let mut wish = json!({"action": "replay", "query": {}, "dryRun": true});
+        wish.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        wish
+    };
+    let report = call(
+        &application,
+        Method::POST,
+        BULK,
+        &wish(json!({"from": "say"})),
+    )
+    .await;
+    let report = report.json();
+    assert_eq!(
+        (&report["done"], &report["matched"]),
+        (&json!(0), &json!(2))
+    );
+    let reason = report["skipped"][0]["reason"].as_str().unwrap();
+    assert!(
+        reason.contains("only what is over can be replayed"),
+        "{reason}"
+    );
+    for wrong in [
+        json!({}),
+        json!({"from": "say", "cursor": "x", "query": null, "ids": []}),
+        json!({"from": "say", "limit": 1001}),
+        json!({"action": "kill", "from": "say"}),
+        json!({"action": "kill", "revision": 1}),
+    ] {
+        let answer = call(&application, Method::POST, BULK, &wish(wrong.clone())).await;
+        assert_eq!(
+            answer.status,
+            StatusCode::BAD_REQUEST,
+            "{wrong}: {}",
+            answer.text
+        );
+    }
+}
+
+#[tokio::test]
+async fn pages_may_hold_no_script_no_style_and_nothing_from_elsewhere() {
+    let application = application(&MemoryPorts::default(), local());
+    let answer = send(&application, request(&Method::GET, "/", &[], Body::empty())).await;
+    let policy = answer.headers.get("content-security-policy").unwrap();
+    let policy = policy.to_str().unwrap();
+    for forbidden in ["unsafe", "data:", "blob:", "http", "*"] {
+        assert!(!policy.contains(forbidden), "{forbidden} in {policy}");
+    }
+    assert!(policy.starts_with("default-src 'none'"), "{policy}");
+}
+
+#[tokio::test]
+async fn large_answers_are_compressed_and_streams_are_not() {
+    let memory = MemoryPorts::default();
+    let application = deployed(&memory, 1).await;
+    let bearer = format!("Bearer {TOKEN}");
+    let headers = [
+        ("authorization", bearer.as_str()),
+        ("accept-encoding", "gzip"),
+    ];
+    let encoding = async |path: &str, headers: &[(&str, &str)]| {
+        let request = request(&Method::GET, path, headers, Body::empty());
+        let response = tower::ServiceExt::oneshot(application.clone(), request)
+            .await
+            .unwrap();
+        assert_eq!(response.status(), StatusCode::OK, "{path}");
+        let found = response.headers().get("content-encoding");
+        found.map(|value| value.to_str().unwrap().to_owned())
+    };
+    let gzip = Some("gzip".to_owned());
+    assert_eq!(encoding("/api/v1/openapi.json", &headers).await, gzip);
+    assert_eq!(encoding("/api/v1/openapi.json", &headers[..1]).await, None);
+    assert_eq!(encoding("/api/v1/me", &headers).await, None, "it is small");
+    let list = call(
+        &application,
+        Method::GET,
+        "/api/v1/executions",
+        &Value::Null,
+    )
+    .await;
+    let id = list.json()["items"][0]["id"].as_str().unwrap().to_owned();
+    for stream in ["events", "logs/stream"] {
+        let path = format!("/api/v1/executions/{id}/{stream}");
+        assert_eq!(encoding(&path, &headers).await, None, "{stream}");
+    }
+}
