@@ -130,6 +130,11 @@ impl Client {
         Ok(bytes)
     }
 
+    /// Asks and gives the answer to be read as it comes.
+    pub(crate) async fn open(&self, request: RequestBuilder) -> anyhow::Result<Response> {
+        self.send(request).await
+    }
+
     /// `GET` of a path with a query.
     pub(crate) async fn get<T: DeserializeOwned>(
         &self,

@@ -13,6 +13,7 @@ mod cases {
     mod files;
     mod forms;
     mod lab;
+    mod remote;
     mod run;
     mod secrets;
     mod steer;

@@ -14,12 +14,18 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
 
 use crate::output::ColourChoice;
 
-pub(crate) use executions::{Executions, ListArgs, LogsArgs, OneArgs, ReplayArgs, ShowArgs};
+pub(crate) use executions::{
+    BulkArgs, BulkVerb, EvaluateArgs, Executions, ListArgs, LogsArgs, OneArgs, ReplayArgs,
+    ResumeOneArgs, ShowArgs, ViewArgs,
+};
 pub(crate) use flows::{
     ExplainArgs, FmtArgs, GraphArgs, GraphFormat, PlanOutput, PluginsCommand, SpecVersion,
     ValidateArgs, ValidateOutput,
 };
-pub(crate) use remote::{ContextCommand, FlowName, FlowsCommand, LabelsArgs, ServerChoice};
+pub(crate) use remote::{
+    ArtifactsCommand, ContextCommand, FlowName, FlowsCommand, LabelsArgs, ServerChoice,
+    WatchCommand,
+};
 pub(crate) use remote_triggers::{NamespacesCommand, TriggersCommand};
 pub(crate) use run::{EngineArgs, ResumeArgs, RunArgs, RunnerName};
 pub(crate) use server::ServerArgs;
@@ -84,6 +90,14 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: NamespacesCommand,
     },
+    /// Lists, previews and downloads files of executions of a server.
+    Artifacts {
+        #[command(subcommand)]
+        command: ArtifactsCommand,
+    },
+    /// Shows what a server has to tell first: what runs, what failed, what comes next, or who changed what.
+    #[command(flatten)]
+    Watch(WatchCommand),
     /// Keeps the servers you work with.
     Context {
         #[command(subcommand)]

@@ -140,6 +140,70 @@ pub(crate) enum FlowsCommand {
 }
 
 #[derive(Debug, Subcommand)]
+pub(crate) enum ArtifactsCommand {
+    /// Lists the files that an execution's inputs and outputs name.
+    #[command(visible_alias = "ls")]
+    List {
+        /// Of the execution.
+        execution: operon_engine::ports::ExecutionId,
+        #[command(flatten)]
+        server: ServerChoice,
+    },
+    /// Shows the beginning of a file, if it is text.
+    Preview {
+        /// `operon:///…`
+        uri: String,
+        /// How much of it.
+        #[arg(long, value_name = "BYTES", default_value_t = 32 * 1024, value_parser = clap::value_parser!(u64).range(1..=256 * 1024))]
+        bytes: u64,
+        #[command(flatten)]
+        server: ServerChoice,
+    },
+    /// Writes a file to this machine.
+    Download {
+        /// `operon:///…`
+        uri: String,
+        /// Where to; the name it has without it. A file that is there is not overwritten.
+        #[arg(long, value_name = "FILE")]
+        to: Option<PathBuf>,
+        #[command(flatten)]
+        server: ServerChoice,
+    },
+}
+
+/// Commands that show what a server knows besides executions.
+#[derive(Debug, Subcommand)]
+pub(crate) enum WatchCommand {
+    /// Shows what runs, what failed and what comes next on a server.
+    Overview {
+        /// Only of this namespace.
+        #[arg(long, value_name = "NAME")]
+        namespace: Option<String>,
+        /// How far back.
+        #[arg(long, value_name = "N", default_value_t = 24, value_parser = clap::value_parser!(u64).range(1..=2160))]
+        hours: u64,
+        #[command(flatten)]
+        server: ServerChoice,
+    },
+    /// Shows who changed what on a server, the newest first.
+    Audit {
+        /// Entries at most.
+        #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        limit: u32,
+        #[command(flatten)]
+        server: ServerChoice,
+    },
+    /// Shows the locks of a server: who holds their slots, and who waits.
+    #[command(visible_alias = "slots")]
+    Locks {
+        /// Only this one, such as `namespace/flow` or `namespace/flow:key`.
+        name: Option<String>,
+        #[command(flatten)]
+        server: ServerChoice,
+    },
+}
+
+#[derive(Debug, Subcommand)]
 pub(crate) enum ContextCommand {
     /// Adds a server under a name.
     Add {

@@ -7,6 +7,7 @@ mod plugins;
 mod remote;
 mod remote_executions;
 mod remote_triggers;
+mod remote_views;
 mod resume;
 mod run;
 mod server;
@@ -31,6 +32,8 @@ pub(crate) fn run(command: Command, console: &Rc<Console>) -> anyhow::Result<Exi
         Command::Flows { command } => remote::flows(&command, console),
         Command::Triggers { command } => remote_triggers::triggers(&command, console),
         Command::Namespaces { command } => remote_triggers::namespaces(&command, console),
+        Command::Artifacts { command } => remote_views::artifacts(&command, console),
+        Command::Watch(command) => remote_views::watch(&command, console),
         Command::Context { command } => remote::context(&command, console),
         Command::Server(args) => server::server(&args, console),
         Command::Top(args) => crate::top::top(&args, console),

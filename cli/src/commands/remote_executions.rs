@@ -5,7 +5,8 @@ use std::rc::Rc;
 use serde_json::{Value, json};
 
 use super::remote::{pages, table};
-use crate::args::{Executions, ListArgs, LogsArgs, Output, ValidateOutput};
+use super::remote_views;
+use crate::args::{Executions, ListArgs, LogsArgs, Output, ResumeOneArgs, ValidateOutput};
 use crate::client::{Client, part};
 use crate::exit::{Exit, Usage};
 use crate::output::Console;
@@ -37,6 +38,20 @@ pub(crate) fn executions(
     console: &Rc<Console>,
 ) -> anyhow::Result<Exit> {
     let client = Client::choose(context, std::path::Path::new(crate::state::DEFAULT))?;
+    match command {
+        Executions::Bulk(args) => return remote_views::bulk(&client, args, console),
+        Executions::Evaluate(args) => return remote_views::evaluate(&client, args, console),
+        Executions::Metrics(args) => return remote_views::metrics(&client, args, console),
+        Executions::List(_)
+        | Executions::Show(_)
+        | Executions::Logs(_)
+        | Executions::Kill(_)
+        | Executions::Resume(_)
+        | Executions::Restart(_)
+        | Executions::RetryFailed(_)
+        | Executions::Labels(_)
+        | Executions::Replay(_) => {}
+    }
     block_on(async {
         match command {
             Executions::List(args) => list(&client, args, console).await?,
@@ -67,17 +82,7 @@ pub(crate) fn executions(
                 )
                 .await?;
             }
-            Executions::Resume(args) => {
-                steer(
-                    &client,
-                    args.id.as_str(),
-                    "resume",
-                    &json!({}),
-                    args.engine.output,
-                    console,
-                )
-                .await?;
-            }
+            Executions::Resume(args) => answer(&client, args, console).await?,
             Executions::Restart(args) => {
                 steer(
                     &client,
@@ -101,14 +106,16 @@ pub(crate) fn executions(
                 )
                 .await?;
             }
+            // Answered above.
+            Executions::Bulk(_) | Executions::Evaluate(_) | Executions::Metrics(_) => {}
             Executions::Labels(args) => return super::remote::labels(context, args, console),
             Executions::Replay(args) => {
                 if args.file.is_some() {
                     return Err(Usage::new("a server replays deployed revisions, not files")
-                        .help("deploy the file with `operon flows deploy`, and name its revision in the console")
+                        .help("deploy the file with `operon flows deploy`, and name its revision with `--revision`")
                         .into());
                 }
-                let body = json!({"from": args.from});
+                let body = json!({"from": args.from, "revision": args.revision});
                 steer(
                     &client,
                     args.id.as_str(),
@@ -122,6 +129,26 @@ pub(crate) fn executions(
         }
         Ok(Exit::Success)
     })
+}
+
+/// Asks the server that works on the state directory of this machine to answer pauses.
+pub(super) fn resume_here(args: &ResumeOneArgs, console: &Rc<Console>) -> anyhow::Result<Exit> {
+    let client = Client::choose(Some(crate::client::LOCAL), &args.engine.state.dir)?;
+    block_on(async {
+        answer(&client, args, console).await?;
+        Ok(Exit::Success)
+    })
+}
+
+/// Answers pauses with what was given.
+async fn answer(client: &Client, args: &ResumeOneArgs, console: &Console) -> anyhow::Result<()> {
+    let inputs = args.inputs.iter();
+    let inputs: serde_json::Map<String, Value> = inputs
+        .map(|(key, value)| (key.clone(), json!(value)))
+        .collect();
+    let body = json!({"taskRun": args.task_run, "goOn": !args.stop, "inputs": inputs});
+    let (id, output) = (args.id.as_str(), args.engine.output);
+    steer(client, id, "resume", &body, output, console).await
 }
 
 fn path_of(id: &str, rest: &str) -> String {

@@ -223,3 +223,32 @@ fn a_followed_log_ends_with_its_execution() {
         .collect();
     assert_eq!(tasks, ["first", "wait", "last"]);
 }
+
+#[test]
+fn a_pause_is_answered_with_typed_values_without_a_server() {
+    let lab = Lab::new();
+    lab.flow("asks", super::remote::ASKS);
+    let left = lab.start(&["run", "asks.yaml"]);
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    let state = |lab: &Lab| {
+        let listed = lab.operon(&["executions", "list", "-o", "json"]);
+        let listed: serde_json::Value = serde_json::from_str(&listed.out).unwrap_or_default();
+        listed["executions"][0]["state"].clone()
+    };
+    while state(&lab) != "PAUSED" {
+        assert!(std::time::Instant::now() < until, "it never waits");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    let id = lab.newest();
+    // The engine of `run` takes no values: it asks nobody.
+    let refused = lab.operon(&["executions", "resume", &id, "-i", "release=x"]);
+    assert_eq!(refused.code, Some(2), "{refused}");
+    signal(&left, Signal::SIGKILL);
+    finish(left);
+    let missing = lab.operon(&["executions", "resume", &id]);
+    assert_eq!(missing.code, Some(2), "{missing}");
+    let resumed = lab.operon(&["executions", "resume", &id, "-i", "release=x"]);
+    assert_eq!(resumed.code, Some(0), "{resumed}");
+    let log = lab.operon(&["executions", "logs", &id]);
+    assert!(log.out.contains("2 copies of x"), "{log}");
+}

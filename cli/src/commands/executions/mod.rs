@@ -3,12 +3,15 @@
 mod list;
 mod logs;
 mod replay;
+mod resume;
 mod show;
 mod steer;
 
 use std::rc::Rc;
 
+use super::remote_views;
 use crate::args::Executions;
+use crate::client::Client;
 use crate::exit::Exit;
 use crate::output::Console;
 
@@ -18,10 +21,19 @@ pub(crate) fn executions(command: &Executions, console: &Rc<Console>) -> anyhow:
         Executions::Show(args) => show::show(args, console),
         Executions::Logs(args) => logs::logs(args, console),
         Executions::Kill(args) => steer::kill(args, console),
-        Executions::Resume(args) => steer::resume(args, console),
+        Executions::Resume(args) => resume::resume(args, console),
         Executions::Restart(args) => steer::restart(args, console),
         Executions::RetryFailed(args) => steer::retry_failed(args, console),
         Executions::Labels(args) => crate::commands::remote::labels(None, args, console),
         Executions::Replay(args) => replay::replay(args, console),
+        Executions::Bulk(args) => {
+            remote_views::bulk(&Client::choose(None, &args.state.dir)?, args, console)
+        }
+        Executions::Evaluate(args) => {
+            remote_views::evaluate(&Client::choose(None, &args.state.dir)?, args, console)
+        }
+        Executions::Metrics(args) => {
+            remote_views::metrics(&Client::choose(None, &args.state.dir)?, args, console)
+        }
     }
 }

@@ -1,12 +1,17 @@
 //! `operon executions replay`.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
+use operon_core::lang::Plugins;
+use operon_core::plan::Plan;
+use operon_engine::flows::{FlowError, Flows};
 use operon_engine::ids::new_execution;
 use operon_engine::ports::{Clock as _, ExecutionId};
 use operon_engine::replay::{Replay, ReplayError, ReplayRequest};
 use operon_local::clock::SystemClock;
 use operon_local::flows::DirectoryFlows;
+use operon_local::laptop::Laptop;
 
 use crate::args::{Output, ReplayArgs};
 use crate::commands::run::finish;
@@ -29,15 +34,19 @@ pub(crate) fn replay(args: &ReplayArgs, console: &Rc<Console>) -> anyhow::Result
     // Says what is wrong before anything is made.
     State::open(&args.engine.state.dir)?;
     let id = new_execution(SystemClock.now_ms());
-    let request = ReplayRequest {
-        id: id.clone(),
-        of: args.id.clone(),
-        from: args.from.clone(),
-        plan,
-    };
     let shown = Shown::new(report::of_args(&args.engine, console));
     engine::block_on(async {
         let laptop = engine::open(&args.engine, Box::new(DirectoryFlows), &shown).await?;
+        let plan = match args.revision {
+            Some(number) => Some(deployed(&laptop, &args.id, number).await?),
+            None => plan,
+        };
+        let request = ReplayRequest {
+            id: id.clone(),
+            of: args.id.clone(),
+            from: args.from.clone(),
+            plan,
+        };
         let replay = laptop.engine.evaluator().replay(request).await;
         let replay = replay.map_err(|error| refused(error, &args.id))?;
         say(args, console, &replay);
@@ -47,6 +56,29 @@ pub(crate) fn replay(args: &ReplayArgs, console: &Rc<Console>) -> anyhow::Result
         let end = engine::work(&laptop.engine, &shown, ids).await?;
         finish(&laptop, &args.engine, console, &shown, ids, end).await
     })
+}
+
+/// A revision of the flow that was deployed here.
+async fn deployed(
+    laptop: &Laptop,
+    id: &ExecutionId,
+    number: u32,
+) -> anyhow::Result<(Plan, Option<String>)> {
+    let ports = &laptop.engine.evaluator().ports;
+    let row = ports.store.execution(id).await?;
+    let row = row.ok_or_else(|| refused(ReplayError::Missing(id.clone()), id))?;
+    let (namespace, flow) = (&row.meta.namespace, &row.meta.flow);
+    let flows = Flows::new(ports, Arc::new(Plugins::default()));
+    let missing = |error: FlowError| {
+        Usage::new(error.to_string())
+            .help("`operon server --flows DIR` deploys flows; `--file` takes one from a file")
+    };
+    let head = flows.existing(namespace, flow).await.map_err(missing)?;
+    let revision = flows
+        .revision(namespace, flow, number)
+        .await
+        .map_err(missing)?;
+    Ok((revision.plan.clone(), head.directory))
 }
 
 fn say(args: &ReplayArgs, console: &Console, replay: &Replay) {

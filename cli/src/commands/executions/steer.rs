@@ -1,4 +1,4 @@
-//! `operon executions kill | resume | restart`.
+//! `operon executions kill | restart | retry-failed`.
 //!
 //! An engine that works on the state directory gets the wish through the inbox of the store, and this process
 //! waits for what comes of it. Without one, this process becomes the engine and carries the wish out.
@@ -27,7 +27,7 @@ const HEARD_MAX: Duration = Duration::from_secs(30);
 
 /// What another engine is waited for.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Until {
+pub(super) enum Until {
     /// The execution is over.
     Over,
     /// The wish was read.
@@ -52,16 +52,11 @@ pub(crate) fn retry_failed(args: &OneArgs, console: &Rc<Console>) -> anyhow::Res
     steer(args, console, Until::Heard, Snapshot::retry_failed)
 }
 
-pub(crate) fn resume(args: &OneArgs, console: &Rc<Console>) -> anyhow::Result<Exit> {
-    steer(args, console, Until::Heard, |snapshot| {
-        let pauses = snapshot.pauses(None)?;
-        Ok(snapshot.resume(&pauses, true))
-    })
-}
-
 /// What is in the way, as the user is told.
-fn refused(error: OperationError) -> anyhow::Error {
+pub(super) fn refused(error: OperationError) -> anyhow::Error {
     match error {
+        // Values that a person gave.
+        OperationError::Intake(error) => Usage::new(error.to_string()).into(),
         OperationError::Refused { what, help } => {
             let usage = Usage::new(what);
             match help {
@@ -72,7 +67,6 @@ fn refused(error: OperationError) -> anyhow::Error {
         }
         other @ (OperationError::Missing(_)
         | OperationError::Flow(_)
-        | OperationError::Intake(_)
         | OperationError::Replay(_)
         | OperationError::Store(_)
         | OperationError::Plan(_)
@@ -112,7 +106,7 @@ fn steer(
 }
 
 /// Waits for what another engine does.
-async fn theirs(
+pub(super) async fn theirs(
     state: &State,
     args: &EngineArgs,
     console: &Console,

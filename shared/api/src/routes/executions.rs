@@ -9,7 +9,7 @@ use axum::extract::State;
 use axum::response::Sse;
 use axum::response::sse::{Event, KeepAlive};
 use futures_util::Stream;
-use operon_core::plan::{Layout, ShardId};
+use operon_core::plan::{Layout, NodeKind, ShardId};
 use operon_engine::evaluate::{Overlay, Site};
 use operon_engine::metrics::{self, Reservations};
 use operon_engine::operations::Snapshot;

@@ -1,0 +1,235 @@
+//! Commands that ask a server, with one on this machine.
+
+use std::process::Child;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+
+use super::lab::{Done, Lab};
+
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// A flow that waits for typed values and says what it was told.
+pub(super) const ASKS: &str = "
+tasks:
+  - id: decide
+    type: pause
+    onResume:
+      - {id: release, type: STRING}
+      - {id: copies, type: INT, defaults: 2}
+  - id: publish
+    type: shell
+    env: {RELEASE: \"{{ outputs.decide.onResume.release }}\", COPIES: \"{{ outputs.decide.onResume.copies }}\"}
+    script: echo \"$COPIES copies of $RELEASE\" | tee out.txt
+    outputFiles: [out.txt]
+";
+
+/// A server on the lab's state directory; it ends with the test.
+struct Served<'a> {
+    lab: &'a Lab,
+    server: Child,
+}
+
+impl Drop for Served<'_> {
+    fn drop(&mut self) {
+        let _ = kill(
+            Pid::from_raw(i32::try_from(self.server.id()).unwrap()),
+            Signal::SIGTERM,
+        );
+        let _ = self.server.wait();
+    }
+}
+
+impl<'a> Served<'a> {
+    fn new(lab: &'a Lab) -> Self {
+        let mut command = lab.command(&["server", "--listen", "127.0.0.1:0", "--flows", "."]);
+        // Nobody reads what it says: a pipe would fill.
+        let child = command
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let made = Self { lab, server: child };
+        made.until("the server is there", || {
+            lab.path()
+                .join(".operon/server.json")
+                .exists()
+                .then_some(())
+        });
+        made
+    }
+
+    fn until<T>(&self, what: &str, look: impl Fn() -> Option<T>) -> T {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            if let Some(found) = look() {
+                return found;
+            }
+            assert!(Instant::now() < end, "never: {what}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn operon(&self, args: &[&str]) -> Done {
+        self.lab.operon(args)
+    }
+
+    /// The answer as JSON of a command that must succeed.
+    fn json(&self, args: &[&str]) -> Value {
+        let done = self.operon(&[args, &["-o", "json"]].concat());
+        assert_eq!(done.code, Some(0), "{args:?}: {done}");
+        done.json()
+    }
+
+    fn start(&self, flow: &str) -> String {
+        let started = self.json(&["flows", "start", flow]);
+        started["id"].as_str().unwrap().to_owned()
+    }
+
+    fn wait(&self, id: &str, state: &str) -> Value {
+        self.until(state, || {
+            let shown = self.json(&["executions", "show", id]);
+            (shown["state"] == json!(state)).then_some(shown)
+        })
+    }
+}
+
+#[test]
+fn a_pause_takes_typed_values_and_what_is_wrong_is_refused() {
+    let lab = Lab::new();
+    lab.flow("asks", ASKS);
+    let served = Served::new(&lab);
+    let id = served.start("lab/asks");
+    served.wait(&id, "PAUSED");
+    let missing = served.operon(&["executions", "resume", &id]);
+    assert_eq!(missing.code, Some(2), "{missing}");
+    let wrong = [
+        "executions",
+        "resume",
+        &id,
+        "-i",
+        "release=a",
+        "-i",
+        "copies=many",
+    ];
+    let wrong = served.operon(&wrong);
+    assert_eq!(wrong.code, Some(2), "{wrong}");
+    assert!(wrong.err.contains("copies"), "{wrong}");
+    let resumed = served.json(&[
+        "executions",
+        "resume",
+        &id,
+        "-i",
+        "release=2026-11",
+        "-i",
+        "copies=3",
+    ]);
+    assert_eq!(resumed, json!({"resumed": 1}));
+    served.wait(&id, "SUCCESS");
+    let value = served.json(&[
+        "executions",
+        "evaluate",
+        &id,
+        "{{ outputs.decide.onResume.copies + 1 }}",
+    ]);
+    assert_eq!(value, json!({"result": 4}));
+    // A pause keeps the time at which it began.
+    let shown = served.json(&["executions", "show", &id]);
+    let decide = shown["taskRuns"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|run| run["id"] == "decide")
+        .unwrap();
+    assert!(
+        decide["started"].as_str() < decide["ended"].as_str(),
+        "{decide}"
+    );
+
+    let files = served.json(&["artifacts", "list", &id]);
+    let uri = files["items"][0]["uri"].as_str().unwrap();
+    let preview = served.json(&["artifacts", "preview", uri]);
+    assert_eq!(preview["text"], "3 copies of 2026-11\n");
+    let saved = served.json(&["artifacts", "download", uri, "--to", "here.txt"]);
+    assert_eq!(saved["bytes"], json!(20));
+    assert_eq!(
+        std::fs::read_to_string(lab.path().join("here.txt")).unwrap(),
+        "3 copies of 2026-11\n"
+    );
+    let again = served.operon(&["artifacts", "download", uri, "--to", "here.txt"]);
+    assert_eq!(
+        again.code,
+        Some(2),
+        "what is there is not overwritten: {again}"
+    );
+
+    let audit = served.json(&["audit", "--limit", "10"]);
+    let actions: Vec<&str> = audit["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|e| e["action"].as_str().unwrap())
+        .collect();
+    assert!(actions.contains(&"execution.resume"), "{actions:?}");
+    let overview = served.json(&["overview"]);
+    assert_eq!(overview["counts"], json!({"SUCCESS": 1}));
+}
+
+#[test]
+fn an_action_on_many_says_first_what_it_would_do() {
+    let lab = Lab::new();
+    lab.flow("asks", &format!("concurrency: {{limit: 1}}\n{ASKS}"));
+    let served = Served::new(&lab);
+    let (first, second) = (served.start("lab/asks"), served.start("lab/asks"));
+    served.wait(&first, "PAUSED");
+    served.wait(&second, "QUEUED");
+    let locks = served.json(&["locks"]);
+    let lock = json!({
+        "name": "lab/asks", "limit": 1, "owners": [{"execution": first, "quarantinedUntilMs": null}], "queue": [second],
+    });
+    assert_eq!(locks["items"], json!([lock]));
+    let nothing = served.operon(&["executions", "bulk", "kill"]);
+    assert_eq!(nothing.code, Some(2), "not everything there is: {nothing}");
+    let kill = [
+        "executions",
+        "bulk",
+        "kill",
+        "--flow",
+        "asks",
+        "--state-is",
+        "QUEUED",
+    ];
+    let preview = served.json(&[&kill[..], &["--dry-run"]].concat());
+    assert_eq!(
+        (&preview["done"], &preview["matched"]),
+        (&json!(1), &json!(1))
+    );
+    served.wait(&second, "QUEUED");
+    let report = served.json(&kill);
+    assert_eq!(report["done"], json!(1));
+    served.until("it is over", || {
+        let state = served.json(&["executions", "show", &second])["state"].clone();
+        (state == "KILLED" || state == "CANCELLED").then_some(())
+    });
+    let report = served.json(&["executions", "bulk", "kill", &second]);
+    assert!(
+        report["skipped"][0]["reason"]
+            .as_str()
+            .unwrap()
+            .contains("is over"),
+        "{report}"
+    );
+    let replay = ["executions", "bulk", "replay", &second, "--from", "decide"];
+    let report = served.json(&replay);
+    assert_eq!(report["started"].as_array().unwrap().len(), 1, "{report}");
+}
+
+#[test]
+fn without_a_terminal_the_console_in_it_says_what_prints_the_same() {
+    let lab = Lab::new();
+    let top = lab.operon(&["top"]);
+    assert_eq!(top.code, Some(2), "{top}");
+    assert!(top.err.contains("operon executions list"), "{top}");
+}
