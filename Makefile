@@ -79,8 +79,8 @@ test-containers: need-rust need-python ## Runs attempts and the agent in real co
 test-api: need-rust need-python ## The HTTP interface against its OpenAPI document.
 	$(IN) "$$(tests/find-python)" -m unittest discover -s tests/api
 
-test-browser: need-rust need-python ## The console in a browser; needs Node.js.
-	$(IN) tests/tools/console browser
+test-browser: need-rust need-python ## The console in a browser, held to its limits of time; needs Node.js.
+	$(IN) OPERON_MEASURE=1 tests/tools/console browser
 
 test-aws: need-rust need-python ## Tests on emulators of AWS; LANE=ministack for one, ENDPOINT=... for another.
 	$(IN) "$$(tests/find-python)" tests/aws/run.py $(if $(LANE),--lane "$(LANE)") \

@@ -2,7 +2,7 @@
 import { spawn, spawnSync } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { loadavg, cpus, tmpdir } from "node:os";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 
@@ -155,13 +155,12 @@ export async function eventually(look, what, ms = PATIENCE_MS) {
 }
 
 /**
- * A figure with its limit. On a machine that is busy with something else it says nothing about the console: then
- * it is printed, and must only stay below ten times the limit.
+ * A figure of time with its limit. It is always printed. The limit itself is held where somebody measures on purpose
+ * (`make test-browser`); in `make test`, on whatever machine and beside whatever else, only ten times the limit.
  */
 export function budget(t, name, value, limit, unit) {
-  const busy = loadavg()[0] / cpus().length > 1.2;
-  t.diagnostic(`${name}: ${Math.round(value * 10) / 10} ${unit} (limit ${limit} ${unit}${busy ? "; the machine is busy" : ""})`);
-  const most = busy ? limit * 10 : limit;
+  t.diagnostic(`${name}: ${Math.round(value * 10) / 10} ${unit} (limit ${limit} ${unit})`);
+  const most = process.env.OPERON_MEASURE === "1" ? limit : limit * 10;
   // Not the other way round: what was not measured is no number, and must fail.
   if (!(value <= most)) throw new Error(`${name}: ${value} ${unit}, more than ${most} ${unit}`);
 }
