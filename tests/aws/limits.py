@@ -8,6 +8,7 @@ from __future__ import annotations
 CANNOT: dict[str, dict[str, str]] = {
     "localstack": {
         "ecs-resources": "its CloudFormation passes over ECS::Cluster, which is not in the free edition",
+        "keys-on-the-bus": "its EventBridge events have url-encoded keys, which those of AWS have not",
         "burst-1000": "it carries about a hundred requests a second, so the burst is of a hundred uploads",
     },
     "ministack": {},

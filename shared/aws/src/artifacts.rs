@@ -231,7 +231,7 @@ impl ArtifactStore for S3Artifacts {
             .map(drop)
             .map_err(|error| match Trouble::of("copying it", &error) {
                 Trouble::Refused { text, .. } => ArtifactError::Refused(format!(
-                    "{source} cannot be copied: {text}; it must exist, have 5 GB at most, and be in the data                      bucket below `uploads/` or in the deployment's upload bucket"
+                    "{source} cannot be copied: {text}; it must exist, have 5 GB at most, and be in the data bucket below `uploads/` or in the deployment's upload bucket"
                 )),
                 trouble @ Trouble::Busy(_) => explain(uri, trouble),
             })
