@@ -353,7 +353,9 @@ impl StateStore for MemoryStore {
         for batch in ended.chunks(BATCH_MAX) {
             let batch = batch.to_vec();
             self.change("write attempts", |tables| {
-                batch.into_iter().for_each(|row| tables.put_attempt(row));
+                for row in batch {
+                    tables.put_attempt(row);
+                }
             })?;
         }
         for mut row in write.executions {
