@@ -7,17 +7,21 @@ mod events;
 
 use std::fmt::Write as _;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use operon_aws::signed::Signer;
+use reqwest::header::{HeaderName, HeaderValue};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tokio::sync::OnceCell;
 
 use crate::exit::Usage;
 
-pub(crate) use contexts::{Contexts, Entry, LOCAL, Target};
+pub(crate) use contexts::{Contexts, Entry, LOCAL, Target, region_of};
 pub(crate) use events::Events;
 
 /// Bytes of an answer at most.
@@ -54,6 +58,8 @@ pub(crate) struct Problem {
 pub(crate) struct Client {
     http: reqwest::Client,
     target: Target,
+    /// Made when the first request is signed.
+    signer: Arc<OnceCell<Signer>>,
 }
 
 impl Client {
@@ -79,7 +85,11 @@ impl Client {
             .connect_timeout(Duration::from_secs(10))
             .build()
             .context("no HTTP client can be made")?;
-        Ok(Self { http, target })
+        Ok(Self {
+            http,
+            target,
+            signer: Arc::default(),
+        })
     }
 
     /// Whether both ask the same server as the same caller.
@@ -169,7 +179,12 @@ impl Client {
     }
 
     async fn send(&self, request: RequestBuilder) -> anyhow::Result<Response> {
-        let answer = request.send().await.map_err(|error| self.lost(&error))?;
+        let mut request = request.build().context("the request cannot be made")?;
+        if let Some(region) = &self.target.signed_for {
+            self.sign(&mut request, region).await?;
+        }
+        let answer = self.http.execute(request).await;
+        let answer = answer.map_err(|error| self.lost(&error))?;
         let status = answer.status();
         if status.is_success() {
             return Ok(answer);
@@ -177,6 +192,37 @@ impl Client {
         let body = answer.bytes().await.unwrap_or_default();
         let problem: Problem = serde_json::from_slice(&body).unwrap_or_default();
         Err(self.refused(status, &problem))
+    }
+
+    /// Signs a request with the caller's AWS credentials, as the address of a function asks for it.
+    async fn sign(&self, request: &mut reqwest::Request, region: &str) -> anyhow::Result<()> {
+        let signer = self
+            .signer
+            .get_or_try_init(async || {
+                let sdk = operon_aws::Sdk::load().await;
+                Signer::new(sdk.config(), Some(region))
+            })
+            .await
+            .map_err(|error| Usage::new(error.to_string()))?;
+        let body = match request.body() {
+            None => &[],
+            Some(body) => body
+                .as_bytes()
+                .context("a body that is not known before it is sent cannot be signed")?,
+        };
+        let (method, url) = (request.method().as_str(), request.url().as_str());
+        let now = std::time::SystemTime::now();
+        let headers = signer.headers("lambda", None, (method, url, &[], body), now);
+        let headers = headers
+            .await
+            .map_err(|error| Usage::new(error.to_string()))?;
+        for (name, value) in headers {
+            let name: HeaderName = name.parse().context("a signature's header")?;
+            let mut value = HeaderValue::from_str(&value).context("a signature")?;
+            value.set_sensitive(true);
+            request.headers_mut().insert(name, value);
+        }
+        Ok(())
     }
 
     fn lost(&self, error: &reqwest::Error) -> anyhow::Error {
@@ -219,6 +265,13 @@ impl Client {
         if status.is_client_error() {
             let usage = Usage::new(text);
             return match status {
+                StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN
+                    if self.target.signed_for.is_some() && problem.detail.is_empty() =>
+                {
+                    usage
+                        .help("your credentials need `lambda:InvokeFunctionUrl` and `lambda:InvokeFunction` on the function `api`; `aws sts get-caller-identity` says who you are")
+                        .into()
+                }
                 StatusCode::UNAUTHORIZED => usage
                     .help("`operon context add NAME URL --token-file FILE`, or the variable OPERON_TOKEN, gives a token")
                     .into(),

@@ -111,3 +111,9 @@ variable "iam_roles" {
   default     = ""
   description = "Patterns of ARNs and their roles; empty makes everybody of the account an admin whom IAM allows to call."
 }
+
+variable "invoke_functions" {
+  type        = string
+  default     = ""
+  description = "ARN of functions that tasks of type lambda may call; empty allows none."
+}

@@ -141,7 +141,9 @@ impl World {
         let mut messages = self.queue.messages();
         match messages.pop().expect("a message").said {
             AgentSaid::Done(result) => *result,
-            other @ (AgentSaid::Started { .. } | AgentSaid::Alive { .. }) => panic!("{other:?}"),
+            other @ (AgentSaid::Started { .. }
+            | AgentSaid::Alive { .. }
+            | AgentSaid::Warned { .. }) => panic!("{other:?}"),
         }
     }
 

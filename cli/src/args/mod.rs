@@ -23,8 +23,8 @@ pub(crate) use flows::{
     ValidateArgs, ValidateOutput,
 };
 pub(crate) use remote::{
-    ArtifactsCommand, ContextCommand, FlowName, FlowsCommand, LabelsArgs, ServerChoice,
-    WatchCommand,
+    ArtifactsCommand, ContextCommand, FlowName, FlowsCommand, LabelsArgs, RedriveArgs,
+    ServerChoice, WatchCommand,
 };
 pub(crate) use remote_triggers::{NamespacesCommand, TriggersCommand};
 pub(crate) use run::{EngineArgs, ResumeArgs, RunArgs, RunnerName};
@@ -98,6 +98,8 @@ pub(crate) enum Command {
     /// Shows what a server has to tell first: what runs, what failed, what comes next, or who changed what.
     #[command(flatten)]
     Watch(WatchCommand),
+    /// Lists messages and events that nobody could handle, or puts some back once their cause is mended.
+    Redrive(RedriveArgs),
     /// Keeps the servers you work with.
     Context {
         #[command(subcommand)]
@@ -123,8 +125,8 @@ pub(crate) enum Command {
         /// The shell.
         shell: clap_complete::Shell,
     },
-    /// Finds out whether this machine has what flows need.
-    Doctor(StateArgs),
+    /// Finds out whether this machine, or a deployment on AWS, has what flows need.
+    Doctor(DoctorArgs),
 }
 
 /// Where executions are kept.
@@ -133,6 +135,37 @@ pub(crate) struct StateArgs {
     /// Directory that keeps executions, artifacts and logs.
     #[arg(long = "state", value_name = "DIR", env = "OPERON_STATE", default_value = crate::state::DEFAULT)]
     pub(crate) dir: PathBuf,
+}
+
+/// What `doctor` looks at.
+#[derive(Debug, Clone, ClapArgs)]
+pub(crate) struct DoctorArgs {
+    #[command(flatten)]
+    pub(crate) state: StateArgs,
+    /// This machine, or a deployment on AWS with the credentials of the environment.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) target: DoctorTarget,
+    /// Name of the deployment, with `--target aws`.
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "OPERON_STAGE",
+        default_value = "main"
+    )]
+    pub(crate) stage: String,
+    /// Image that must be there to be pulled, with `--target aws`; may be repeated.
+    #[arg(long = "image", value_name = "IMAGE")]
+    pub(crate) images: Vec<String>,
+}
+
+/// See [`DoctorArgs::target`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum DoctorTarget {
+    /// This machine.
+    #[default]
+    Local,
+    /// A deployment.
+    Aws,
 }
 
 /// How executions are shown.

@@ -212,8 +212,14 @@ pub(crate) enum ContextCommand {
         /// Its address, `https://…`.
         url: String,
         /// File with the token, readable by you only; without it, the variable `OPERON_TOKEN`.
-        #[arg(long, value_name = "FILE")]
+        #[arg(long, value_name = "FILE", conflicts_with = "iam")]
         token_file: Option<PathBuf>,
+        /// Sign requests with your AWS credentials; the address is the output `SignedUrl` of the deployment.
+        #[arg(long)]
+        iam: bool,
+        /// Region of the deployment, for signing; by itself that of the address.
+        #[arg(long, value_name = "NAME", requires = "iam")]
+        region: Option<String>,
     },
     /// Uses a context in commands without `--context`; `local` means this machine.
     Use {
@@ -228,6 +234,19 @@ pub(crate) enum ContextCommand {
         /// Of the context.
         name: String,
     },
+}
+
+/// Dead letters.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct RedriveArgs {
+    /// Those that are put back; without one, all are listed.
+    #[arg(value_name = "ID")]
+    pub(crate) ids: Vec<String>,
+    /// Puts all back.
+    #[arg(long, conflicts_with = "ids")]
+    pub(crate) all: bool,
+    #[command(flatten)]
+    pub(crate) server: ServerChoice,
 }
 
 /// Labels of an execution.

@@ -23,6 +23,8 @@ pub(crate) struct Target {
     pub(crate) url: String,
     /// Sent as a bearer token.
     pub(crate) token: Option<String>,
+    /// Requests are signed with AWS credentials, for this region.
+    pub(crate) signed_for: Option<String>,
 }
 
 impl std::fmt::Debug for Target {
@@ -51,6 +53,27 @@ pub(crate) struct Entry {
     pub(crate) url: String,
     /// The file that holds the token.
     pub(crate) token_file: Option<PathBuf>,
+    /// Requests are signed with the caller's AWS credentials, for this region.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) signed_for: Option<String>,
+}
+
+impl Entry {
+    /// How it knows us, for people.
+    pub(crate) fn credential(&self) -> String {
+        match (&self.signed_for, &self.token_file) {
+            (Some(region), _) => format!("signed for {region}"),
+            (None, Some(path)) => format!("token of {}", path.display()),
+            (None, None) => "token of OPERON_TOKEN".to_owned(),
+        }
+    }
+}
+
+/// The region in the address of a function: `https://<id>.lambda-url.<region>.on.aws`.
+pub(crate) fn region_of(url: &str) -> Option<&str> {
+    let host = url.strip_prefix("https://")?.split(['/', ':']).next()?;
+    let (_, rest) = host.split_once(".lambda-url.")?;
+    rest.strip_suffix(".on.aws")
 }
 
 /// What a server of this machine writes into its state directory.
@@ -130,12 +153,14 @@ impl Contexts {
                 .help("`operon context list` shows those there are; `operon context add NAME URL` adds one")
         })?;
         let token = match &entry.token_file {
+            _ if entry.signed_for.is_some() => None,
             Some(path) => Some(token_of(path)?),
             None => std::env::var("OPERON_TOKEN").ok(),
         };
         Ok(Target {
             url: entry.url.clone(),
             token,
+            signed_for: entry.signed_for.clone(),
         })
     }
 }
@@ -172,6 +197,7 @@ fn of_environment() -> Option<Target> {
     Some(Target {
         url,
         token: std::env::var("OPERON_TOKEN").ok(),
+        signed_for: None,
     })
 }
 
@@ -185,9 +211,23 @@ fn of_machine(state: &Path) -> anyhow::Result<Option<Target>> {
             Ok(Some(Target {
                 url: found.url,
                 token: Some(found.token),
+                signed_for: None,
             }))
         }
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error).with_context(|| format!("{} cannot be read", path.display())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::region_of;
+
+    #[test]
+    fn the_address_of_a_function_names_its_region() {
+        let url = "https://abc.lambda-url.eu-central-1.on.aws/";
+        assert_eq!(region_of(url), Some("eu-central-1"));
+        assert_eq!(region_of("https://operon.example.org"), None);
+        assert_eq!(region_of("http://abc.lambda-url.eu-central-1.on.aws"), None);
     }
 }

@@ -1,4 +1,7 @@
-//! `operon doctor`: whether this machine has what flows need.
+//! `operon doctor`: whether this machine, or a deployment on AWS, has what flows need.
+
+mod aws;
+mod cloud;
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -7,9 +10,10 @@ use operon_local::dispatch::Limits;
 use operon_local::state_dir::{StateDir, StateDirError};
 use operon_local::store::SqliteStore;
 
-use crate::args::StateArgs;
+use crate::args::{DoctorArgs, DoctorTarget, StateArgs};
 use crate::exit::Exit;
 use crate::output::Console;
+use crate::state::block_on;
 use crate::style;
 
 /// Free space below which executions are likely to fail, in MiB.
@@ -23,8 +27,18 @@ enum Finding {
     Bad(String),
 }
 
-pub(crate) fn doctor(args: &StateArgs, console: &Console) -> Exit {
-    let findings = [
+pub(crate) fn doctor(args: &DoctorArgs, console: &Console) -> anyhow::Result<Exit> {
+    let findings = match args.target {
+        DoctorTarget::Local => local(&args.state),
+        DoctorTarget::Aws => {
+            block_on(async { Ok(aws::findings(&args.stage, &args.images).await) })?
+        }
+    };
+    Ok(report(findings, console))
+}
+
+fn local(args: &StateArgs) -> Vec<(&'static str, Finding)> {
+    vec![
         (
             "operon",
             Finding::Good(env!("CARGO_PKG_VERSION").to_owned()),
@@ -52,7 +66,10 @@ pub(crate) fn doctor(args: &StateArgs, console: &Console) -> Exit {
         ),
         ("disk", disk(&args.dir)),
         ("state", state(&args.dir)),
-    ];
+    ]
+}
+
+fn report(findings: Vec<(&'static str, Finding)>, console: &Console) -> Exit {
     let mut exit = Exit::Success;
     let colour = console.colour();
     for (name, finding) in findings {

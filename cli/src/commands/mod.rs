@@ -4,6 +4,7 @@ mod doctor;
 mod executions;
 mod flows;
 mod plugins;
+mod redrive;
 mod remote;
 mod remote_executions;
 mod remote_triggers;
@@ -34,6 +35,7 @@ pub(crate) fn run(command: Command, console: &Rc<Console>) -> anyhow::Result<Exi
         Command::Namespaces { command } => remote_triggers::namespaces(&command, console),
         Command::Artifacts { command } => remote_views::artifacts(&command, console),
         Command::Watch(command) => remote_views::watch(&command, console),
+        Command::Redrive(args) => redrive::redrive(&args, console),
         Command::Context { command } => remote::context(&command, console),
         Command::Server(args) => server::server(&args, console),
         Command::Top(args) => crate::top::top(&args, console),
@@ -56,6 +58,6 @@ pub(crate) fn run(command: Command, console: &Rc<Console>) -> anyhow::Result<Exi
             console.out(&String::from_utf8_lossy(&script));
             Ok(Exit::Success)
         }
-        Command::Doctor(args) => Ok(doctor::doctor(&args, console)),
+        Command::Doctor(args) => doctor::doctor(&args, console),
     }
 }

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use crate::args::{
     ContextCommand, FlowName, FlowsCommand, LabelsArgs, ServerChoice, ValidateOutput,
 };
-use crate::client::{Client, Contexts, Entry, LOCAL, part};
+use crate::client::{Client, Contexts, Entry, LOCAL, part, region_of};
 use crate::exit::{Exit, Usage};
 use crate::output::Console;
 use crate::state::block_on;
@@ -313,6 +313,8 @@ pub(crate) fn context(command: &ContextCommand, console: &Rc<Console>) -> anyhow
             name,
             url,
             token_file,
+            iam,
+            region,
         } => {
             let secure = url.starts_with("https://")
                 || ["http://127.0.0.1", "http://localhost", "http://[::1]"]
@@ -329,9 +331,16 @@ pub(crate) fn context(command: &ContextCommand, console: &Rc<Console>) -> anyhow
                 .into());
             }
             let token_file = token_file.as_ref().map(std::path::absolute).transpose()?;
+            let named = region.clone().or_else(|| region_of(url).map(str::to_owned));
+            if *iam && named.is_none() {
+                return Err(Usage::new(format!("`{url}` does not say for which region to sign"))
+                    .help("`--region NAME` does; the output `SignedUrl` of a deployment says it itself")
+                    .into());
+            }
             let entry = Entry {
                 url: url.trim_end_matches('/').to_owned(),
                 token_file,
+                signed_for: named.filter(|_| *iam),
             };
             contexts.contexts.insert(name.clone(), entry);
             contexts.write()?;
@@ -352,7 +361,8 @@ pub(crate) fn context(command: &ContextCommand, console: &Rc<Console>) -> anyhow
                 } else {
                     " "
                 };
-                console.line(&format!("{mark} {name}  {}", entry.url));
+                let credential = entry.credential();
+                console.line(&format!("{mark} {name}  {}  {credential}", entry.url));
             }
         }
         ContextCommand::Remove { name } => {

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use operon_api::auth::{Auth, LocalToken};
-use operon_api::{Api, Console as Pages, EngineTriggers, Prices, Settings};
+use operon_api::{Api, Console as Pages, EngineDeadLetters, EngineTriggers, Prices, Settings};
 use operon_core::lang::Plugins;
 use operon_engine::Ports;
 use operon_engine::evaluate::Evaluator;
@@ -22,7 +22,7 @@ use operon_engine::flows::Flows;
 use operon_engine::operations::Operations;
 use operon_engine::ports::{AttemptRow, ExecutionRow};
 use operon_engine::traces::Exporter;
-use operon_engine::triggers::{NoWakeups, Registry, Triggers};
+use operon_engine::triggers::{NoSchedules, NoWakeups, Registry, Triggers};
 use operon_local::alerts::{self, Alerts};
 use operon_local::embedded::Observer;
 use operon_local::flows::{DeployedFile, DeployedFlows, deploy_directory};
@@ -129,6 +129,7 @@ fn triggers(laptop: &Laptop, ports: &Ports, plugins: &Arc<Plugins>) -> Triggers 
         sink: laptop.store.clone(),
         flows: Arc::new(Registry::new(Flows::new(ports, Arc::clone(plugins)))),
         wakeups: Arc::new(NoWakeups),
+        scheduler: Arc::new(NoSchedules),
         capacity: u32::try_from(cores).unwrap_or(1),
     }
 }
@@ -139,7 +140,7 @@ fn sources(args: &ServerArgs, triggers: Triggers) -> operon_local::triggers::Opt
     operon_local::triggers::Options {
         triggers,
         buckets: operon_local::triggers::Buckets {
-            root: state.join("buckets"),
+            root: state.join(operon_local::triggers::BUCKETS),
             named: args.buckets.iter().cloned().collect(),
         },
         seen: state.join("triggers"),
@@ -153,6 +154,7 @@ fn application(
     token: &str,
     triggers: Triggers,
 ) -> Api {
+    let letters = Arc::new(EngineDeadLetters::new(triggers.clone(), None));
     let triggers = Arc::new(EngineTriggers(triggers));
     let subject = std::env::var("USER").unwrap_or_else(|_| "local".to_owned());
     Api::new(Settings {
@@ -167,8 +169,8 @@ fn application(
         prices: Prices::FARGATE,
         stream_life: STREAM_LIFE,
         webhooks: Some(triggers.clone()),
-        triggers: Some(triggers.clone()),
-        dead_letters: Some(triggers),
+        triggers: Some(triggers),
+        dead_letters: Some(letters),
     })
 }
 

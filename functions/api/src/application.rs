@@ -10,14 +10,14 @@ use axum::response::Response;
 use lambda_http::request::RequestContext;
 use lambda_http::{Request, RequestExt as _};
 use operon_api::auth::{Auth, IamCaller, IamRoles, Oidc, OidcSettings, Role};
-use operon_api::{Api, Console, EngineTriggers, Prices, Settings};
+use operon_api::{Api, Console, EngineDeadLetters, EngineTriggers, Prices, Settings};
 use operon_aws::Config;
 use operon_core::lang::Plugins;
 use operon_engine::Ports;
 use operon_engine::evaluate::Evaluator;
 use operon_engine::flows::Flows;
 use operon_engine::operations::Operations;
-use operon_engine::ports::{EventSink, LogReader};
+use operon_engine::ports::{EventSink, LogReader, Queue};
 use operon_engine::triggers::Triggers;
 use tower::{Service, ServiceExt as _};
 
@@ -28,6 +28,7 @@ const STREAM_LIFE: Duration = Duration::from_mins(4);
 pub(crate) struct Parts {
     pub(crate) ports: Ports,
     pub(crate) sink: Arc<dyn EventSink>,
+    pub(crate) queue: Arc<dyn Queue>,
     pub(crate) triggers: Triggers,
     pub(crate) logs: Arc<dyn LogReader>,
 }
@@ -73,6 +74,8 @@ fn groups(text: &str) -> Result<Vec<(String, Role)>, String> {
 /// The same application that `operon server` serves.
 pub(crate) fn api(parts: Parts, auth: Auth) -> Api {
     let flows = Flows::new(&parts.ports, Arc::new(Plugins::default()));
+    let letters = EngineDeadLetters::new(parts.triggers.clone(), Some(parts.queue));
+    let letters = Arc::new(letters);
     let triggers = Arc::new(EngineTriggers(parts.triggers));
     Api::new(Settings {
         operations: Operations {
@@ -90,8 +93,8 @@ pub(crate) fn api(parts: Parts, auth: Auth) -> Api {
         prices: Prices::FARGATE,
         stream_life: STREAM_LIFE,
         webhooks: Some(triggers.clone()),
-        triggers: Some(triggers.clone()),
-        dead_letters: Some(triggers),
+        triggers: Some(triggers),
+        dead_letters: Some(letters),
     })
 }
 

@@ -2,7 +2,7 @@
 
 use http_body_util::BodyExt as _;
 use operon_engine::ports::QueueName;
-use operon_engine::triggers::{NoWakeups, Registry};
+use operon_engine::triggers::{NoSchedules, NoWakeups, Registry};
 use operon_testkit::cloud::CloudWorld;
 use serde_json::{Value, json};
 
@@ -39,6 +39,7 @@ impl Deployment {
             sink: Arc::clone(&world.queues) as Arc<_>,
             flows: Arc::new(Registry::new(flows)),
             wakeups: Arc::new(NoWakeups),
+            scheduler: Arc::new(NoSchedules),
             capacity: 10,
         };
         let config = Config {
@@ -48,6 +49,7 @@ impl Deployment {
         let made = Parts {
             logs: Arc::clone(&world.ports.logs) as Arc<_>,
             sink: Arc::clone(&world.queues) as Arc<_>,
+            queue: Arc::clone(&world.queues) as Arc<_>,
             ports,
             triggers,
         };

@@ -18,8 +18,9 @@ async fn main() -> Result<(), Error> {
     let parts = Parts {
         ports: world.ports.clone(),
         sink: Arc::clone(&world.queues) as Arc<_>,
+        queue: Arc::clone(&world.queues) as Arc<_>,
         triggers: world.triggers(),
-        logs: Arc::clone(&world.logs) as Arc<_>,
+        logs: world.task_logs()?,
     };
     run_with_streaming_response(application::service(application::api(parts, auth))).await
 }

@@ -11,6 +11,9 @@ use operon_engine::dead_letters;
 use operon_engine::reconciler::{Reconciler, Summary};
 use serde_json::Value;
 
+/// Minutes between two looks at all triggers.
+const ARM_MIN: u64 = 15;
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     telemetry::init(Role::Reconciler);
@@ -23,6 +26,10 @@ async fn main() -> Result<(), Error> {
     run(service_fn(|_: LambdaEvent<Value>| async move {
         let summary = reconciler.schedule().await?;
         triggers.look_at_due().await?;
+        if (world.ports.clock.now_ms() / 60_000).is_multiple_of(ARM_MIN) {
+            // Whoever deployed a flow may have died before its triggers were armed.
+            triggers.arm_all().await?;
+        }
         bury(world, dead).await?;
         Ok::<Summary, Error>(summary)
     }))

@@ -1,4 +1,4 @@
-//! Executes built-in tasks and starts subflows. Wiring only; see `operon_engine::worker`.
+//! Executes built-in tasks, starts subflows, tells people of executions and measures them. Wiring only; see `operon_engine::worker`.
 
 use std::sync::Arc;
 
@@ -15,7 +15,9 @@ async fn main() -> Result<(), Error> {
     telemetry::init(Role::Worker);
     let world = World::load(Role::Worker).await?;
     let flows = Flows::new(&world.ports, Arc::default());
+    let alerts = world.alerts(world.task_logs()?);
     let worker = Worker::new(world.ports.clone(), world.queues.clone(), Arc::new(flows));
+    let worker = worker.telling(alerts);
     let (worker, logs) = (&worker, &world.logs);
     run(service_fn(|event: LambdaEvent<SqsEvent>| async move {
         let deadline_ms = event.context.deadline;

@@ -162,6 +162,8 @@ pub trait TriggerAdmin: Send + Sync {
         id: &str,
         disabled: bool,
     ) -> Result<TriggerSummary, Problem>;
+    /// Makes what its triggers need follow a flow that was deployed, rolled back, switched on or off. May be repeated.
+    async fn follow(&self, namespace: &str, flow: &str) -> Result<(), Problem>;
     /// Makes up for slots of a schedule; what is shown of it.
     async fn backfill(
         &self,

@@ -16,6 +16,7 @@
 pub mod auth;
 mod console;
 mod cursor;
+mod dead_letters;
 pub mod dto;
 mod extract;
 mod headers;
@@ -31,6 +32,7 @@ mod stream;
 mod triggers;
 
 pub use console::{Asset, Console};
+pub use dead_letters::EngineDeadLetters;
 pub use openapi::document;
 pub use operon_engine::metrics::Prices;
 pub use problem::Problem;

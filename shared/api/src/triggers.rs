@@ -1,16 +1,16 @@
-//! The engine's triggers behind this interface: webhooks, what is shown and steered, dead letters.
+//! The engine's triggers behind this interface: webhooks, what is shown and steered.
 
 use async_trait::async_trait;
 use operon_core::triggers::{Config, Kind};
 use operon_engine::triggers::{
-    BackfillError, BackfillRange, DeployedFlow, EventRecord, EventState, RedriveError, TriggerKey,
-    TriggerView, Triggers, webhook,
+    BackfillError, BackfillRange, DeployedFlow, EventRecord, EventState, TriggerKey, TriggerView,
+    Triggers, webhook,
 };
 use serde_json::{Value, json};
 
 use crate::hooks::{
-    BackfillRequest, BackfillSteer, DeadLetter, DeadLetters, TriggerAdmin, TriggerEventView,
-    TriggerSummary, WebhookAnswer, WebhookRequest, Webhooks,
+    BackfillRequest, BackfillSteer, TriggerAdmin, TriggerEventView, TriggerSummary, WebhookAnswer,
+    WebhookRequest, Webhooks,
 };
 use crate::problem::Problem;
 
@@ -18,8 +18,6 @@ use crate::problem::Problem;
 const BACKFILL_CAP: u32 = 4;
 /// Pages of events that one question looks through.
 const EVENT_PAGES_MAX: usize = 20;
-/// Bytes of a dead letter that are shown.
-const SHOWN_BYTES_MAX: usize = 2_000;
 
 /// The engine's triggers.
 #[derive(Debug, Clone)]
@@ -219,7 +217,12 @@ impl TriggerAdmin for EngineTriggers {
         } else if let Some(trigger) = deployed.trigger(id) {
             self.0.enable(&deployed, trigger).await?;
         }
+        self.0.follow(namespace, flow).await?;
         Ok(before)
+    }
+
+    async fn follow(&self, namespace: &str, flow: &str) -> Result<(), Problem> {
+        Ok(self.0.follow(namespace, flow).await?)
     }
 
     async fn backfill(
@@ -316,45 +319,5 @@ impl TriggerAdmin for EngineTriggers {
         rows.sort_by_key(|row| row.next_ms);
         rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
         Ok(rows)
-    }
-}
-
-#[async_trait]
-impl DeadLetters for EngineTriggers {
-    async fn list(
-        &self,
-        after: Option<&str>,
-        limit: u32,
-    ) -> Result<(Vec<DeadLetter>, Option<String>), Problem> {
-        let letters = self.0.dead_letters(after.map(str::to_owned), limit).await?;
-        let full = letters.len() >= usize::try_from(limit).unwrap_or(usize::MAX);
-        let next = letters
-            .last()
-            .filter(|_| full)
-            .map(|letter| letter.id.clone());
-        let shown = letters.into_iter().map(|letter| {
-            let body = letter.body.or(letter.identity).unwrap_or_default();
-            let end = body.floor_char_boundary(SHOWN_BYTES_MAX);
-            DeadLetter {
-                id: letter.id,
-                queue: letter
-                    .trigger
-                    .map_or_else(|| "intake".to_owned(), |key| key.to_string()),
-                at_ms: letter.at_ms,
-                reason: letter.reason,
-                body: body.get(..end).unwrap_or_default().to_owned(),
-                execution: None,
-            }
-        });
-        Ok((shown.collect(), next))
-    }
-
-    async fn redrive(&self, id: &str) -> Result<(), Problem> {
-        match self.0.redrive(id).await {
-            Ok(_) => Ok(()),
-            Err(RedriveError::Store(error)) => Err(error.into()),
-            Err(error @ RedriveError::Missing(_)) => Err(Problem::not_found(error.to_string())),
-            Err(error @ RedriveError::Again(_)) => Err(Problem::conflict(error.to_string())),
-        }
     }
 }

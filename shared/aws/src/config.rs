@@ -74,7 +74,11 @@ impl Role {
                 self,
                 Self::Planner | Self::Worker | Self::Reconciler | Self::Api
             ),
-            V::Cluster => matches!(self, Self::Launcher | Self::Watcher | Self::Reconciler),
+            // Whoever reads logs asks ECS which task an attempt is.
+            V::Cluster => matches!(
+                self,
+                Self::Launcher | Self::Worker | Self::Watcher | Self::Reconciler | Self::Api
+            ),
             V::Subnets
             | V::SecurityGroups
             | V::TaskRoleArn

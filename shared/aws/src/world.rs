@@ -7,26 +7,42 @@ use async_trait::async_trait;
 pub use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
 use operon_core::exec::Event;
 use operon_engine::Ports;
+use operon_engine::alerts::Alerts;
 use operon_engine::evaluate::Evaluator;
 use operon_engine::fargate;
 use operon_engine::flows::Flows;
 use operon_engine::operations::Operations;
-use operon_engine::ports::{EventSink, Outgoing, QueueError, QueueName, ShardKey, StoreError};
+use operon_engine::ports::{
+    EventSink, LogReader, NoServices, Outgoing, QueueError, QueueName, Services, ShardKey,
+    StoreError,
+};
 use operon_engine::step::StepError;
-use operon_engine::triggers::{NoWakeups, Registry, Triggers};
+use operon_engine::triggers::{NoSchedules, NoWakeups, Registry, Scheduler, Triggers, Wakeups};
 use operon_engine::wire::{EventMessage, PlanMessage};
 
 use crate::artifacts::S3Artifacts;
 use crate::clock::SystemClock;
 use crate::config::{Config, ConfigError, Role};
+use crate::ecs::FargateEcs;
+use crate::emf::EmfLines;
 use crate::messages::AwsMessages;
+use crate::scheduler::EventBridgeScheduler;
 use crate::sdk::Sdk;
 use crate::secrets::ManagedSecrets;
+use crate::services::AwsServices;
+use crate::signed::{Service, ServiceName, SignedError};
 use crate::sqs::{self, Batch};
 use crate::store::{BuiltinLogs, DynamoStore};
+use crate::task_logs::{CloudWatchStreams, TaskLogs};
+use crate::wakeups::SqsWakeups;
 
 /// First part of the keys of artifacts in the data bucket.
 pub const ARTIFACTS: &str = "artifacts/";
+
+/// A function of somebody else; ours is dead before.
+const INVOKE_TIMEOUT: Duration = Duration::from_mins(5);
+/// One page of a log.
+const LOGS_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Executions that may be active at once, for choosing the sizes of batches: what Fargate launches in a burst.
 const CAPACITY: u32 = 100;
@@ -70,6 +86,7 @@ impl World {
             secrets: Arc::clone(&secrets) as Arc<_>,
             clock,
             messages: Arc::new(AwsMessages::new(&sdk, &config.mail_from)),
+            services: services(&sdk),
             logs: Arc::clone(&logs) as Arc<_>,
         };
         let queues = Arc::new(Queues::new(&sdk, &config));
@@ -88,15 +105,11 @@ impl World {
     pub fn triggers(&self) -> Triggers {
         let flows = Flows::new(&self.ports, Arc::default());
         Triggers {
-            evaluator: Evaluator {
-                ports: self.ports.clone(),
-                shards: Arc::default(),
-                items: Arc::default(),
-            },
+            evaluator: self.evaluator(),
             sink: Arc::clone(&self.queues) as Arc<_>,
             flows: Arc::new(Registry::new(flows)),
-            // The reconciler looks every minute.
-            wakeups: Arc::new(NoWakeups),
+            wakeups: self.wakeups(),
+            scheduler: self.scheduler(),
             capacity: CAPACITY,
         }
     }
@@ -108,6 +121,62 @@ impl World {
             evaluator: self.triggers().evaluator,
             flows: Flows::new(&self.ports, Arc::default()),
             sink: Arc::clone(&self.queues) as Arc<_>,
+        }
+    }
+
+    /// Wakes a batch when it must go; the reconciler, which looks each minute, would be late.
+    fn wakeups(&self) -> Arc<dyn Wakeups> {
+        match self.queues.of(QueueName::Intake).url() {
+            "" => Arc::new(NoWakeups),
+            url => Arc::new(SqsWakeups::new(self.sdk.sqs(), url)),
+        }
+    }
+
+    /// Makes schedules, where the function has what that needs: whoever deploys flows.
+    fn scheduler(&self) -> Arc<dyn Scheduler> {
+        let config = &self.config;
+        if config.schedule_group.is_empty() || config.intake_queue_arn.is_empty() {
+            return Arc::new(NoSchedules);
+        }
+        Arc::new(EventBridgeScheduler::new(
+            self.sdk.scheduler(),
+            &config.schedule_group,
+            &config.intake_queue_arn,
+            &config.schedule_role_arn,
+        ))
+    }
+
+    /// Logs of attempts, wherever they ran.
+    pub fn task_logs(&self) -> Result<Arc<TaskLogs>, SignedError> {
+        let service = Service::new(self.sdk.config(), ServiceName::Logs, LOGS_TIMEOUT)?;
+        Ok(Arc::new(TaskLogs::new(
+            Arc::clone(&self.logs) as Arc<_>,
+            self.ports.clone(),
+            Arc::new(FargateEcs::new(&self.sdk, &self.config)),
+            Arc::new(CloudWatchStreams(service)),
+            &self.config.log_group,
+        )))
+    }
+
+    /// Who tells people of executions and measures them: lines of CloudWatch's embedded metrics on standard output.
+    #[must_use]
+    pub fn alerts(&self, logs: Arc<dyn LogReader>) -> Alerts {
+        let console = &self.config.console_url;
+        Alerts::new(
+            self.evaluator(),
+            logs,
+            (!console.is_empty()).then(|| console.clone()),
+            Arc::new(EmfLines {
+                stage: self.config.stage.clone(),
+            }),
+        )
+    }
+
+    fn evaluator(&self) -> Evaluator {
+        Evaluator {
+            ports: self.ports.clone(),
+            shards: Arc::default(),
+            items: Arc::default(),
         }
     }
 
@@ -124,6 +193,17 @@ impl World {
             plan_queue_url: config.plan_queue_url.clone(),
             bucket: config.data_bucket.clone(),
             artifacts: ARTIFACTS.to_owned(),
+        }
+    }
+}
+
+/// S3 and Lambda; without credentials, which a function always has, nothing.
+fn services(sdk: &Sdk) -> Arc<dyn Services> {
+    match Service::new(sdk.config(), ServiceName::Lambda, INVOKE_TIMEOUT) {
+        Ok(lambda) => Arc::new(AwsServices::new(sdk.s3(), lambda)),
+        Err(error) => {
+            tracing::warn!(%error, "tasks cannot ask S3 and Lambda");
+            Arc::new(NoServices)
         }
     }
 }

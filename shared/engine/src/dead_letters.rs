@@ -66,7 +66,10 @@ fn about(queue: QueueName, body: &str) -> About {
     match queue {
         QueueName::Plan => match PlanMessage::decode(body) {
             Ok(PlanMessage::Agent(message)) => match (&message.said, &message.attempt) {
-                (AgentSaid::Started { .. } | AgentSaid::Alive { .. }, _) => About::Nobody,
+                (
+                    AgentSaid::Started { .. } | AgentSaid::Alive { .. } | AgentSaid::Warned { .. },
+                    _,
+                ) => About::Nobody,
                 (AgentSaid::Done(_), name) => {
                     reports::attempt_of(name).map_or(About::Nobody, About::Attempt)
                 }
@@ -85,7 +88,8 @@ fn about(queue: QueueName, body: &str) -> About {
             Ok(WorkMessage::Execute { id, .. } | WorkMessage::Stop { id, .. }) => {
                 About::Attempt(id)
             }
-            Err(_) => About::Nobody,
+            // What the execution did is done; that nobody was told is the letter itself.
+            Ok(WorkMessage::Tell { .. } | WorkMessage::Deliver { .. }) | Err(_) => About::Nobody,
         },
         QueueName::Intake => About::Nobody,
     }

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+pub mod alerts;
 pub mod audit;
 pub mod claims;
 pub mod dead_letters;
@@ -29,6 +30,7 @@ pub mod plan_queue;
 pub mod planner;
 pub mod plans;
 pub mod ports;
+mod postgres;
 pub mod reconciler;
 pub mod replay;
 pub mod reports;
@@ -62,6 +64,8 @@ pub struct Ports {
     pub clock: Arc<dyn ports::Clock>,
     /// E-mail and topics.
     pub messages: Arc<dyn ports::Messages>,
+    /// Buckets and functions outside of Operon.
+    pub services: Arc<dyn ports::Services>,
     /// Logs of attempts.
     pub logs: Arc<dyn ports::LogSink>,
 }

@@ -37,6 +37,14 @@ pub const TASK_PREFIX: &str = "task_";
 /// Characters of a task's metric's name.
 const NAME_CHARS_MAX: usize = 100;
 
+/// Takes what was measured, wherever it is shown.
+pub trait Measures: Send + Sync {
+    /// An execution that was measured, once for each of its ends.
+    fn measured(&self, measurement: &Measurement, now_ms: u64);
+    /// A message to people that was taken, or was not.
+    fn alerted(&self, alert: &Alert, now_ms: u64);
+}
+
 /// How a metric is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub enum Unit {

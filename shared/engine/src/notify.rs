@@ -9,7 +9,8 @@
 
 use std::collections::BTreeMap;
 
-use operon_core::lang::model::Notify;
+use operon_core::lang::model::{Notify, SlaKind};
+use operon_core::plan::Plan;
 use serde_json::Value;
 use tracing::warn;
 
@@ -64,6 +65,22 @@ impl Policy<'_> {
     }
 }
 
+fn tells_of_sla(notify: &Notify) -> bool {
+    notify.states.iter().any(|state| state == "SLA")
+}
+
+/// The shortest duration after which somebody is told while the execution still runs, in milliseconds; none when nobody
+/// is.
+#[must_use]
+pub fn watched(plan: &Plan) -> Option<u64> {
+    let limits = plan.sla.iter().filter_map(|sla| match &sla.kind {
+        SlaKind::MaxDuration { duration_ms } => Some(*duration_ms),
+        SlaKind::ExecutionAssertion { .. } => None,
+    });
+    plan.notify.iter().find(|one| tells_of_sla(one))?;
+    limits.min()
+}
+
 impl Context<'_> {
     /// Notes the end of an execution: opens, feeds or closes incidents. May be repeated.
     pub async fn ended(&self, plan: &LoadedPlan, row: &ExecutionRow) -> Result<(), StoreError> {
@@ -97,26 +114,26 @@ impl Context<'_> {
         Ok(())
     }
 
-    /// Notes that an execution runs, where a missed service level is to be told while it still does.
-    pub async fn started(&self, plan: &LoadedPlan, row: &ExecutionRow) -> Result<(), StoreError> {
+    /// Notes that an execution runs, where a missed service level is to be told while it still does; when that will
+    /// be.
+    pub async fn started(
+        &self,
+        plan: &LoadedPlan,
+        row: &ExecutionRow,
+    ) -> Result<Option<u64>, StoreError> {
         let Some(started) = row.started_ms else {
-            return Ok(());
+            return Ok(None);
         };
-        let limit = plan.plan.sla.iter().filter_map(|sla| match &sla.kind {
-            operon_core::lang::model::SlaKind::MaxDuration { duration_ms } => Some(*duration_ms),
-            operon_core::lang::model::SlaKind::ExecutionAssertion { .. } => None,
-        });
-        let Some(limit) = limit.min() else {
-            return Ok(());
+        let Some(limit) = watched(&plan.plan) else {
+            return Ok(None);
         };
-        let told = |notify: &&Notify| notify.states.iter().any(|state| state == "SLA");
-        for notify in plan.plan.notify.iter().filter(told) {
+        let due = started.saturating_add(limit);
+        for notify in plan.plan.notify.iter().filter(|one| tells_of_sla(one)) {
             let key = RecordKey::new(
                 RecordKind::Incident,
                 row.meta.namespace.clone(),
                 format!("sla/{}/{}/{}", row.meta.flow, notify.id, row.meta.id),
             );
-            let due = started.saturating_add(limit);
             let failure = Failure {
                 reason: Some(format!(
                     "runs longer than its service level of {} s",
@@ -129,7 +146,7 @@ impl Context<'_> {
             // Whoever was first has written the same.
             self.save(&key, 0, &incident, Some(due)).await?;
         }
-        Ok(())
+        Ok(Some(due))
     }
 
     async fn policy_ended(&self, policy: Policy<'_>, row: &ExecutionRow) -> Result<(), StoreError> {

@@ -14,6 +14,7 @@ use tracing::{error, warn};
 
 use crate::claims;
 use crate::evaluate::{EvaluateError, Evaluator, Site};
+use crate::notify;
 use crate::planner::{Active, Effect, Message, Planner};
 use crate::plans::Plans;
 use crate::ports::{
@@ -331,16 +332,30 @@ impl PlanQueue {
         let mut follow = Vec::new();
         for effect in effects {
             match effect {
+                Effect::Execution(row) => self.note_start(&row, outbox).await?,
                 // First the question: only what was never started is launched again (E8).
                 Effect::Command(key, Command::Launch { slot, attempt })
                     if asked.contains(&(key.clone(), slot, attempt)) => {}
                 Effect::Command(key, command) => {
                     self.command(key, command, outbox, &mut follow).await?;
                 }
-                Effect::Due(..) | Effect::TaskRun(_) | Effect::Execution(_) => {}
+                Effect::Due(..) | Effect::TaskRun(_) => {}
             }
         }
         Ok(follow)
+    }
+
+    /// Lets somebody watch an execution that has begun, where a service level that is missed is told at once. Should
+    /// the message be lost with this function, the end tells of it.
+    async fn note_start(&self, row: &ExecutionRow, outbox: &mut Outbox) -> Result<(), StepError> {
+        if row.state != "RUNNING" {
+            return Ok(());
+        }
+        let active = self.planner.active(&row.meta.id).await?;
+        if active.is_some_and(|active| notify::watched(&active.plan.plan).is_some()) {
+            tell(&row.meta.id, outbox)?;
+        }
+        Ok(())
     }
 
     async fn command(
@@ -516,6 +531,7 @@ impl PlanQueue {
             return Ok(());
         };
         let row = self.evaluator().finish(&active).await?;
+        tell(id, outbox)?;
         if root.phase != RootPhase::Over {
             return Ok(());
         }
@@ -561,6 +577,15 @@ impl PlanQueue {
         let message = self.evaluator().done(&id, row, result, &[]).await?;
         Ok(Some(message))
     }
+}
+
+/// Lets the worker tell people of an execution, and measure it.
+fn tell(id: &ExecutionId, outbox: &mut Outbox) -> Result<(), StepError> {
+    let message = WorkMessage::Tell {
+        execution: id.clone(),
+    };
+    outbox.push(QueueName::Work, Outgoing::now(wire::encode(&message)?));
+    Ok(())
 }
 
 fn of(message: EventMessage) -> Message {

@@ -9,6 +9,7 @@ mod messages;
 mod queue;
 mod records;
 mod runner;
+mod services;
 mod store;
 
 pub use artifact::{ARTIFACT_KEY_MAX, ArtifactError, ArtifactStore, ArtifactUri};
@@ -30,6 +31,10 @@ pub use records::{
     RecordOutcome, RecordQuery, RecordWrite, Records,
 };
 pub use runner::{Clock, RunnerError, SecretError, Secrets, TaskRunner};
+pub use services::{
+    COPY_BYTES_MAX, Invoked, NoServices, OBJECTS_MAX, ObjectInfo, ObjectName, PAYLOAD_BYTES_MAX,
+    ServiceError, Services,
+};
 pub use store::{
     AttemptRow, EventSink, ExecutionFilter, ExecutionId, ExecutionMeta, ExecutionRow, KV_BYTES_MAX,
     KV_KEY_MAX, KvEntry, SaveOutcome, ShardKey, ShardRow, ShardWrite, StateStore, StoreError,

@@ -14,14 +14,14 @@ use tracing::{info, warn};
 use crate::Ports;
 use crate::fargate::{self, Answer, Bucket, Rate};
 use crate::ports::{
-    AttemptId, ECS_PAGE_MAX, Ecs, ExecutionFilter, Outgoing, Queue, QueueName, ShardKey,
-    StoreError, TaskView,
+    AttemptId, ECS_PAGE_MAX, Ecs, ExecutionFilter, Outgoing, Queue, QueueName, RecordKind,
+    ShardKey, StoreError, TaskView,
 };
 use crate::reports;
 use crate::settle;
 use crate::step::{Outbox, StepError};
 use crate::watcher;
-use crate::wire::{self, EventMessage, LaunchMessage, PlanMessage};
+use crate::wire::{self, EventMessage, LaunchMessage, PlanMessage, WorkMessage};
 
 /// Attempts for which ECS is asked one by one; for more, the whole cluster is read, 100 tasks a call (E7).
 const SINGLE_MAX: usize = 3;
@@ -236,6 +236,14 @@ impl Reconciler {
                 say(EventMessage::new(key, Event::Start).into(), &mut outbox)?;
                 summary.started += 1;
             }
+        }
+        let records = &self.ports.records;
+        let told = records.due_records(RecordKind::Incident, now, 1).await?;
+        if !told.is_empty() {
+            let message = WorkMessage::Deliver {
+                not_before_ms: None,
+            };
+            outbox.push(QueueName::Work, Outgoing::now(wire::encode(&message)?));
         }
         outbox.send(&*self.queue).await?;
         if (now / 60_000).is_multiple_of(GHOSTS_MIN) {

@@ -2,7 +2,7 @@
 
 use operon_core::agent::{AgentMessage, AgentResult, AgentSaid, AttemptName};
 use operon_core::exec::{
-    Event, LAUNCH_GRACE_MS, Outcome, Reason, Shard, TIMEOUT_UNKNOWN_MS, Truth,
+    Event, LAUNCH_GRACE_MS, Outcome, Reason, Shard, State, TIMEOUT_UNKNOWN_MS, Truth,
 };
 use operon_core::lang::model::Dynamic;
 use operon_core::plan::ShardId;
@@ -13,6 +13,9 @@ use crate::planner::{Active, Message};
 use crate::ports::{AttemptId, AttemptResult, AttemptRow, ShardKey, StoreError, TaskRunKey, Usage};
 use crate::rows;
 use crate::wire::{EventMessage, PlanMessage};
+
+/// Characters of a warning that are kept.
+const WARNING_CHARS_MAX: usize = 1000;
 
 /// The attempt that a name names.
 #[must_use]
@@ -180,6 +183,9 @@ impl Evaluator {
                 let message = probed(id, Truth::Alive);
                 return Ok(Some(Message::new(message.key(), message.event)));
             }
+            AgentSaid::Warned { at_ms, message } => {
+                return Ok(self.warned(active, id, message, launched_ms, at_ms).await);
+            }
             AgentSaid::Done(result) => *result,
         };
         let site = Site::of_attempt(active, id);
@@ -200,6 +206,31 @@ impl Evaluator {
             ended_ms: result.ended_ms,
         };
         self.done(id, row, ended, &[]).await.map(Some)
+    }
+}
+
+impl Evaluator {
+    /// A warning about a live attempt: it is alive, and its detail item says what is about to happen. The report of its
+    /// end replaces that.
+    async fn warned(
+        &self,
+        active: &Active,
+        id: &AttemptId,
+        text: String,
+        launched_ms: Option<u64>,
+        at_ms: u64,
+    ) -> Option<Message> {
+        let site = Site::of_attempt(active, id);
+        let mut row = rows::blank(site, id.attempt)?;
+        row.item = self.item(site).await.unwrap_or_default();
+        rows::state_name(State::Running).clone_into(&mut row.state);
+        row.created_ms = launched_ms.unwrap_or(at_ms);
+        row.message = Some(text.chars().take(WARNING_CHARS_MAX).collect());
+        let alive = probed(id, Truth::Alive);
+        Some(Message {
+            row: Some(Box::new(row)),
+            ..Message::new(alive.key(), alive.event)
+        })
     }
 }
 

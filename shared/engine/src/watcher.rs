@@ -1,12 +1,14 @@
 //! The watcher's step: what ECS says by itself of its tasks, told to the shards of their attempts.
 //!
-//! Only ends count. A rule delivers those that are not plain successes, and the warning that spot capacity is
-//! about to be taken away; the latter changes nothing yet, because the attempt is alive until it has stopped.
+//! A rule delivers ends that are not plain successes, and the warning that spot capacity is about to be taken away. The
+//! warning ends nothing, because the attempt is alive until it has stopped; it is written down with the attempt, so
+//! that people see why it will end.
 //! Events come twice and out of order: of one task the newest version counts, and a shard takes an end once.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use operon_core::agent::{AgentMessage, AgentSaid};
 use serde::Deserialize;
 use tracing::{info, warn};
 
@@ -14,11 +16,20 @@ use crate::Ports;
 use crate::fargate;
 use crate::launcher::identity_key;
 use crate::ports::{AttemptId, ContainerView, Outgoing, Queue, QueueName, StoreError, TaskView};
+use crate::reports;
 use crate::settle;
 use crate::step::StepError;
+use crate::wire::PlanMessage;
 
 /// Bytes of an event at most (EventBridge's own limit is 1 MiB).
 pub const EVENT_BYTES_MAX: usize = 1024 * 1024;
+
+/// Stop codes of the warning, two minutes before the end.
+const SPOT: &str = "SpotInterruption";
+const NOTICE: &str = "TerminationNotice";
+/// What people read of it.
+const WARNING: &str = "Fargate takes its spot capacity away within two minutes; another attempt follows, and this one \
+                       does not count";
 
 /// Tells shards what ECS says.
 pub struct Watcher {
@@ -141,13 +152,23 @@ impl Watcher {
             info!(task_arn = %task.arn, "a task that Operon did not start");
             return Ok(());
         };
+        let now = self.ports.clock.now_ms();
         if !task.is_stopped() {
-            if task.stop_code.as_deref() == Some("SpotInterruption") {
+            if let Some(SPOT | NOTICE) = task.stop_code.as_deref() {
                 warn!(execution_id = %id.execution, task_arn = %task.arn, "its spot capacity is about to go");
+                let message = PlanMessage::Agent(Box::new(AgentMessage {
+                    format: operon_core::agent::FORMAT,
+                    attempt: reports::name_of(&id),
+                    said: AgentSaid::Warned {
+                        at_ms: now,
+                        message: WARNING.to_owned(),
+                    },
+                }));
+                let out = Outgoing::now(message.encode()?);
+                self.queue.send(QueueName::Plan, vec![out]).await?;
             }
             return Ok(());
         }
-        let now = self.ports.clock.now_ms();
         let message = settle::stopped(&*self.ports.artifacts, &id, task, now).await?;
         let out = Outgoing::now(message.encode()?);
         self.queue.send(QueueName::Plan, vec![out]).await?;

@@ -180,16 +180,17 @@ pub enum WorkMessage {
         /// When the command was derived.
         since_ms: u64,
     },
-}
-
-impl WorkMessage {
-    /// Which attempt it is about.
-    #[must_use]
-    pub const fn id(&self) -> &AttemptId {
-        match self {
-            Self::Execute { id, .. } | Self::Stop { id, .. } => id,
-        }
-    }
+    /// Note that an execution began or ended: for whoever is told, and for measuring it.
+    Tell {
+        /// Which.
+        execution: ExecutionId,
+    },
+    /// Send the alerts that are due.
+    Deliver {
+        /// Not before this time, milliseconds since the epoch: queues delay by 15 minutes at most.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        not_before_ms: Option<u64>,
+    },
 }
 
 /// Why a message cannot be sent or read. Reading it again gives the same: it ends as a dead letter.

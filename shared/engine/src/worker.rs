@@ -1,4 +1,4 @@
-//! The worker's step: built-in tasks and subflows of the work queue.
+//! The worker's step: built-in tasks and subflows of the work queue, and who is told of executions.
 //!
 //! Invariant: an attempt is executed by one worker at a time, and by nobody after it was stopped: a claim says who,
 //! and until when that one can be alive at most.
@@ -12,6 +12,7 @@ use operon_core::expr::Masker;
 use tracing::warn;
 
 use crate::Ports;
+use crate::alerts::Alerts;
 use crate::claims::{self, Halted, Taken};
 use crate::evaluate::{EvaluateError, Evaluator, Site};
 use crate::intake::IntakeError;
@@ -19,7 +20,7 @@ use crate::launch::{Call, Launch, Prepared, output_prefix};
 use crate::planner::{Active, Message, Planner};
 use crate::plans::Plans;
 use crate::ports::{
-    AttemptId, AttemptResult, AttemptRow, Outgoing, Queue, QueueName, ShardKey, Write,
+    AttemptId, AttemptResult, AttemptRow, ExecutionId, Outgoing, Queue, QueueName, ShardKey, Write,
 };
 use crate::reports::{self, ended, failed};
 use crate::rows;
@@ -43,6 +44,7 @@ pub struct Worker {
     queue: Arc<dyn Queue>,
     flows: Arc<dyn FlowSource>,
     http: HttpClients,
+    alerts: Option<Alerts>,
 }
 
 impl Worker {
@@ -59,7 +61,15 @@ impl Worker {
             queue,
             flows,
             http: HttpClients::default(),
+            alerts: None,
         }
+    }
+
+    /// The same worker, which tells people of executions and measures them.
+    #[must_use]
+    pub fn telling(mut self, alerts: Alerts) -> Self {
+        self.alerts = Some(alerts);
+        self
     }
 
     const fn evaluator(&self) -> &Evaluator {
@@ -79,7 +89,43 @@ impl Worker {
         match wire::decode(text)? {
             WorkMessage::Execute { id, .. } => self.execute(&id, deadline_ms).await,
             WorkMessage::Stop { id, since_ms } => self.stop(&id, since_ms).await,
+            WorkMessage::Tell { execution } => self.note(&execution).await,
+            WorkMessage::Deliver { not_before_ms } => self.deliver(not_before_ms).await,
         }
+    }
+
+    /// Takes note of an execution that began or ended, and sends what is due.
+    async fn note(&self, id: &ExecutionId) -> Result<(), StepError> {
+        let Some(alerts) = &self.alerts else {
+            return Ok(());
+        };
+        if let Some(due_ms) = alerts.take_stored(id).await? {
+            return self.deliver_at(due_ms).await;
+        }
+        alerts.deliver().await?;
+        Ok(())
+    }
+
+    async fn deliver(&self, not_before_ms: Option<u64>) -> Result<(), StepError> {
+        let Some(alerts) = &self.alerts else {
+            return Ok(());
+        };
+        if let Some(at) = not_before_ms.filter(|at| *at > self.now_ms()) {
+            return self.deliver_at(at).await;
+        }
+        alerts.deliver().await?;
+        Ok(())
+    }
+
+    /// Asks for the messages of a time to come.
+    async fn deliver_at(&self, due_ms: u64) -> Result<(), StepError> {
+        let wait_s = due_ms.saturating_sub(self.now_ms()).div_ceil(1000);
+        let message = WorkMessage::Deliver {
+            not_before_ms: Some(due_ms),
+        };
+        let out = Outgoing::now(wire::encode(&message)?).after(wait_s);
+        self.queue.send(QueueName::Work, vec![out]).await?;
+        Ok(())
     }
 
     async fn execute(&self, id: &AttemptId, deadline_ms: u64) -> Result<(), StepError> {

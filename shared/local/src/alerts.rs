@@ -115,7 +115,7 @@ impl Alerts {
             console_url: self.console_url.as_deref(),
         };
         if row.ended_ms.is_none() {
-            return context.started(&plan, row).await;
+            return context.started(&plan, row).await.map(drop);
         }
         if let Some(measured) = metrics::measure(ports, &plan, row, self.prices).await? {
             self.totals.add(&measured);

@@ -15,6 +15,7 @@ use operon_engine::smtp::SmtpMessages;
 use operon_engine::tasks::HttpClients;
 
 use crate::artifacts::DirectoryArtifacts;
+use crate::buckets::DirectoryServices;
 use crate::clock::SystemClock;
 use crate::dispatch::{DispatchError, Dispatcher, Limits};
 use crate::embedded::{Engine, FlowSource, Observer, Parts};
@@ -23,6 +24,7 @@ use crate::runner::{DockerRunner, ProcessRunner, RunnerChoice, RunnerConfig, Run
 use crate::secrets::LocalSecrets;
 use crate::state_dir::{StateDir, StateDirError, StateLock};
 use crate::store::SqliteStore;
+use crate::triggers::{BUCKETS, Buckets};
 
 /// Bytes of log kept of one attempt.
 const LOG_BYTES_MAX: u64 = 64 * 1024 * 1024;
@@ -115,6 +117,10 @@ impl Laptop {
             secrets: Arc::new(secrets),
             clock: Arc::new(SystemClock),
             messages: Arc::new(messages),
+            services: Arc::new(DirectoryServices(Buckets {
+                root: state.root().join(BUCKETS),
+                ..Buckets::default()
+            })),
             logs: logs.clone(),
         };
         let config = RunnerConfig {

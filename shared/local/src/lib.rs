@@ -3,6 +3,7 @@
 
 pub mod alerts;
 pub mod artifacts;
+pub mod buckets;
 pub mod clock;
 pub mod dispatch;
 pub mod embedded;

@@ -450,6 +450,7 @@ pub(crate) async fn deploy(
         let after = json!({"revision": deployed.flow.revision});
         who.did(&api, "flow.deploy", target, before, after).await?;
     }
+    follow(&api, &namespace, &id).await?;
     let status = if deployed.new {
         StatusCode::CREATED
     } else {
@@ -490,6 +491,7 @@ async fn set_disabled(
         who.did(api, action, target, state(before.disabled), state(disabled))
             .await?;
     }
+    follow(api, namespace, id).await?;
     summary(api, &head).await.map(Answer)
 }
 
@@ -557,5 +559,26 @@ pub(crate) async fn rollback(
         )
         .await?;
     }
+    follow(&api, &namespace, &id).await?;
     summary(&api, &head).await.map(Answer)
+}
+
+/// Lets triggers follow what was changed about their flow. Also when nothing changed: whoever did it before may have
+/// died in between.
+async fn follow(api: &Api, namespace: &str, id: &str) -> Result<(), Problem> {
+    let Some(triggers) = api.triggers() else {
+        return Ok(());
+    };
+    let followed = triggers.follow(namespace, id).await;
+    followed.map_err(|problem| {
+        let reason = problem.detail;
+        tracing::error!(
+            flow = id,
+            reason,
+            "the triggers of a flow do not follow it yet"
+        );
+        Problem::unavailable(
+            "the flow is changed, but its schedules do not follow it yet; do the same again",
+        )
+    })
 }

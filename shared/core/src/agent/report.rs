@@ -39,6 +39,14 @@ pub enum AgentSaid {
         /// What it used so far.
         usage: Usage,
     },
+    /// What people should know while `main` runs; said by the watcher, of what ECS warns about.
+    #[serde(rename_all = "camelCase")]
+    Warned {
+        /// Milliseconds since the epoch.
+        at_ms: u64,
+        /// For people.
+        message: String,
+    },
     /// `main` is over, and everything is stored.
     Done(Box<AgentResult>),
 }

@@ -22,12 +22,19 @@ pub mod kv;
 mod log;
 mod message;
 mod props;
+mod services;
+mod sql;
 pub mod storage;
 
 pub use http::HttpClients;
+pub use sql::{FETCH_BYTES_MAX, STORE_BYTES_MAX};
 
 /// Canonical names of all built-in tasks, without `io.kestra.plugin.`.
 pub const SUPPORTED: &[&str] = &[
+    "aws.lambda.Invoke",
+    "aws.s3.Copy",
+    "aws.s3.Delete",
+    "aws.s3.List",
     "aws.sns.Publish",
     "core.debug.Echo",
     "core.debug.Return",
@@ -54,6 +61,7 @@ pub const SUPPORTED: &[&str] = &[
     "core.storage.Split",
     "core.storage.Write",
     "email.MailSend",
+    "jdbc.postgresql.Query",
     "pagerduty.PagerDutyAlert",
     "slack.notifications.SlackIncomingWebhook",
 ];
@@ -193,6 +201,10 @@ impl From<ArtifactError> for TaskError {
 pub async fn run(call: TaskCall<'_>) -> Result<TaskOutput, TaskError> {
     let call = &call;
     match short(call.task_type) {
+        "aws.lambda.Invoke" => services::invoke(call).await,
+        "aws.s3.Copy" => services::copy(call).await,
+        "aws.s3.Delete" => services::delete(call).await,
+        "aws.s3.List" => services::list(call).await,
         "aws.sns.Publish" => message::sns(call).await,
         "core.debug.Echo" => log::echo(call),
         "core.debug.Return" => Ok(log::give(call)),
@@ -219,6 +231,7 @@ pub async fn run(call: TaskCall<'_>) -> Result<TaskOutput, TaskError> {
         "core.storage.Split" => storage::split(call).await,
         "core.storage.Write" => storage::write(call).await,
         "email.MailSend" => message::email(call).await,
+        "jdbc.postgresql.Query" => sql::query(call).await,
         "pagerduty.PagerDutyAlert" => message::pagerduty(call).await,
         "slack.notifications.SlackIncomingWebhook" => message::slack(call).await,
         _ => Err(TaskError::invalid(format!(

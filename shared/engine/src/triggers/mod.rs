@@ -22,6 +22,7 @@ mod batches;
 mod dead;
 mod ended;
 mod estimates;
+mod follow;
 mod http;
 mod look;
 mod poll;
@@ -39,6 +40,7 @@ pub use accept::Outcome;
 pub use backfill::{BackfillError, BackfillRange, BackfillState};
 pub use batches::ItemOutcome;
 pub use dead::{DeadLetter, RedriveError};
+pub use follow::NoSchedules;
 pub use operon_core::triggers::parse::Delivery as EventDelivery;
 pub use record::{EventRecord, EventState, TriggerKey};
 pub use registry::Registry;
@@ -128,6 +130,8 @@ pub struct Triggers {
     pub flows: Arc<dyn Deployed>,
     /// Asked when a batch must go.
     pub wakeups: Arc<dyn Wakeups>,
+    /// Makes dates and polls due, as revisions come and go.
+    pub scheduler: Arc<dyn Scheduler>,
     /// Executions that may be active at once, as far as is known; for choosing the sizes of batches.
     pub capacity: u32,
 }

@@ -5,23 +5,20 @@
 //! passed 2 would never see 1. So the cursor that the query gets follows only what was read in a look whose
 //! transactions have all ended since; what lies between is read again.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::BytesMut;
 use operon_core::expr::Masker;
 use operon_core::triggers::config::Postgres;
 use operon_core::triggers::parse::row;
 use operon_core::triggers::{Config, Kind, Source, TriggerEvent};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::mpsc;
-use tokio_postgres::types::{Format, IsNull, ToSql, Type, to_sql_checked};
-use tokio_postgres::{AsyncMessage, Client, NoTls};
+use tokio_postgres::Client;
+use tokio_postgres::types::ToSql;
 
 use super::{DeployedFlow, TriggerKey, Triggers};
 use crate::ports::StoreError;
+use crate::postgres::{AsText, address, causes, connect};
 
 /// Rows taken in one look; the next comes at once when there are as many.
 pub(super) const ROWS_MAX: usize = 10_000;
@@ -69,36 +66,6 @@ impl Cursor {
             self.marks.remove(1);
         }
     }
-}
-
-/// A parameter as text, whatever the type of the column: the database reads it.
-#[derive(Debug)]
-struct AsText(Option<String>);
-
-impl ToSql for AsText {
-    fn to_sql(
-        &self,
-        _ty: &Type,
-        out: &mut BytesMut,
-    ) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
-        match &self.0 {
-            None => Ok(IsNull::Yes),
-            Some(text) => {
-                out.extend_from_slice(text.as_bytes());
-                Ok(IsNull::No)
-            }
-        }
-    }
-
-    fn accepts(_ty: &Type) -> bool {
-        true
-    }
-
-    fn encode_format(&self, _ty: &Type) -> Format {
-        Format::Text
-    }
-
-    to_sql_checked!();
 }
 
 /// Rows of one look, as JSON texts.
@@ -170,7 +137,7 @@ impl Triggers {
         cursor: &mut Cursor,
     ) -> Result<Looked, String> {
         let config = self.postgres_config(flow, postgres).await?;
-        let (client, driving, _) = connect(&config.0, postgres.ssl)
+        let (client, driving, _) = connect(&config.0, postgres.ssl, &[])
             .await
             .map_err(|error| Masker::new(&config.1).mask(&error).into_owned())?;
         let driving = tokio::spawn(driving);
@@ -199,7 +166,8 @@ impl Triggers {
         };
         let (config, secrets) = self.postgres_config(&flow, postgres).await?;
         let hide = |error: String| Masker::new(&secrets).mask(&error).into_owned();
-        let (client, driving, mut notified) = connect(&config, postgres.ssl).await.map_err(hide)?;
+        let (client, driving, mut notified) =
+            connect(&config, postgres.ssl, &[]).await.map_err(hide)?;
         let mut driving = tokio::spawn(driving);
         let quoted = channel.replace('"', "\"\"");
         client
@@ -240,10 +208,7 @@ impl Triggers {
             .await?;
         let text = |name: &str| values.get(name).and_then(Value::as_str).map(str::to_owned);
         let url = text("url").unwrap_or_default();
-        let url = url.strip_prefix("jdbc:").unwrap_or(&url);
-        let mut config: tokio_postgres::Config = url.parse().map_err(|_| {
-            "`url` is not an address such as `postgresql://host:5432/database`".to_owned()
-        })?;
+        let mut config = address(&url)?;
         if let Some(user) = text("username") {
             config.user(&user);
         }
@@ -251,80 +216,8 @@ impl Triggers {
             config.password(&password);
             secrets.push(password);
         }
-        config
-            .connect_timeout(Duration::from_secs(10))
-            .application_name("operon");
         Ok((config, secrets))
     }
-}
-
-type Driving = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
-type Notified = mpsc::UnboundedReceiver<()>;
-
-/// Connects, encrypted unless the flow says otherwise.
-async fn connect(
-    config: &tokio_postgres::Config,
-    ssl: bool,
-) -> Result<(Client, Driving, Notified), String> {
-    let failed = |error: tokio_postgres::Error| {
-        format!("the database cannot be reached: {}", causes(&error))
-    };
-    let (sender, notified) = mpsc::unbounded_channel();
-    if ssl {
-        let mut config = config.clone();
-        config.ssl_mode(tokio_postgres::config::SslMode::Require);
-        let (client, connection) = config.connect(tls()?).await.map_err(failed)?;
-        return Ok((client, Box::pin(drive(connection, sender)), notified));
-    }
-    let (client, connection) = config.connect(NoTls).await.map_err(failed)?;
-    Ok((client, Box::pin(drive(connection, sender)), notified))
-}
-
-/// Keeps a connection going and tells notifications.
-async fn drive<S, T>(
-    mut connection: tokio_postgres::Connection<S, T>,
-    notified: mpsc::UnboundedSender<()>,
-) where
-    S: AsyncRead + AsyncWrite + Unpin,
-    T: AsyncRead + AsyncWrite + Unpin,
-{
-    loop {
-        match std::future::poll_fn(|context| connection.poll_message(context)).await {
-            Some(Ok(AsyncMessage::Notification(_))) => {
-                // Nobody may want to know.
-                let _ = notified.send(());
-            }
-            Some(Ok(_)) => {}
-            Some(Err(_)) | None => return,
-        }
-    }
-}
-
-/// Certificates are checked against Mozilla's list of authorities.
-fn tls() -> Result<tokio_postgres_rustls::MakeRustlsConnect, String> {
-    let mut roots = rustls::RootCertStore::empty();
-    roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| format!("TLS cannot be set up: {error}"))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(tokio_postgres_rustls::MakeRustlsConnect::new(config))
-}
-
-/// The innermost message, which says what the database said.
-pub(crate) fn causes(error: &tokio_postgres::Error) -> String {
-    if let Some(said) = error.as_db_error() {
-        return said.message().to_owned();
-    }
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        text = inner.to_string();
-        cause = inner.source();
-    }
-    text
 }
 
 async fn query(

@@ -69,6 +69,18 @@ fn all() -> Vec<(&'static str, String)> {
         ),
         ("work", work(&WorkMessage::Execute { id: id(), since_ms })),
         ("work-stop", work(&WorkMessage::Stop { id: id(), since_ms })),
+        (
+            "work-tell",
+            work(&WorkMessage::Tell {
+                execution: id().execution,
+            }),
+        ),
+        (
+            "work-deliver",
+            work(&WorkMessage::Deliver {
+                not_before_ms: Some(since_ms),
+            }),
+        ),
     ]
 }
 

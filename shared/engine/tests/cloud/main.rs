@@ -7,6 +7,7 @@ mod evidence;
 mod life;
 mod requests;
 mod sweep;
+mod told;
 
 use operon_core::lang::parse;
 use operon_core::lang::plugins::Plugins;

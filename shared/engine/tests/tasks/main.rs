@@ -9,6 +9,11 @@ mod http;
 mod items;
 mod kv;
 mod log;
+#[path = "../support/postgres.rs"]
+mod postgres;
 mod server;
+mod services;
+mod sql;
 mod storage;
+mod tls;
 mod world;

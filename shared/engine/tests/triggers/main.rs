@@ -9,8 +9,11 @@
 mod batches;
 mod dates;
 mod flows;
+mod follow;
 mod once;
 mod polls;
 mod postgres;
+#[path = "../support/postgres.rs"]
+mod server;
 mod webhooks;
 mod world;

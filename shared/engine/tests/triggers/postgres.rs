@@ -1,141 +1,21 @@
 //! The `postgres` trigger against a real `PostgreSQL` of its own: from `.tools/postgres-bin` (tests/tools/postgres.py
 //! puts it there, `make test` does so), from `OPERON_TEST_POSTGRES`, or the one of the machine.
 
-use std::net::TcpListener;
-use std::os::unix::fs::{MetadataExt as _, chown};
-use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use tempfile::TempDir;
-use tokio_postgres::{Client, NoTls};
-
+use super::server::Server;
 use super::world::{World, fields, flow};
 
-/// `nobody`: the database refuses to be started by root.
-const NOBODY: u32 = 65_534;
-
-struct Server {
-    child: Child,
-    port: u16,
-    _directory: TempDir,
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// The directory with `initdb` and `postgres`.
-fn programs() -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let given = std::env::var_os("OPERON_TEST_POSTGRES").map(PathBuf::from);
-    given
-        .into_iter()
-        .chain([root.join(".tools/postgres-bin")])
-        .chain(std::env::split_paths(&path))
-        .filter_map(|directory| directory.join("initdb").canonicalize().ok())
-        .filter_map(|program| program.parent().map(Path::to_owned))
-        .find(|directory| directory.join("postgres").is_file())
-        .expect("no PostgreSQL for this test; run `python3 tests/tools/postgres.py`, or name the directory of its programs in OPERON_TEST_POSTGRES")
-}
-
-impl Server {
-    fn start() -> Self {
-        let programs = programs();
-        let directory = TempDir::new().unwrap();
-        let root = directory.path().metadata().unwrap().uid() == 0;
-        if root {
-            chown(directory.path(), Some(NOBODY), Some(NOBODY)).unwrap();
-        }
-        let command = |program: &str| {
-            let mut command = Command::new(programs.join(program));
-            command
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .current_dir(directory.path());
-            if root {
-                command.uid(NOBODY).gid(NOBODY);
-            }
-            command
-        };
-        let data = directory.path().join("data");
-        let made = command("initdb")
-            .arg("-D")
-            .arg(&data)
-            .args([
-                "-U",
-                "operon",
-                "-A",
-                "trust",
-                "-E",
-                "UTF8",
-                "--locale=C",
-                "--no-sync",
-            ])
-            .stderr(Stdio::piped())
-            .output()
-            .unwrap();
-        assert!(
-            made.status.success(),
-            "initdb: {}",
-            String::from_utf8_lossy(&made.stderr)
-        );
-        let port = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
-        let child = command("postgres")
-            .arg("-D")
-            .arg(&data)
-            .args([
-                "-p",
-                &port.to_string(),
-                "-c",
-                "listen_addresses=127.0.0.1",
-                "-c",
-                "unix_socket_directories=",
-            ])
-            .args(["-c", "fsync=off"])
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        Self {
-            child,
-            port,
-            _directory: directory,
-        }
-    }
-
-    /// A connection, once the server takes any.
-    async fn client(&self) -> Client {
-        let address = format!("postgresql://operon@127.0.0.1:{}/postgres", self.port);
-        for _ in 0..600 {
-            if let Ok((client, connection)) = tokio_postgres::connect(&address, NoTls).await {
-                tokio::spawn(connection);
-                return client;
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        panic!("the database does not answer");
-    }
-
-    fn world(&self, sql: &str, more: &str) -> World {
-        let trigger = format!(
-            "  - {{id: rows, type: postgres, url: \"jdbc:postgresql://127.0.0.1:{}/postgres\", username: operon, \
-             password: \"{{{{ secret('DB') }}}}\", ssl: false, sql: \"{sql}\", interval: 1m, \
-             inputs: {{value: \"{{{{ trigger.row }}}}\"}}{more}}}\n",
-            self.port
-        );
-        let world = World::new(vec![flow("f", &trigger)]);
-        world.memory.secrets.set("DB", "the password");
-        world
-    }
+fn world_of(server: &Server, sql: &str, more: &str) -> World {
+    let trigger = format!(
+        "  - {{id: rows, type: postgres, url: \"jdbc:postgresql://127.0.0.1:{}/postgres\", username: operon, \
+         password: \"{{{{ secret('DB') }}}}\", ssl: false, sql: \"{sql}\", interval: 1m, \
+         inputs: {{value: \"{{{{ trigger.row }}}}\"}}{more}}}\n",
+        server.port()
+    );
+    let world = World::new(vec![flow("f", &trigger)]);
+    world.memory.secrets.set("DB", "the password");
+    world
 }
 
 async fn look(world: &World) -> usize {
@@ -163,7 +43,7 @@ async fn each_row_starts_the_flow_once() {
 
     // A transaction that began first commits last: its number is smaller than one that was seen.
     let sql = "select id, kind from outbox where id > $1 order by id limit 100";
-    let world = server.world(sql, ", cursor: id, initialCursor: 0");
+    let world = world_of(&server, sql, ", cursor: id, initialCursor: 0");
     one.batch_execute("begin; insert into outbox (kind) values ('late')")
         .await
         .unwrap();
@@ -222,8 +102,12 @@ async fn each_row_starts_the_flow_once() {
 
     // A cursor of another type, and without any.
     let sql = "select at, name from times where at > $1 order by at";
-    let times = server.world(sql, ", cursor: at, initialCursor: \"2026-01-01T00:00:00Z\"");
-    let all = server.world("select name from times", "");
+    let times = world_of(
+        &server,
+        sql,
+        ", cursor: at, initialCursor: \"2026-01-01T00:00:00Z\"",
+    );
+    let all = world_of(&server, "select name from times", "");
     two.batch_execute(
         "insert into times values ('2026-01-02', 'a'), ('2026-01-03', 'b'), ('2026-01-03', 'c')",
     )
@@ -235,7 +119,7 @@ async fn each_row_starts_the_flow_once() {
     }
 
     // What is wrong is told, without the password.
-    let wrong = server.world("select nothing from nowhere", "");
+    let wrong = world_of(&server, "select nothing from nowhere", "");
     wrong.triggers.look(&wrong.key()).await.unwrap();
     let trouble = wrong
         .triggers
@@ -252,7 +136,11 @@ async fn each_row_starts_the_flow_once() {
 
     // A notification makes it look at once.
     let sql = "select id, kind from outbox where id > $1 order by id";
-    let listening = server.world(sql, ", cursor: id, initialCursor: 1000, listen: outbox");
+    let listening = world_of(
+        &server,
+        sql,
+        ", cursor: id, initialCursor: 1000, listen: outbox",
+    );
     let key = listening.key();
     let woken = async {
         for _ in 0..600 {

@@ -10,6 +10,7 @@ use operon_core::lang::{Plugins, parse};
 use operon_core::plan::compile;
 use operon_core::triggers::{Config, Source, TriggerEvent};
 use operon_testkit::memory::MemoryPorts;
+use operon_testkit::memory::MemorySchedules;
 use serde_json::{Map, Value, json};
 
 use operon_engine::Ports;
@@ -146,6 +147,7 @@ pub(crate) struct World {
     pub(crate) fuse: Arc<Fuse>,
     starts: Arc<Starts>,
     flows: Arc<Flows>,
+    pub(crate) schedules: Arc<MemorySchedules>,
 }
 
 /// A flow with inputs that take anything, and these triggers.
@@ -192,6 +194,7 @@ impl World {
             ..Starts::default()
         });
         let flows = Arc::new(Flows(Mutex::new(flows.into_iter().map(Arc::new).collect())));
+        let schedules = Arc::<MemorySchedules>::default();
         let triggers = Triggers {
             evaluator: Evaluator {
                 ports,
@@ -201,6 +204,7 @@ impl World {
             sink: Arc::clone(&starts) as Arc<_>,
             flows: Arc::clone(&flows) as Arc<_>,
             wakeups: Arc::new(NoWakeups),
+            scheduler: Arc::clone(&schedules) as Arc<_>,
             capacity: 20,
         };
         Self {
@@ -209,6 +213,7 @@ impl World {
             fuse,
             starts,
             flows,
+            schedules,
         }
     }
 

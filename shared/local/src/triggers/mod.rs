@@ -24,6 +24,9 @@ pub use directory::{Buckets, WatchError};
 
 use directory::Watches;
 
+/// Directory of a state directory that holds one directory per bucket.
+pub const BUCKETS: &str = "buckets";
+
 /// Time between two looks at what is due, and at the directories.
 const LOOK: Duration = Duration::from_secs(1);
 /// Looks between two looks at which flows are deployed.

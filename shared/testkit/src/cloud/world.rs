@@ -7,6 +7,8 @@ use async_trait::async_trait;
 use operon_core::agent::{AgentResult, MANIFEST};
 use operon_core::exec::{Event, Outcome, Reason};
 use operon_core::plan::Plan;
+use operon_engine::alerts::Alerts;
+use operon_engine::evaluate::Evaluator;
 use operon_engine::fargate;
 use operon_engine::intake::Request;
 use operon_engine::launch::output_prefix;
@@ -27,7 +29,7 @@ use serde_json::{Map, Value, json};
 use super::defences;
 use super::ecs::{Shape, Task};
 use super::{Defences, Faults, MemoryEcs, MemoryQueues};
-use crate::memory::MemoryPorts;
+use crate::memory::{MemoryMeasures, MemoryPorts};
 
 /// Messages handled at most: a world that does not come to rest is a mistake.
 const STEPS_MAX: usize = 200_000;
@@ -81,6 +83,8 @@ pub struct CloudWorld {
     pub ecs: Arc<MemoryEcs>,
     /// Failpoints, and what was counted.
     pub faults: Arc<Faults>,
+    /// What was measured.
+    pub measures: Arc<MemoryMeasures>,
     /// What is in place.
     pub defences: Defences,
     /// Messages of one batch at most.
@@ -111,13 +115,15 @@ impl CloudWorld {
         ecs.tokens = defences.tokens;
         ecs.texts = defences.texts;
         let (queues, ecs, flows) = (Arc::new(queues), Arc::new(ecs), Arc::new(Flows(flows)));
-        let functions = functions(&ports, &queues, &ecs, &flows);
+        let measures = Arc::<MemoryMeasures>::default();
+        let functions = functions(&ports, &queues, &ecs, &flows, &measures);
         Self {
             scheduled_ms: ports.clock.now_ms(),
             ports,
             queues,
             ecs,
             faults,
+            measures,
             defences,
             batch: 10,
             flows,
@@ -129,7 +135,8 @@ impl CloudWorld {
 
     /// Starts every function anew, as after a crash.
     pub fn cold_start(&mut self) {
-        self.functions = functions(&self.ports, &self.queues, &self.ecs, &self.flows);
+        let (ports, queues, ecs) = (&self.ports, &self.queues, &self.ecs);
+        self.functions = functions(ports, queues, ecs, &self.flows, &self.measures);
     }
 
     /// Milliseconds since the epoch.
@@ -174,6 +181,17 @@ impl CloudWorld {
     pub fn tell(&self, message: EventMessage) {
         let text = PlanMessage::from(message).encode().expect("it is small");
         self.queues.put(QueueName::Plan, Outgoing::now(text));
+    }
+
+    /// Lets the watcher hear an event of ECS.
+    ///
+    /// # Panics
+    /// When it does not understand it.
+    #[allow(clippy::expect_used, reason = "a test")]
+    pub async fn hear(&self, event: &str) {
+        for outcome in self.functions.watcher.handle(&[event]).await {
+            outcome.expect("the watcher understands it");
+        }
     }
 
     /// Kills an execution.
@@ -424,6 +442,7 @@ fn functions(
     queues: &Arc<MemoryQueues>,
     ecs: &Arc<MemoryEcs>,
     flows: &Arc<Flows>,
+    measures: &Arc<MemoryMeasures>,
 ) -> Functions {
     let site = fargate::Site {
         family_prefix: "operon-memory-".to_owned(),
@@ -435,6 +454,13 @@ fn functions(
         bucket: "memory".to_owned(),
         artifacts: "artifacts/".to_owned(),
     };
+    let evaluator = Evaluator {
+        ports: ports.ports(),
+        shards: Arc::default(),
+        items: Arc::default(),
+    };
+    let logs = Arc::clone(&ports.logs) as Arc<_>;
+    let alerts = Alerts::new(evaluator, logs, None, Arc::clone(measures) as Arc<_>);
     let queue = || Arc::clone(queues) as Arc<_>;
     let ecs = || Arc::clone(ecs) as Arc<_>;
     Functions {
@@ -447,7 +473,7 @@ fn functions(
             site,
             LaunchOptions::default(),
         ),
-        worker: Worker::new(ports.ports(), queue(), Arc::clone(flows) as Arc<_>),
+        worker: Worker::new(ports.ports(), queue(), Arc::clone(flows) as Arc<_>).telling(alerts),
         watcher: Watcher::new(ports.ports(), queue()),
         reconciler: Reconciler::new(ports.ports(), queue(), ecs()),
     }

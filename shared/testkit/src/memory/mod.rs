@@ -4,6 +4,7 @@
 
 mod artifacts;
 mod records;
+mod seen;
 mod small;
 mod store;
 
@@ -15,6 +16,7 @@ use crate::cloud::Faults;
 
 pub use artifacts::MemoryArtifacts;
 pub use records::MemoryRecords;
+pub use seen::{MemoryMeasures, MemorySchedules};
 pub use small::{MemoryLogs, MemorySecrets, TestClock};
 pub use store::{MemoryStore, WriteUnits};
 
@@ -72,6 +74,7 @@ impl MemoryPorts {
             artifacts: Arc::clone(&self.artifacts) as Arc<_>,
             secrets: Arc::clone(&self.secrets) as Arc<_>,
             messages: Arc::new(operon_engine::ports::NoMessages),
+            services: Arc::new(operon_engine::ports::NoServices),
             clock: Arc::clone(&self.clock) as Arc<_>,
             logs: Arc::clone(&self.logs) as Arc<_>,
         }

@@ -16,8 +16,7 @@ const fn at(prefix: &'static str, instead: &'static str) -> Elsewhere {
 const NOTIFY: &str =
     "use `slack`, `email` or `pagerduty`, or `http` with the webhook's address and a JSON `body`";
 const CLOUD: &str = "use `container` with an image that has the provider's command-line tool";
-const SQL: &str =
-    "use `container` or `python` with a database client, and `secrets` for the password";
+const SQL: &str = "use `sql` for PostgreSQL, else `container` or `python` with a database client, and `secrets` for the password";
 
 /// First match wins, so the exact names come before the prefixes that hold them.
 const TABLE: &[Elsewhere] = &[

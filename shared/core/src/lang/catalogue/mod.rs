@@ -14,6 +14,7 @@ mod http;
 mod messages;
 mod property;
 mod scripts;
+mod services;
 mod storage;
 mod triggers;
 mod triggers_aws;
@@ -105,6 +106,7 @@ pub fn task_types() -> impl Iterator<Item = &'static TypeInfo> {
         .chain(core_tasks::TYPES)
         .chain(http::TYPES)
         .chain(messages::TYPES)
+        .chain(services::TYPES)
         .chain(storage::TYPES)
         .chain(control::TYPES)
 }

@@ -1,0 +1,211 @@
+//! S3 and Lambda for the tasks that ask them, by the worker's own permissions.
+
+use async_trait::async_trait;
+use aws_sdk_s3::error::DisplayErrorContext;
+use operon_engine::ports::{
+    COPY_BYTES_MAX, Invoked, OBJECTS_MAX, ObjectInfo, ObjectName, ServiceError, Services,
+};
+
+use crate::signed::{Service, SignedError};
+
+/// S3 and Lambda.
+#[derive(Debug, Clone)]
+pub struct AwsServices {
+    s3: aws_sdk_s3::Client,
+    lambda: Service,
+}
+
+impl AwsServices {
+    /// Over these clients.
+    #[must_use]
+    pub const fn new(s3: aws_sdk_s3::Client, lambda: Service) -> Self {
+        Self { s3, lambda }
+    }
+}
+
+/// `bucket/key` as it stands in a header: each byte that is not plain as `%XX`.
+fn source(object: &ObjectName) -> String {
+    use std::fmt::Write as _;
+
+    let mut text = format!("{}/", object.bucket);
+    for byte in object.key.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_.~/".contains(&byte) {
+            text.push(char::from(byte));
+        } else {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "%{byte:02X}");
+        }
+    }
+    if let Some(version) = &object.version {
+        let _ = write!(text, "?versionId={version}");
+    }
+    text
+}
+
+fn millis(time: Option<&aws_sdk_s3::primitives::DateTime>) -> Option<u64> {
+    u64::try_from(time?.to_millis().ok()?).ok()
+}
+
+fn failed(what: &str, missing: bool, error: &(impl std::error::Error + 'static)) -> ServiceError {
+    let text = format!("S3 {what}: {}", DisplayErrorContext(error));
+    if missing {
+        ServiceError::Missing(text)
+    } else {
+        ServiceError::Failed(text)
+    }
+}
+
+fn bytes(size: Option<i64>) -> u64 {
+    size.and_then(|size| u64::try_from(size).ok())
+        .unwrap_or_default()
+}
+
+#[async_trait]
+impl Services for AwsServices {
+    async fn list(
+        &self,
+        bucket: &str,
+        prefix: &str,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<ObjectInfo>, ServiceError> {
+        let limit = i32::try_from(limit.min(OBJECTS_MAX)).unwrap_or(1000);
+        let answer = self
+            .s3
+            .list_objects_v2()
+            .bucket(bucket)
+            .prefix(prefix)
+            .set_start_after(after.map(str::to_owned))
+            .max_keys(limit)
+            .send()
+            .await
+            .map_err(|error| {
+                let missing = error.as_service_error().is_some_and(
+                    aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Error::is_no_such_bucket,
+                );
+                failed("does not list the bucket", missing, &error)
+            })?;
+        let objects = answer.contents().iter();
+        Ok(objects
+            .map(|object| ObjectInfo {
+                key: object.key().unwrap_or_default().to_owned(),
+                size: bytes(object.size()),
+                etag: object
+                    .e_tag()
+                    .unwrap_or_default()
+                    .trim_matches('"')
+                    .to_owned(),
+                modified_ms: millis(object.last_modified()),
+            })
+            .collect())
+    }
+
+    async fn copy(&self, from: &ObjectName, to: &ObjectName) -> Result<ObjectInfo, ServiceError> {
+        let head = self
+            .s3
+            .head_object()
+            .bucket(&from.bucket)
+            .key(&from.key)
+            .set_version_id(from.version.clone())
+            .send()
+            .await
+            .map_err(|error| {
+                let missing = error
+                    .as_service_error()
+                    .is_some_and(aws_sdk_s3::operation::head_object::HeadObjectError::is_not_found);
+                failed("does not show the object", missing, &error)
+            })?;
+        let size = bytes(head.content_length());
+        if size > COPY_BYTES_MAX {
+            return Err(ServiceError::Invalid(format!(
+                "{}/{} has {size} bytes; at most {COPY_BYTES_MAX} are copied: use a container",
+                from.bucket, from.key
+            )));
+        }
+        let copied = self
+            .s3
+            .copy_object()
+            .copy_source(source(from))
+            .bucket(&to.bucket)
+            .key(&to.key)
+            .send()
+            .await
+            .map_err(|error| failed("does not copy the object", false, &error))?;
+        let result = copied.copy_object_result();
+        let etag = result.and_then(|result| result.e_tag()).unwrap_or_default();
+        Ok(ObjectInfo {
+            key: to.key.clone(),
+            size,
+            etag: etag.trim_matches('"').to_owned(),
+            modified_ms: millis(result.and_then(|result| result.last_modified())),
+        })
+    }
+
+    async fn delete(&self, object: &ObjectName) -> Result<(), ServiceError> {
+        let sent = self
+            .s3
+            .delete_object()
+            .bucket(&object.bucket)
+            .key(&object.key)
+            .set_version_id(object.version.clone())
+            .send()
+            .await;
+        sent.map(drop)
+            .map_err(|error| failed("does not delete the object", false, &error))
+    }
+
+    async fn invoke(&self, function: &str, payload: Vec<u8>) -> Result<Invoked, ServiceError> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_:$".contains(c);
+        if function.is_empty() || function.len() > 200 || !function.chars().all(plain) {
+            return Err(ServiceError::Invalid(format!(
+                "`{}` is neither the name nor the ARN of a function",
+                function.chars().take(80).collect::<String>()
+            )));
+        }
+        let path = format!(
+            "/2015-03-31/functions/{}/invocations",
+            function.replace(':', "%3A").replace('$', "%24")
+        );
+        let headers = [
+            ("content-type", "application/json"),
+            ("x-amz-invocation-type", "RequestResponse"),
+        ];
+        // Not repeated: the function may have done its work.
+        let answer = self.lambda.post(&path, &headers, payload, false).await;
+        let answer = answer.map_err(|error| {
+            let text = error.to_string();
+            match error {
+                SignedError::Refused { status: 404, .. } => ServiceError::Missing(text),
+                SignedError::Refused {
+                    status: 400 | 413, ..
+                } => ServiceError::Invalid(text),
+                SignedError::Refused { .. }
+                | SignedError::Silent { .. }
+                | SignedError::Missing(_)
+                | SignedError::Unsignable(_) => ServiceError::Failed(text),
+            }
+        })?;
+        let error = answer.headers.get("x-amz-function-error");
+        Ok(Invoked {
+            error: error.and_then(|value| value.to_str().ok().map(str::to_owned)),
+            payload: answer.body,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_travels_in_a_header() {
+        let mut object = ObjectName {
+            bucket: "b".to_owned(),
+            key: "a b/ü+c".to_owned(),
+            version: None,
+        };
+        assert_eq!(source(&object), "b/a%20b/%C3%BC%2Bc");
+        object.version = Some("v1".to_owned());
+        assert_eq!(source(&object), "b/a%20b/%C3%BC%2Bc?versionId=v1");
+    }
+}
