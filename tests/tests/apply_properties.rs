@@ -100,6 +100,7 @@ fn event() -> impl Strategy<Value = Event> {
                 before: operon_core::exec::Counts::default(),
                 stop,
                 kill,
+                deadline: None,
                 again: false,
             },
         ),
@@ -200,6 +201,7 @@ proptest! {
             before: operon_core::exec::Counts::default(),
             stop: false,
             kill: false,
+            deadline: None,
             again: false,
         };
         let mut first = vec![open];

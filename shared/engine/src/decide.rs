@@ -87,9 +87,14 @@ impl Evaluator {
                     found.map(|(index, _)| index).or(*default_branch),
                 ))
             }
+            NodeKind::Loop {
+                values: LoopValues::Until(until),
+                ..
+            } => Ok(Verdict::Count(until.max_iterations)),
+            NodeKind::Check(_) => Ok(Verdict::Gate(truthy(&value))),
             NodeKind::Loop { values, .. } => {
                 let values = match values {
-                    LoopValues::Values(_) => self.loop_values(value).await?,
+                    LoopValues::Values(_) | LoopValues::Until(_) => self.loop_values(value).await?,
                     LoopValues::Items {
                         format,
                         rows,

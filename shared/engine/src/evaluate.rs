@@ -18,6 +18,7 @@ use crate::plans::LoadedPlan;
 use crate::ports::{
     AttemptId, AttemptRow, ExecutionId, ExecutionMeta, ShardKey, StoreError, TaskRunKey,
 };
+use crate::repeated;
 use crate::rows;
 use crate::shards::Shards;
 use crate::templates::{RenderError, Tree};
@@ -350,7 +351,7 @@ impl Evaluator {
         let Some((scope, node)) = site.plan.find(id) else {
             return Ok(None);
         };
-        let Some(run) = address(site, scope, node) else {
+        let Some(run) = self.located(site, scope, node, overlay).await? else {
             return self.outputs_of_loop(site, id).await.map(Some);
         };
         let Some(shard) = self.shard(site.meta, &run.shard, overlay).await? else {
@@ -504,8 +505,18 @@ impl Evaluator {
         let mut items = Vec::new();
         let (mut shard, mut slot) = (site.shard.clone(), site.slot);
         while let Some((owner, loop_slot, _)) = shard.owner() {
-            let iteration =
-                Layout::of(&site.plan.plan, &shard).and_then(|layout| layout.iteration_of(slot));
+            let layout = Layout::of(&site.plan.plan, &shard);
+            let iteration = layout.and_then(|layout| layout.iteration_of(slot));
+            let around = Site {
+                shard: &owner,
+                slot: loop_slot,
+                ..site
+            };
+            if repeated::until(around).is_some() {
+                items.push(json!({"index": iteration}));
+                (shard, slot) = (owner, loop_slot);
+                continue;
+            }
             let key = (site.meta.id.clone(), owner.clone(), loop_slot);
             let values = self.items.get(&self.ports, &key).await.map_err(|error| {
                 EvaluateError::Expression(format!("values of the loop: {error}"))
@@ -517,19 +528,23 @@ impl Evaluator {
         Ok(items)
     }
 
-    /// Value of the innermost loop's iteration, for people and for the keys of `outputs`.
+    /// Value of the innermost loop's iteration, for people and for the keys of `outputs`. Repetitions have none.
     pub async fn item(&self, site: Site<'_>) -> Result<Option<Value>, EvaluateError> {
         if site.shard.path().is_empty() {
             return Ok(None);
         }
         let items = self.enclosing_items(site).await?;
-        Ok(items.last().and_then(|item| item.get("value")).cloned())
+        Ok(items
+            .iter()
+            .rev()
+            .find_map(|item| item.get("value"))
+            .cloned())
     }
 }
 
 /// Address of the instance of a node that the task run at `site` sees: its own iteration's, or that of an
 /// enclosing scope. None when the node is inside a loop that does not enclose the task run.
-fn address(site: Site<'_>, scope: ScopeIndex, node: NodeIndex) -> Option<TaskRunKey> {
+pub(crate) fn address(site: Site<'_>, scope: ScopeIndex, node: NodeIndex) -> Option<TaskRunKey> {
     if scope == 0 {
         let (part, slot) = site.plan.plan.home(node)?;
         return Some(TaskRunKey {

@@ -32,6 +32,7 @@ pub mod plans;
 pub mod ports;
 mod postgres;
 pub mod reconciler;
+pub mod repeated;
 pub mod replay;
 pub mod reports;
 pub mod rows;

@@ -17,8 +17,8 @@ use crate::plans::{LoadedPlan, PlanError, Plans};
 use crate::ports::{
     AttemptRow, ExecutionId, ExecutionRow, SaveOutcome, ShardKey, ShardWrite, StoreError, Write,
 };
-use crate::rows;
 use crate::shards::Versioned;
+use crate::{repeated, rows};
 
 /// How often a turn is repeated when another planner wrote first (aws.md 6.2).
 const CONFLICTS_MAX: usize = 5;
@@ -242,6 +242,17 @@ impl Planner {
             warn!(execution_id = %key.execution, shard = %key.shard, "message for a shard the plan does not have");
             return Ok(None);
         };
+        let ended = |slot| Site {
+            plan: &active.plan,
+            meta: &active.meta,
+            shard: &key.shard,
+            slot,
+            attempt: 0,
+        };
+        for row in repeated::pending(ended, &messages) {
+            let run = row.task_run.clone();
+            overlay.rows.insert((row.execution.clone(), run), row);
+        }
         let now = Time(self.evaluator.ports.clock.now_ms());
         let events: Vec<Event> = messages.iter().map(Message::delivered).collect();
         let plan = &active.plan.plan;
@@ -534,6 +545,10 @@ impl Planner {
                 let stood = was.is_some_and(|was| rows::stands(was.state));
                 if stood && after.state.is_terminal() && site.task().is_none() {
                     self.keep_beginning(&mut row).await?;
+                }
+                if after.state.is_terminal() {
+                    let limit = after.reason() == Reason::LimitReached;
+                    repeated::complete(&mut row, site, &turn.messages, limit);
                 }
                 if after.state.is_terminal() && site.is_pause() {
                     let run = site.task_run();

@@ -131,6 +131,7 @@ impl NodeTemplates {
                 let values = match values {
                     LoopValues::Values(values) => values.clone(),
                     LoopValues::Items { items, .. } => json!(items),
+                    LoopValues::Until(_) => Value::Null,
                 };
                 (Some(Tree::parse(&values)?), nothing(), None)
             }
@@ -140,6 +141,7 @@ impl NodeTemplates {
                 None,
             ),
             NodeKind::Sleep { duration } => (dynamic(duration)?, nothing(), None),
+            NodeKind::Check(until) => (Some(text(&until.condition)?), nothing(), None),
         };
         Ok(Self {
             when,

@@ -71,6 +71,7 @@ pub(crate) fn kind_of(kind: &NodeKind) -> (&'static str, Option<String>) {
         NodeKind::Loop { .. } => ("loop", None),
         NodeKind::Pause { .. } => ("pause", None),
         NodeKind::Sleep { .. } => ("sleep", None),
+        NodeKind::Check(_) => ("check", None),
     }
 }
 

@@ -1,12 +1,19 @@
 //! What a drawing says about a task besides its id.
 
-use crate::lang::model::Dynamic;
+use crate::lang::model::{Dynamic, LoopValues};
 use crate::plan::TaskNode;
 
 use super::picture::{Part, Shape};
 
 /// Characters of a template that a drawing repeats at most.
 const TEMPLATE_MAX: usize = 40;
+
+pub(super) fn loop_note(values: &LoopValues, window: u32) -> String {
+    match values {
+        LoopValues::Values(_) | LoopValues::Items { .. } => format!("× window {window}"),
+        LoopValues::Until(until) => format!("until {}", shorten(&until.condition)),
+    }
+}
 
 pub(super) fn task_notes(task: &TaskNode) -> Vec<String> {
     let mut notes = vec![

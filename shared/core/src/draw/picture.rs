@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::notes::{clean, group_notes, shorten, task_notes, timed};
+use super::notes::{clean, group_notes, loop_note, shorten, task_notes, timed};
 use crate::plan::{Node, NodeIndex, NodeKind, Phase, Plan, ScopeIndex};
 
 /// A plan to be drawn.
@@ -167,7 +167,7 @@ impl<'p> Artist<'p> {
     /// A hidden group without handlers is nothing but its children.
     fn is_transparent(&self, node: &Node) -> bool {
         node.hidden
-            && matches!(node.kind, NodeKind::Group { .. })
+            && matches!(node.kind, NodeKind::Group { .. } | NodeKind::Check(_))
             && self.children(node, Phase::Body).len() == node.children.len()
     }
 
@@ -261,13 +261,19 @@ impl<'p> Artist<'p> {
                 let word = if *condition { "if" } else { "switch" };
                 vec![format!("{word} {}", shorten(value))]
             }
-            NodeKind::Loop { scope, window, .. } => {
+            NodeKind::Loop {
+                scope,
+                window,
+                values,
+                ..
+            } => {
                 item.is_cluster = true;
                 item.parts = self.body(*scope);
-                vec![format!("× window {window}")]
+                vec![loop_note(values, *window)]
             }
             NodeKind::Pause { duration, .. } => vec![timed("pause", duration.as_ref())],
             NodeKind::Sleep { duration } => vec![timed("sleep", Some(duration))],
+            NodeKind::Check(until) => vec![format!("until {}", shorten(&until.condition))],
         };
         if let Some(when) = &node.when {
             notes.push(format!("when {}", shorten(when)));

@@ -101,7 +101,8 @@ impl View<'_> {
             } => self.on_probed(*slot, *attempt, *truth),
             Event::Decided { slot, verdict } => self.on_decided(*slot, *verdict),
             Event::Resume { slot, go_on } => {
-                if self.has(*slot) && self.slot(*slot).state == State::Paused {
+                let waits = self.has(*slot) && self.slot(*slot).state == State::Paused;
+                if waits && !matches!(self.node(*slot).kind, NodeKind::Check(_)) {
                     if *go_on {
                         self.end(*slot, State::Success, Reason::None);
                     } else {
@@ -122,13 +123,14 @@ impl View<'_> {
                 generation,
                 slot,
                 counts,
+                limit,
             } => {
                 let current = *round == self.shard.round
                     && self.has(*slot)
                     && self.slot(*slot).attempt == *generation
                     && self.shard.is_loop_body(&self.layout, usize::from(*slot));
                 if current {
-                    self.loop_ended(*slot, *counts);
+                    self.loop_ended(*slot, *counts, *limit);
                 }
             }
             Event::Asked { by } => scope.asked.push(by.clone()),
@@ -278,6 +280,9 @@ impl View<'_> {
                 Verdict::Wait(wait),
                 NodeKind::Pause { .. } | NodeKind::Sleep { .. },
             ) => self.pause(slot, wait),
+            (State::Deciding, Verdict::Gate(holds), NodeKind::Check(until)) => {
+                self.checked(slot, holds, until);
+            }
             // A verdict of the wrong kind is a stale answer to another question.
             (_, _, _) => {}
         }
@@ -319,7 +324,7 @@ impl View<'_> {
 
     fn on_tick(&mut self, scope: &mut Scope) {
         let now = self.shard.tick_of(self.now);
-        if self.shard.deadline != 0 && self.shard.deadline <= now {
+        if self.is_root() && self.shard.deadline != 0 && self.shard.deadline <= now {
             match self.shard.phase {
                 RootPhase::Running => {
                     let reason = self
@@ -384,6 +389,8 @@ impl View<'_> {
                 PauseBehavior::Cancel => self.end(slot, State::Cancelled, Reason::ServiceLevel),
             },
             NodeKind::Sleep { .. } => self.end(slot, State::Success, Reason::None),
+            // The next iteration's time has come.
+            NodeKind::Check(_) => self.end(slot, State::Skipped, Reason::None),
             NodeKind::Task(_)
             | NodeKind::Group { .. }
             | NodeKind::Choice { .. }

@@ -7,8 +7,9 @@
 //! sixteenth of the window, so that a chunk sends a handful of messages however many iterations it holds.
 
 use super::view::View;
-use super::{Command, Counts, Event, Slot, State};
-use crate::plan::{NodeKind, Place, ShardId};
+use super::{Command, Counts, Event, Reason, Slot, State, Time};
+use crate::lang::model::Until;
+use crate::plan::{NodeIndex, NodeKind, Place, ShardId};
 
 /// The window is told in steps of this fraction.
 const WINDOW_STEPS: u32 = 16;
@@ -24,6 +25,7 @@ impl View<'_> {
             before,
             stop,
             kill,
+            deadline,
             again: _,
         } = event
         else {
@@ -57,6 +59,7 @@ impl View<'_> {
             let items = total.saturating_sub(first).min(items_per_shard);
             self.shard.open = true;
             self.shard.total = *total;
+            self.shard.deadline = self.last_begin(*deadline);
             self.shard.ahead = *ahead;
             self.shard.items = u16::try_from(items).unwrap_or(u16::MAX);
             let slots = usize::from(self.shard.items) * self.layout.nodes.len();
@@ -84,7 +87,8 @@ impl View<'_> {
             return false;
         }
         let mut changed = false;
-        if stop_on_failure && !self.shard.stop && self.own_counts().failed > 0 {
+        let stops = stop_on_failure && self.own_counts().failed > 0 || self.checked_out();
+        if stops && !self.shard.stop {
             self.shard.stop = true;
             changed = true;
         }
@@ -114,9 +118,9 @@ impl View<'_> {
         for slot in self.shard.started.saturating_mul(nodes)..self.slots().end {
             if !self.slot(slot).state.is_terminal() {
                 let reason = if self.shard.kill {
-                    super::Reason::Kill
+                    Reason::Kill
                 } else {
-                    super::Reason::SiblingFailed
+                    Reason::SiblingFailed
                 };
                 self.end(slot, State::Cancelled, reason);
                 changed = true;
@@ -153,6 +157,9 @@ impl View<'_> {
             let Some((state, unknown)) = self.iteration(item) else {
                 continue;
             };
+            if item >= self.shard.started && self.check().is_some() {
+                continue; // That a repeated loop ends before its maximum cancels nothing.
+            }
             counts.unknown += u32::from(unknown);
             match state {
                 State::Warning => counts.warning += 1,
@@ -203,6 +210,7 @@ impl View<'_> {
                 },
                 stop: self.shard.stop,
                 kill: self.shard.kill,
+                deadline: self.until(),
                 again: false,
             };
             return Some(Command::Send {
@@ -214,7 +222,9 @@ impl View<'_> {
             return None;
         }
         let mut counts = counts();
-        counts.cancelled += self.shard.total.saturating_sub(counts.total());
+        if self.check().is_none() {
+            counts.cancelled += self.shard.total.saturating_sub(counts.total());
+        }
         let (to, slot, _) = self.at.owner()?;
         Some(Command::Send {
             to,
@@ -223,8 +233,87 @@ impl View<'_> {
                 generation,
                 slot,
                 counts,
+                limit: self.limit_reached(),
             },
         })
+    }
+
+    /// The node of a repeated loop that says whether another iteration follows.
+    fn check(&self) -> Option<NodeIndex> {
+        match self.layout.place {
+            Place::Chunk { check, .. } => check,
+            Place::Static(_) => None,
+        }
+    }
+
+    /// How the checks of the iterations that are over ended.
+    fn checks(&self) -> impl Iterator<Item = Slot> + '_ {
+        let check = self.check();
+        let over = (0..self.shard.items).filter(|&item| self.iteration(item).is_some());
+        over.filter_map(move |item| {
+            let nodes = u16::try_from(self.layout.nodes.len()).ok()?;
+            Some(*self.slot(item * nodes + check?))
+        })
+    }
+
+    /// Whether an iteration of a repeated loop is the last: the condition holds, a maximum is reached, or the
+    /// iteration did not come to its check.
+    fn checked_out(&self) -> bool {
+        let goes_on = |check: Slot| check.state == State::Skipped && check.reason() == Reason::None;
+        self.checks().any(|check| !goes_on(check))
+    }
+
+    fn limit_reached(&self) -> bool {
+        let mut checks = self.checks();
+        checks.any(|check| check.reason() == Reason::LimitReached)
+    }
+
+    /// When the last iteration of a repeated loop may begin, in units of [`Slot::due`]: the first chunk reckons
+    /// from its own opening, and tells the others.
+    fn last_begin(&self, told: Option<Time>) -> u32 {
+        let Place::Chunk { chunk, .. } = self.layout.place else {
+            return 0;
+        };
+        let limit = self.check().and_then(|check| self.until_of(check));
+        let Some(ms) = limit.and_then(|until| until.max_duration_ms) else {
+            return 0;
+        };
+        let first = (chunk == 0).then(|| self.now.plus(ms));
+        first.or(told).map_or(0, |time| self.shard.tick_of(time))
+    }
+
+    fn until(&self) -> Option<Time> {
+        (self.shard.deadline != 0).then(|| self.shard.time_of(self.shard.deadline))
+    }
+
+    fn until_of(&self, check: NodeIndex) -> Option<&Until> {
+        match &self.layout.nodes.get(usize::from(check))?.kind {
+            NodeKind::Check(until) => Some(until),
+            NodeKind::Task(_)
+            | NodeKind::Group { .. }
+            | NodeKind::Choice { .. }
+            | NodeKind::Loop { .. }
+            | NodeKind::Pause { .. }
+            | NodeKind::Sleep { .. } => None,
+        }
+    }
+
+    /// The condition of a repeated loop was evaluated after the iteration of `slot`.
+    pub(super) fn checked(&mut self, slot: u16, holds: bool, until: &Until) {
+        if holds {
+            return self.end(slot, State::Success, Reason::None);
+        }
+        let next = self.now.plus(until.interval_ms);
+        let iteration = self.layout.iteration_of(slot).unwrap_or_default();
+        let spent = iteration.saturating_add(1) >= self.shard.total;
+        let late = self.until().is_some_and(|until| next > until);
+        if spent || late {
+            self.end(slot, State::Skipped, Reason::LimitReached);
+        } else if until.interval_ms == 0 {
+            self.end(slot, State::Skipped, Reason::None);
+        } else {
+            self.pause(slot, Some(until.interval_ms));
+        }
     }
 
     /// What a running loop has to say to its first chunk.
@@ -242,6 +331,7 @@ impl View<'_> {
             before: Counts::default(),
             stop: false,
             kill: self.killed(slot),
+            deadline: None,
             again: false,
         };
         Some(Command::Send {

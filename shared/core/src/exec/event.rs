@@ -193,6 +193,9 @@ pub enum Event {
         stop: bool,
         /// The loop is being killed.
         kill: bool,
+        /// No iteration begins after this time; chunk 0 sets it when it opens.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        deadline: Option<Time>,
         /// See [`Event::redelivered`].
         #[serde(default, skip_serializing_if = "is_false")]
         again: bool,
@@ -207,6 +210,9 @@ pub enum Event {
         slot: u16,
         /// How they ended.
         counts: Counts,
+        /// A maximum of a repeated loop was reached.
+        #[serde(default, skip_serializing_if = "is_false")]
+        limit: bool,
     },
     /// Another shard misses facts of this one.
     Asked {

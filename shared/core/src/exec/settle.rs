@@ -370,7 +370,9 @@ impl View<'_> {
         }
         for (slot, mark) in self.slots().zip(marks) {
             if mark != Again::No {
-                self.renew(slot, mark == Again::Afresh);
+                // A loop that was repeated as often as it may be has nothing left to go on with.
+                let spent = self.slot(slot).reason() == Reason::LimitReached;
+                self.renew(slot, mark == Again::Afresh || spent);
             }
         }
         self.shard.round = round;
@@ -407,6 +409,7 @@ impl View<'_> {
             None => Again::Failed,
             Some(parent) => match self.slot_of(parent, slot) {
                 Some(parent) => marks.get(usize::from(parent)).copied().unwrap_or(Again::No),
+                None if self.left_out(slot) => Again::Failed,
                 None if self.look(parent, slot).state.lets_pass() => Again::No,
                 None => Again::Failed,
             },
@@ -415,9 +418,34 @@ impl View<'_> {
             Again::No => Again::No,
             Again::Afresh => Again::Afresh,
             Again::Failed if node.after || node.phase != Phase::Body => Again::Afresh,
-            Again::Failed if self.slot(slot).state.lets_pass() => Again::No,
+            Again::Failed if self.slot(slot).state.lets_pass() && !self.left_some_out(slot) => {
+                Again::No
+            }
             Again::Failed => Again::Failed,
         }
+    }
+
+    /// Whether a failure in another part of a large flow left the task run out. Its own part succeeded without it.
+    fn left_out(&self, slot: u16) -> bool {
+        let (task_run, parent) = (self.slot(slot), self.node(slot).parent);
+        let parent = parent.and_then(|parent| self.layout.nodes.get(usize::from(parent)));
+        task_run.state == State::Omitted
+            && task_run.reason() == Reason::Upstream
+            // The flow itself is no part: when that passed, it was ended so.
+            && parent.is_some_and(|parent| parent.hidden && parent.parent.is_some())
+    }
+
+    /// Whether it is a part of a large flow that succeeded without some of its tasks.
+    fn left_some_out(&self, slot: u16) -> bool {
+        let node = self.node(slot);
+        let omitted = |&child: &NodeIndex| {
+            let phase = self.layout.nodes.get(usize::from(child)).map(|n| n.phase);
+            phase == Some(Phase::Body) && self.look(child, slot).state == State::Omitted
+        };
+        let ran = matches!(self.slot(slot).state, State::Success | State::Warning);
+        let inside = node.hidden && node.parent.is_some();
+        let part = ran && inside && matches!(node.kind, NodeKind::Group { .. });
+        part && node.children.iter().any(omitted)
     }
 }
 

@@ -62,7 +62,8 @@ pub struct Shard {
     pub kill_reason: Reason,
     /// Root shard: the state a task chose for the execution when it ended it early.
     pub exit: Option<State>,
-    /// Root shard: execution timeout or next try, in units of [`Slot::due`]; 0 means none.
+    /// Root shard: execution timeout or next try, in units of [`Slot::due`]; 0 means none. Chunk of a repeated
+    /// loop: when its last iteration may begin; it is looked at when one ends, and wakes nobody.
     pub deadline: u32,
     /// Zero of all due times.
     pub epoch: Time,
@@ -151,7 +152,11 @@ impl Shard {
                 earliest = earliest.min(slot.due);
             }
         }
-        for tick in [self.deadline, self.probe] {
+        let deadline = match layout.place {
+            Place::Static(_) => self.deadline,
+            Place::Chunk { .. } => 0,
+        };
+        for tick in [deadline, self.probe] {
             if tick != 0 {
                 earliest = earliest.min(tick);
             }

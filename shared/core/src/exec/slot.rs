@@ -188,11 +188,13 @@ pub enum Reason {
     StartFailed = 24,
     /// The runtime took the attempt and had not started it when its time to start was over.
     StartTimeout = 25,
+    /// A loop was repeated as often, or as long, as it may be, and its condition does not hold.
+    LimitReached = 26,
 }
 
 impl Reason {
     /// Every reason, in order of its number.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::None,
         Self::ExitCode,
         Self::OutOfMemory,
@@ -219,6 +221,7 @@ impl Reason {
         Self::ServiceLevel,
         Self::StartFailed,
         Self::StartTimeout,
+        Self::LimitReached,
     ];
 
     /// The reason with that number; `None` for an unknown one.
@@ -269,6 +272,7 @@ impl Reason {
             Self::ServiceLevel => "service level missed",
             Self::StartFailed => "start failed",
             Self::StartTimeout => "start timeout",
+            Self::LimitReached => "limit reached",
         }
     }
 

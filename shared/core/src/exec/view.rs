@@ -2,7 +2,7 @@
 
 use super::apply::{LAUNCH_GRACE_MS, PROBE_INTERVAL_MS, TIMEOUT_UNKNOWN_MS};
 use super::{Counts, Outcome, Reason, RootPhase, Shard, Slot, State, Time};
-use crate::lang::model::{Dynamic, RetryInterval};
+use crate::lang::model::{Dynamic, LoopValues, RetryInterval};
 use crate::plan::{Layout, Node, NodeIndex, NodeKind, Place, Plan, ShardId};
 
 /// Milliseconds before the first free attempt; doubled for each further one.
@@ -161,7 +161,7 @@ impl<'a> View<'a> {
                 task_run.state = State::Body;
                 task_run.detail = 0;
             }
-            NodeKind::Choice { .. } | NodeKind::Loop { .. } => {
+            NodeKind::Choice { .. } | NodeKind::Loop { .. } | NodeKind::Check(_) => {
                 self.slot_mut(slot).state = State::Deciding;
             }
             NodeKind::Pause { duration, .. } => match duration {
@@ -327,9 +327,11 @@ impl<'a> View<'a> {
         }
     }
 
-    pub(super) fn loop_ended(&mut self, slot: u16, counts: Counts) {
+    pub(super) fn loop_ended(&mut self, slot: u16, counts: Counts, limit: bool) {
         let NodeKind::Loop {
-            transmit_failed, ..
+            transmit_failed,
+            values,
+            ..
         } = &self.node(slot).kind
         else {
             return;
@@ -342,8 +344,12 @@ impl<'a> View<'a> {
             (State::Killed, Reason::Kill)
         } else if counts.cancelled > 0 && counts.failed == 0 {
             (State::Cancelled, Reason::ServiceLevel)
+        } else if limit && matches!(values, LoopValues::Until(until) if until.fail_on_max) {
+            (State::Failed, Reason::LimitReached)
         } else if counts.warning > 0 || counts.failed > 0 {
             (State::Warning, Reason::None)
+        } else if limit {
+            (State::Success, Reason::LimitReached)
         } else {
             (State::Success, Reason::None)
         };

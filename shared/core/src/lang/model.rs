@@ -240,6 +240,24 @@ pub enum LoopValues {
         /// Number of iterations, if fixed.
         partitions: Option<u64>,
     },
+    /// Nothing: the body is repeated, one iteration after the other, until a condition holds (`LoopUntil`).
+    Until(Box<Until>),
+}
+
+/// How often a body is repeated.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Until {
+    /// Template, evaluated after each iteration; true ends the loop.
+    pub condition: String,
+    /// Milliseconds between the end of an iteration and the next one.
+    pub interval_ms: u64,
+    /// Iterations at most, at least 1.
+    pub max_iterations: u32,
+    /// No further iteration begins so many milliseconds after the first one.
+    pub max_duration_ms: Option<u64>,
+    /// Whether reaching a maximum fails the loop.
+    pub fail_on_max: bool,
 }
 
 /// What one record of a file is.

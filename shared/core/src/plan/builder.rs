@@ -17,7 +17,7 @@ use serde_json::{Map, Value};
 
 use crate::lang::model::{
     Dynamic, Flow, GroupOrder, LoopValues, OnFailure, Resources, Retry, RetryInterval, Task,
-    TaskKind, TaskList,
+    TaskKind, TaskList, Until,
 };
 
 /// Type of the tasks that are built.
@@ -202,6 +202,16 @@ impl FlowBuilder {
                 finally: inner.finally,
             },
             ..task(id)
+        })
+    }
+
+    /// Adds a loop that is repeated until a condition holds.
+    #[must_use]
+    pub fn repeated(self, id: &str, until: Until, build: impl FnOnce(Self) -> Self) -> Self {
+        self.looped(id, 0, build).with(|task| {
+            if let TaskKind::Loop { values, .. } = &mut task.kind {
+                *values = LoopValues::Until(Box::new(until));
+            }
         })
     }
 

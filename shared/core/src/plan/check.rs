@@ -110,7 +110,8 @@ fn child(node: &Node, parent: &Node) -> Result<(), String> {
         NodeKind::Task(_)
         | NodeKind::Loop { .. }
         | NodeKind::Pause { .. }
-        | NodeKind::Sleep { .. } => Err(format!("the parent of `{id}` cannot have children")),
+        | NodeKind::Sleep { .. }
+        | NodeKind::Check(_) => Err(format!("the parent of `{id}` cannot have children")),
     }
 }
 
@@ -257,7 +258,8 @@ fn mirrors(scope: &Scope, shard: &ShardPlan) -> Result<(), String> {
             NodeKind::Task(_)
             | NodeKind::Loop { .. }
             | NodeKind::Pause { .. }
-            | NodeKind::Sleep { .. } => false,
+            | NodeKind::Sleep { .. }
+            | NodeKind::Check(_) => false,
         };
         ensure(
             !together || node.children.iter().all(|c| own.contains(c)),

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::{
     Node, NodeIndex, NodeKind, Phase, Plan, SHARD_HEADER_BYTES, SLOT_BYTES, Scope, TaskNode,
 };
-use crate::lang::model::{Dynamic, LoopValues, OnFailure, Resources, Retry, RetryInterval};
+use crate::lang::model::{Dynamic, LoopValues, OnFailure, Resources, Retry, RetryInterval, Until};
 
 /// Longest piece of a template or value that is shown.
 const TEXT_MAX: usize = 60;
@@ -164,7 +164,8 @@ fn facts(scope: &Scope, node: &Node) -> Vec<String> {
         | NodeKind::Choice { .. }
         | NodeKind::Loop { .. }
         | NodeKind::Pause { .. }
-        | NodeKind::Sleep { .. } => list("needs", &own),
+        | NodeKind::Sleep { .. }
+        | NodeKind::Check(_) => list("needs", &own),
     }
     if let Some(when) = &node.when {
         facts.push(format!("when {}", short(when)));
@@ -222,13 +223,20 @@ fn kind(kind: &NodeKind) -> Vec<String> {
             transmit_failed,
         } => {
             let over = match values {
-                LoopValues::Values(value) => short(value.as_str().unwrap_or(&value.to_string())),
-                LoopValues::Items { items, rows, .. } => {
-                    format!("{}, {} per iteration", short(items), count(*rows, "record"))
+                LoopValues::Values(value) => {
+                    format!(
+                        "over {}",
+                        short(value.as_str().unwrap_or(&value.to_string()))
+                    )
                 }
+                LoopValues::Items { items, rows, .. } => {
+                    let records = count(*rows, "record");
+                    format!("over {}, {records} per iteration", short(items))
+                }
+                LoopValues::Until(until) => repeated(until),
             };
             let mut facts = vec![
-                format!("loop of scope {scope} over {over}"),
+                format!("loop of scope {scope} {over}"),
                 format!("window {window}"),
             ];
             stops(*on_failure, &mut facts);
@@ -246,7 +254,22 @@ fn kind(kind: &NodeKind) -> Vec<String> {
             vec![format!("pause{}", end.unwrap_or_default())]
         }
         NodeKind::Sleep { duration } => vec![format!("sleep {}", dynamic(duration))],
+        NodeKind::Check(until) => vec![
+            format!("check {}", short(&until.condition)),
+            format!("next after {}", duration(until.interval_ms)),
+        ],
     }
+}
+
+fn repeated(until: &Until) -> String {
+    let mut text = format!("at most {} times", until.max_iterations);
+    if let Some(ms) = until.max_duration_ms {
+        text += &format!(" or {}", duration(ms));
+    }
+    if until.fail_on_max {
+        text += ", then failed";
+    }
+    text
 }
 
 fn stops(on_failure: OnFailure, facts: &mut Vec<String>) {

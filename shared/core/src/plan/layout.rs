@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::lang::model::{LoopValues, OnFailure};
+
 use super::{Node, NodeIndex, NodeKind, Plan, ScopeIndex, ShardPlan};
 
 /// Nested loops at most. The id of a shard stays short, and so does a person's patience.
@@ -161,6 +163,8 @@ pub enum Place<'p> {
         window: u32,
         /// Whether the first failed iteration stops new ones.
         stop_on_failure: bool,
+        /// The node that says after each iteration whether another one follows, if the loop has one.
+        check: Option<NodeIndex>,
     },
 }
 
@@ -181,12 +185,14 @@ impl<'p> Layout<'p> {
                 scope,
                 window,
                 on_failure,
+                values,
                 ..
             } = &node.kind
             else {
                 return None;
             };
             let body = plan.scopes.get(usize::from(*scope))?;
+            let check = matches!(values, LoopValues::Until(_)).then(|| body.check());
             here = Self {
                 scope: *scope,
                 nodes: &body.nodes,
@@ -194,7 +200,8 @@ impl<'p> Layout<'p> {
                     chunk,
                     items_per_shard: body.items_per_shard(),
                     window: (*window).max(1),
-                    stop_on_failure: *on_failure == crate::lang::model::OnFailure::Stop,
+                    stop_on_failure: *on_failure == OnFailure::Stop,
+                    check: check.flatten(),
                 },
             };
         }

@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 
 use crate::lang::model::{
     Check, Concurrency, Dynamic, FlowOutput, FlowRetry, Input, LoopValues, Notify, OnFailure,
-    PauseBehavior, Resources, Retry, Sla, TaskCache,
+    PauseBehavior, Resources, Retry, Sla, TaskCache, Until,
 };
 
 pub mod builder;
@@ -103,6 +103,14 @@ impl Scope {
     pub fn items_per_shard(&self) -> u32 {
         let nodes = u32::try_from(self.nodes.len().max(1)).unwrap_or(u32::MAX);
         (u32::try_from(SHARD_SLOTS).unwrap_or(u32::MAX) / nodes).max(1)
+    }
+
+    /// The node of a loop's body that says whether another iteration follows. It is the last one.
+    #[must_use]
+    pub fn check(&self) -> Option<NodeIndex> {
+        let last = self.nodes.len().checked_sub(1)?;
+        let found = matches!(self.nodes.get(last)?.kind, NodeKind::Check(_));
+        found.then(|| NodeIndex::try_from(last).ok()).flatten()
     }
 }
 
@@ -231,6 +239,9 @@ pub enum NodeKind {
         /// Milliseconds, or a template that gives them.
         duration: Dynamic<u64>,
     },
+    /// The end of each iteration of a loop over [`LoopValues::Until`]: asks whether another one follows, and
+    /// waits for its time. Hidden; a root of its scope that depends on all others.
+    Check(Box<Until>),
 }
 
 /// What is launched.

@@ -1,8 +1,8 @@
 //! What is explored: on every push, at leisure, and with mistakes put in.
 
 use super::flows::{
-    barrier, chain, clean_up, diamond, flow_retry, guarded, lock, nap, once, quarantine, retried,
-    turnstile, two_parts,
+    barrier, chain, clean_up, diamond, flow_retry, guarded, lock, nap, once, quarantine, repeated,
+    repeated_once, retried, turnstile, two_parts,
 };
 use super::{Faults, Invariant, Mutant, Setup};
 
@@ -69,6 +69,7 @@ pub fn small() -> Vec<Case> {
         case(turnstile().without_sweeper(), Faults::of(0, 1, 0, 0)),
         case(two_parts().without_sweeper(), Faults::of(0, 1, 0, 0)),
         case(barrier().without_sweeper(), none),
+        case(repeated_once().without_sweeper(), none),
     ]
 }
 
@@ -130,6 +131,11 @@ pub fn large() -> Vec<Case> {
         case(barrier().without_sweeper(), Faults::of(0, 1, 0, 0)),
         case(barrier(), Faults::of(0, 0, 1, 0)),
         case(barrier(), Faults::of(1, 0, 1, 0)),
+        case(repeated().without_sweeper(), Faults::NONE),
+        case(repeated_once().without_sweeper(), Faults::of(1, 0, 0, 0)),
+        case(repeated_once().without_sweeper(), Faults::of(0, 1, 0, 0)),
+        case(repeated_once(), Faults::of(0, 0, 1, 0)),
+        case(repeated_once(), also(0, 0, 1, 0)),
     ]
 }
 

@@ -3,7 +3,7 @@
 use operon_core::exec::Verdict;
 use operon_core::lang::model::{
     Concurrency, ConcurrencyBehavior, Dynamic, FlowRetry, FlowRetryBehavior, Retry, RetryInterval,
-    TaskKind,
+    TaskKind, Until,
 };
 use operon_core::plan::builder::FlowBuilder;
 use operon_core::plan::{Plan, SHARD_SLOTS, ShardId, ShardPlan, compile};
@@ -202,6 +202,44 @@ pub fn barrier() -> Setup {
             .gates
             .insert(format!("filler-{number}"), Verdict::Gate(false));
     }
+    setup
+}
+
+/// A loop that is repeated at most twice, whose condition never holds, and a task behind it.
+#[must_use]
+pub fn repeated() -> Setup {
+    let until = Until {
+        condition: "{{ false }}".to_owned(),
+        interval_ms: 5000,
+        max_iterations: 2,
+        max_duration_ms: None,
+        fail_on_max: false,
+    };
+    let plan = compiled(
+        flow()
+            .repeated("each", until, |body| body.task("item"))
+            .task_after("after", &["each"]),
+    );
+    let mut setup = Setup::new("repeated", plan);
+    let slot = loop_slot(&setup.plan);
+    setup.shards = vec![ShardId::ROOT, ShardId::ROOT.of_loop(slot, 0)];
+    setup.verdicts.insert("each".to_owned(), Verdict::Count(2));
+    setup
+        .verdicts
+        .insert(".until.each".to_owned(), Verdict::Gate(false));
+    setup
+}
+
+/// The same; its condition holds after the first iteration.
+#[must_use]
+pub fn repeated_once() -> Setup {
+    let mut setup = Setup {
+        name: "repeated, holds",
+        ..repeated()
+    };
+    setup
+        .verdicts
+        .insert(".until.each".to_owned(), Verdict::Gate(true));
     setup
 }
 

@@ -2,7 +2,7 @@
 
 use operon_core::lang::model::{
     Concurrency, ConcurrencyBehavior, Dynamic, Flow, FlowRetry, FlowRetryBehavior, GroupOrder,
-    LoopValues, OnFailure, PauseBehavior, Retry, RetryInterval, Task, TaskKind, TaskList,
+    LoopValues, OnFailure, PauseBehavior, Retry, RetryInterval, Task, TaskKind, TaskList, Until,
 };
 use operon_core::plan::builder::{FlowBuilder, task};
 use rand::Rng;
@@ -254,8 +254,20 @@ impl<'r> Maker<'r> {
         let most = (self.left / times / 3).clamp(1, 4 * self.shape.list);
         let count = self.rng.random_range(0..=most);
         let body = (self.left / (times * count.max(1))).clamp(1, 5);
+        // Drawn from what is drawn anyway, so that seeds keep what they are.
+        let values = if self.named % 4 == 3 {
+            LoopValues::Until(Box::new(Until {
+                condition: "{{ inputs.x }}".to_owned(),
+                interval_ms: 45_000 * u64::from(self.named % 3),
+                max_iterations: u32::try_from(count.max(1)).unwrap_or(1),
+                max_duration_ms: None,
+                fail_on_max: self.named % 8 == 3,
+            }))
+        } else {
+            LoopValues::Values(Value::from(count))
+        };
         TaskKind::Loop {
-            values: LoopValues::Values(Value::from(count)),
+            values,
             concurrency_limit: [0, 1, 2, 5, 40][self.rng.random_range(0..5)],
             on_failure: self.on_failure(),
             transmit_failed: !self.one_in(4),

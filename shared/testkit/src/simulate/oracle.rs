@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 
 use operon_core::exec::{Outcome, Reason, Slot, State, Verdict};
 use operon_core::lang::model::{
-    Flow, GroupOrder, LoopValues, OnFailure, PauseBehavior, Task, TaskKind, TaskList,
+    Flow, GroupOrder, LoopValues, OnFailure, PauseBehavior, Task, TaskKind, TaskList, Until,
 };
 
 use super::script::{Fate, Script};
@@ -394,7 +394,60 @@ impl<'a> Oracle<'a> {
         }
     }
 
+    /// A loop that is repeated until its check says that it is over.
+    fn repeat(&mut self, task: &Task, until: &Until, tasks: &TaskList, at: At<'_>) -> State {
+        if at.live == Live::Never {
+            return State::Omitted;
+        }
+        let before = self.before.get(&Self::name(&task.id, at.path));
+        let spent = before.is_some_and(|slot| slot.reason() == Reason::LimitReached);
+        let mode = if spent { Mode::Afresh } else { at.mode };
+        let mut ends = Vec::new();
+        let mut path = at.path.to_vec();
+        for iteration in 0..until.max_iterations {
+            path.push(iteration);
+            let inside = At {
+                mode,
+                path: &path,
+                ..at
+            };
+            let own = self.list(tasks, GroupOrder::Sequential, inside);
+            ends.extend(&own);
+            if own.iter().any(|state| !state.lets_pass()) {
+                return result(&ends);
+            }
+            let check = Self::name(&format!(".until.{}", task.id), &path);
+            let kept = self.before.get(&check).map(|slot| slot.state);
+            let verdict = match kept {
+                Some(State::Success) if mode == Mode::Again => Verdict::Gate(true),
+                Some(State::Skipped) if mode == Mode::Again => Verdict::Gate(false),
+                _ => self.script.holds(self.execution, &check, self.round),
+            };
+            match verdict {
+                Verdict::Gate(true) => return result(&ends),
+                Verdict::Gate(false) => {}
+                Verdict::Error | Verdict::Branch(_) | Verdict::Count(_) | Verdict::Wait(_) => {
+                    return State::Failed;
+                }
+            }
+            path.pop();
+        }
+        if until.fail_on_max {
+            State::Failed
+        } else {
+            result(&ends)
+        }
+    }
+
     fn iterate(&mut self, task: &Task, at: At<'_>) -> State {
+        if let TaskKind::Loop {
+            values: LoopValues::Until(until),
+            tasks,
+            ..
+        } = &task.kind
+        {
+            return self.repeat(task, until, tasks, at);
+        }
         let TaskKind::Loop {
             values: LoopValues::Values(values),
             on_failure,

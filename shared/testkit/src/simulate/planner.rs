@@ -171,6 +171,11 @@ impl Simulation {
                         .and_then(|count| u32::try_from(count).ok())
                         .unwrap_or(0),
                 ),
+                Some(NodeKind::Loop {
+                    values: LoopValues::Until(until),
+                    ..
+                }) => Verdict::Count(until.max_iterations),
+                Some(NodeKind::Check(_)) => script.holds(key.execution, &name, shard.round),
                 _ => Verdict::Error,
             };
             events.push(Event::Decided { slot, verdict });

@@ -95,6 +95,16 @@ impl Script {
         }
     }
 
+    /// Whether a repeated loop is over after the iteration that a check belongs to.
+    #[must_use]
+    pub fn holds(&self, execution: usize, name: &str, round: u8) -> Verdict {
+        match self.roll("holds", execution, name, u32::from(round)) % 25 {
+            0 if self.failing > 0 => Verdict::Error,
+            1..=4 => Verdict::Gate(true),
+            _ => Verdict::Gate(false),
+        }
+    }
+
     /// Which branch a choice takes.
     #[must_use]
     pub fn branch(&self, execution: usize, name: &str, round: u8, branches: usize) -> Verdict {

@@ -48,7 +48,7 @@ impl Scenario {
     ///
     /// Events: `start`, `admitted`, `kill`, `restart N`, `tick`, `TASK#N success|warning|failed|interrupted|
     /// timeout|stopped|started|alive|absent|gone`, `TASK gate true|false`, `TASK count N`, `TASK branch
-    /// N|none`, `TASK resume`; to a chunk `open ROUND TOTAL`. In a chunk a task is called `ID[ITERATION]`.
+    /// N|none`, `TASK resume`, `LOOP ended SUCCEEDED [limit]`; to a chunk `open ROUND TOTAL`. In a chunk a task is called `ID[ITERATION]`.
     #[track_caller]
     pub(super) fn on(mut self, event: &str, expected: &str) -> Self {
         let event = self.event(event);
@@ -140,7 +140,18 @@ impl Scenario {
                 before: Counts::default(),
                 stop: false,
                 kill: false,
+                deadline: None,
                 again: false,
+            },
+            [task, "ended", success, limit @ ..] => Event::LoopDone {
+                round: self.shard.round,
+                generation: self.shard.slots[usize::from(self.slot(task))].attempt,
+                slot: self.slot(task),
+                counts: Counts {
+                    success: success.parse().unwrap(),
+                    ..Counts::default()
+                },
+                limit: limit == ["limit"],
             },
             [task, "resume"] => Event::Resume {
                 slot: self.slot(task),
@@ -190,11 +201,14 @@ impl Scenario {
             Command::Stop { slot, attempt } => format!("stop {}#{attempt}", name(slot)),
             Command::Probe { slot, attempt } => format!("probe {}#{attempt}", name(slot)),
             Command::Send {
-                event: Event::LoopDone { counts, .. },
+                event: Event::LoopDone { counts, limit, .. },
                 ..
             } => format!(
-                "loop done: {} succeeded, {} failed, {} cancelled",
-                counts.success, counts.failed, counts.cancelled
+                "loop done: {} succeeded, {} failed, {} cancelled{}",
+                counts.success,
+                counts.failed,
+                counts.cancelled,
+                if *limit { " (limit)" } else { "" }
             ),
             Command::Send { to, .. } => format!("send {to}"),
             Command::Acquire => "acquire".to_owned(),

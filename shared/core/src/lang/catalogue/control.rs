@@ -111,6 +111,53 @@ const LOOP_PROPS: &[PropInfo] = &[
     .warns("outputs over 4 KiB are stored as files by themselves"),
 ];
 
+const UNTIL_PROPS: &[PropInfo] = &[
+    prop(
+        "condition",
+        PropType::Condition,
+        "Ends the loop when it holds.",
+    )
+    .required()
+    .dynamic(),
+    prop(
+        "checkFrequency",
+        PropType::Object(&[
+            prop(
+                "interval",
+                PropType::Duration,
+                "Between the end of an iteration and the next one.",
+            )
+            .default("PT1S")
+            .example("PT30S"),
+            prop(
+                "maxIterations",
+                PropType::Int(1, 100_000),
+                "Iterations at most.",
+            )
+            .default("100")
+            .example("20"),
+            prop(
+                "maxDuration",
+                PropType::Duration,
+                "No further iteration begins this long after the first.",
+            )
+            .default("PT1H")
+            .example("PT2H"),
+        ]),
+        "How often, and for how long.",
+    )
+    .example("{interval: PT30S, maxIterations: 20}"),
+    prop(
+        "failOnMaxReached",
+        PropType::Bool,
+        "Whether it fails when a maximum is reached before the condition holds.",
+    )
+    .default("false"),
+    TASKS,
+    ERRORS,
+    FINALLY,
+];
+
 const SUBFLOW_PROPS: &[PropInfo] = &[
     prop(
         "namespace",
@@ -341,6 +388,19 @@ pub(super) const TYPES: &[TypeInfo] = &[
         doc: "Kestra 1.x; a loop over batches of a file's records that starts a flow for each. The batch's file is `{{ taskrun.items }}` or `{{ item.value }}`.",
         example: "id: batches\ntype: io.kestra.plugin.core.flow.ForEachItem\nitems: \"{{ inputs.file }}\"\nbatch: {rows: 100}\nflowId: other\ninputs:\n  records: \"{{ taskrun.items }}\"",
         props: ITEM_PROPS,
+        timeout_ms: 0,
+        shape: Shape::Loop,
+    },
+    TypeInfo {
+        name: "io.kestra.plugin.core.flow.LoopUntil",
+        aliases: &[
+            "loop-until",
+            "io.kestra.plugin.core.flow.WaitFor",
+            "io.kestra.core.tasks.flows.WaitFor",
+        ],
+        doc: "Repeats its children, one iteration after the other, until the condition holds; it is evaluated after each. `outputs.<task>.iterationCount` says how often they ran, `{{ item.index }}` counts from 0, and outputs of the children are those of the last iteration. Nothing runs between iterations.",
+        example: "id: ready\ntype: loop-until\ncondition: \"{{ outputs.ask.code == 200 }}\"\ncheckFrequency: {interval: PT30S, maxIterations: 20}\ntasks:\n  - {id: ask, type: http, uri: https://example.org/ready, options: {allowFailed: true}}",
+        props: UNTIL_PROPS,
         timeout_ms: 0,
         shape: Shape::Loop,
     },

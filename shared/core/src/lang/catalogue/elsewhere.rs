@@ -20,18 +20,6 @@ const SQL: &str = "use `sql` for PostgreSQL, else `container` or `python` with a
 
 /// First match wins, so the exact names come before the prefixes that hold them.
 const TABLE: &[Elsewhere] = &[
-    at(
-        "io.kestra.plugin.core.flow.LoopUntil",
-        "use `http` or a script with `retry: {type: constant, interval: …, maxDuration: …}`: it is tried again until it succeeds, and nothing runs meanwhile",
-    ),
-    at(
-        "io.kestra.plugin.core.flow.WaitFor",
-        "use `http` or a script with `retry: {type: constant, interval: …, maxDuration: …}`: it is tried again until it succeeds, and nothing runs meanwhile",
-    ),
-    at(
-        "io.kestra.core.tasks.flows.WaitFor",
-        "use a task with `retry: {type: constant, interval: …}`",
-    ),
     at("io.kestra.plugin.core.flow.Template", "use `subflow`"),
     at("io.kestra.core.tasks.flows.Template", "use `subflow`"),
     at(

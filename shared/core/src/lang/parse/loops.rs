@@ -6,7 +6,7 @@ use super::super::catalogue::{PropType, TypeInfo};
 use super::super::diagnostic::{Diagnostic, Rule};
 use super::super::limits::{ITEMS_MAX, LOOP_DEPTH_MAX};
 use super::super::model::{
-    Dynamic, ItemFormat, LoopValues, Resources, Span, Task, TaskKind, TaskList,
+    Dynamic, ItemFormat, LoopValues, Resources, Span, Task, TaskKind, TaskList, Until,
 };
 use super::super::yaml::Node;
 use super::Reader;
@@ -17,6 +17,11 @@ use super::templates::has_template;
 /// A `ForEachItem` becomes a loop around a task with this at the end of its id.
 const SUBFLOW_SUFFIX: &str = "-subflow";
 
+/// Kestra's defaults of `checkFrequency`.
+const UNTIL_INTERVAL_MS: u64 = 1000;
+const UNTIL_ITERATIONS: u32 = 100;
+const UNTIL_DURATION_MS: u64 = 3_600_000;
+
 impl Reader<'_> {
     pub(super) fn loop_task(
         &mut self,
@@ -26,7 +31,12 @@ impl Reader<'_> {
         place: &Span,
         inside: Parent<'_>,
     ) -> TaskKind {
-        let values = self.loop_values(fields, &task.id, place);
+        let until = info.name.ends_with(".LoopUntil");
+        let values = if until {
+            LoopValues::Until(Box::new(self.until(fields)))
+        } else {
+            self.loop_values(fields, &task.id, place)
+        };
         let default_limit = match info.name.rsplit('.').next() {
             Some("EachParallel" | "ForEachItem") => 0,
             _ => 1,
@@ -63,6 +73,26 @@ impl Reader<'_> {
             tasks,
             errors,
             finally,
+        }
+    }
+
+    fn until(&mut self, fields: &Fields<'_>) -> Until {
+        let condition = fields
+            .value("condition")
+            .and_then(|node| self.condition(node, "`condition`"))
+            .unwrap_or_default();
+        let frequency = match fields.get("checkFrequency").and_then(|f| self.field(f)) {
+            Some(Value::Object(frequency)) => frequency,
+            _ => Map::new(),
+        };
+        let number = |name: &str| frequency.get(name).and_then(Value::as_u64);
+        let iterations = number("maxIterations").and_then(|most| u32::try_from(most).ok());
+        Until {
+            condition,
+            interval_ms: number("interval").unwrap_or(UNTIL_INTERVAL_MS),
+            max_iterations: iterations.unwrap_or(UNTIL_ITERATIONS),
+            max_duration_ms: Some(number("maxDuration").unwrap_or(UNTIL_DURATION_MS)),
+            fail_on_max: self.flag(fields, "failOnMaxReached", false),
         }
     }
 

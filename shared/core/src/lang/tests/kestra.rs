@@ -211,3 +211,24 @@ fn defaults_of_plugins_and_lists_of_labels_and_secrets() {
         ],
     );
 }
+
+#[test]
+fn loops_until_a_condition_holds() {
+    let body = "tasks: [{id: a, type: log, message: x}]";
+    same(
+        &format!(
+            "tasks:\n  - {{id: t, type: loop-until, condition: \"{{{{ true }}}}\", checkFrequency: {{interval: PT2S, maxIterations: 7}}, {body}}}\n"
+        ),
+        &[
+            &format!(
+                "tasks:\n  - {{id: t, type: io.kestra.plugin.core.flow.LoopUntil, condition: \"{{{{ true }}}}\", failOnMaxReached: false, checkFrequency: {{interval: 2s, maxIterations: 7, maxDuration: PT1H}}, {body}}}\n"
+            ),
+            &format!(
+                "tasks:\n  - {{id: t, type: io.kestra.plugin.core.flow.WaitFor, condition: \"{{{{ true }}}}\", checkFrequency: {{interval: PT2S, maxIterations: 7}}, {body}}}\n"
+            ),
+            &format!(
+                "tasks:\n  - {{id: t, type: io.kestra.core.tasks.flows.WaitFor, condition: \"{{{{ true }}}}\", checkFrequency: {{interval: PT2S, maxIterations: 7}}, {body}}}\n"
+            ),
+        ],
+    );
+}

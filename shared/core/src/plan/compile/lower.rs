@@ -8,7 +8,9 @@ use std::collections::BTreeSet;
 use super::draft::{Draft, DraftId, DraftScope, bare, hidden_group};
 use super::needs::{self, Needs};
 use super::{CompileError, SCOPE_NODES_MAX, order};
-use crate::lang::model::{Flow, GroupOrder, SlaKind, Task, TaskKind, TaskList};
+use crate::lang::model::{
+    Flow, GroupOrder, LoopValues, OnFailure, SlaKind, Task, TaskKind, TaskList, Until,
+};
 use crate::plan::{Node, NodeKind, Phase, ScopeIndex, TaskNode};
 
 /// Iterations of a loop at once when the flow sets no limit.
@@ -263,7 +265,7 @@ impl Lowering {
         };
         // `limits` bounds the number of tasks, and thereby of loops, far below the type's range.
         let scope = self.scopes.len();
-        let kind = NodeKind::Loop {
+        let mut kind = NodeKind::Loop {
             scope: ScopeIndex::try_from(scope).unwrap_or(ScopeIndex::MAX),
             values: values.clone(),
             window: match *concurrency_limit {
@@ -273,6 +275,17 @@ impl Lowering {
             on_failure: *on_failure,
             transmit_failed: *transmit_failed,
         };
+        if let NodeKind::Loop {
+            values: LoopValues::Until(_),
+            window,
+            on_failure,
+            transmit_failed,
+            ..
+        } = &mut kind
+        {
+            // Whether there is another iteration follows from the one before.
+            (*window, *on_failure, *transmit_failed) = (1, OnFailure::Stop, true);
+        }
         let id = self.outer(task, kind, at);
         self.scopes.push(DraftScope {
             owner: Some((
@@ -289,6 +302,9 @@ impl Lowering {
             after: at.after,
         };
         self.body(tasks, GroupOrder::Sequential, body);
+        if let LoopValues::Until(until) = values {
+            self.check(task, until, body);
+        }
         let count = self.scopes[scope].drafts.len();
         if count > SCOPE_NODES_MAX {
             self.errors.push(CompileError::at(
@@ -300,6 +316,25 @@ impl Lowering {
             ));
         }
         id
+    }
+
+    /// The end of an iteration: asks whether another one follows.
+    fn check(&mut self, task: &Task, until: &Until, at: At) {
+        let kind = NodeKind::Check(Box::new(until.clone()));
+        let node = Node {
+            needs: self.needs.of_decision(None, &kind),
+            hidden: true,
+            priority: task.priority,
+            after: at.after,
+            ..bare(format!(".until.{}", task.id), at.phase, kind)
+        };
+        let roots = self.scopes[at.scope].drafts.iter().enumerate();
+        let deps: Vec<DraftId> = roots
+            .filter(|(_, draft)| draft.parent.is_none())
+            .map(|(id, _)| id)
+            .collect();
+        let id = self.scopes[at.scope].add(node, task.span.clone(), None);
+        self.draft(at.scope, id).deps = deps;
     }
 
     /// Unreachable by construction: each function above is called for its own kind of task only.

@@ -80,6 +80,7 @@ impl Needs {
             NodeKind::Loop { values, .. } => match values {
                 LoopValues::Values(value) => self.of_value(value, &mut needs),
                 LoopValues::Items { items, .. } => self.of_template(items, &mut needs),
+                LoopValues::Until(_) => {} // Its check is a node of its own.
             },
             NodeKind::Pause { duration, .. } => {
                 if let Some(duration) = duration {
@@ -87,6 +88,7 @@ impl Needs {
                 }
             }
             NodeKind::Sleep { duration } => self.of_dynamic(duration, &mut needs),
+            NodeKind::Check(until) => self.of_condition(&until.condition, &mut needs),
         }
         simplified(needs)
     }

@@ -53,6 +53,7 @@ impl Measure {
         for (id, draft) in scope.drafts.iter().enumerate().rev() {
             own[id] = match &draft.node.kind {
                 NodeKind::Task(_) | NodeKind::Pause { .. } | NodeKind::Sleep { .. } => 1,
+                NodeKind::Check(_) => 0,
                 NodeKind::Group { .. } | NodeKind::Choice { .. } => body[id],
                 NodeKind::Loop { scope, .. } => lengths[usize::from(*scope)],
             };

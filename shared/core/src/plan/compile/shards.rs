@@ -338,6 +338,7 @@ fn is_uncut(draft: &Draft) -> bool {
         NodeKind::Task(_)
         | NodeKind::Loop { .. }
         | NodeKind::Pause { .. }
-        | NodeKind::Sleep { .. } => false,
+        | NodeKind::Sleep { .. }
+        | NodeKind::Check(_) => false,
     }
 }

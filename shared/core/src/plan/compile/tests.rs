@@ -54,6 +54,7 @@ fn sketch(plan: &Plan, scope: usize) -> String {
             NodeKind::Loop { scope, .. } => format!("loop({scope})"),
             NodeKind::Pause { .. } => "pause".to_owned(),
             NodeKind::Sleep { .. } => "sleep".to_owned(),
+            NodeKind::Check(_) => "check".to_owned(),
         };
         let line = format!(
             "{after}{parent}/{phase}{branch}/{} {kind} rank {} <- {}",
