@@ -10,6 +10,7 @@
 )]
 
 mod cases {
+    mod conformance;
     mod files;
     mod forms;
     mod lab;

@@ -39,13 +39,17 @@ pub fn until(site: Site<'_>) -> Option<&Until> {
 /// How the iterations of the repeated loop at `site` ended, if the messages say that it is over.
 fn ended(site: Site<'_>, messages: &[Message]) -> Option<Counts> {
     until(site)?;
-    messages
-        .iter()
-        .rev()
-        .find_map(|message| match message.event {
-            Event::LoopDone { slot, counts, .. } if slot == site.slot => Some(counts),
-            _ => None,
-        })
+    let mut counts = None;
+    for message in messages {
+        if let Event::LoopDone {
+            slot, counts: own, ..
+        } = message.event
+            && slot == site.slot
+        {
+            counts = Some(own);
+        }
+    }
+    counts
 }
 
 /// Adds to the row of a repeated loop that ended what its iterations came to.
@@ -65,19 +69,19 @@ pub fn complete(row: &mut AttemptRow, site: Site<'_>, messages: &[Message], limi
 
 /// Rows of the repeated loops that these messages end, for templates that are evaluated before they are written.
 pub fn pending<'a>(site: impl Fn(u16) -> Site<'a>, messages: &[Message]) -> Vec<AttemptRow> {
-    let slots = messages.iter().filter_map(|message| match message.event {
-        Event::LoopDone { slot, .. } => Some(slot),
-        _ => None,
-    });
-    slots
-        .filter_map(|slot| {
+    let mut found = Vec::new();
+    for message in messages {
+        if let Event::LoopDone { slot, .. } = message.event {
             let site = site(slot);
-            until(site)?;
-            let mut row = rows::blank(site, 0)?;
-            complete(&mut row, site, messages, false);
-            Some(row)
-        })
-        .collect()
+            if until(site).is_some()
+                && let Some(mut row) = rows::blank(site, 0)
+            {
+                complete(&mut row, site, messages, false);
+                found.push(row);
+            }
+        }
+    }
+    found
 }
 
 type Located<'f> =
@@ -131,12 +135,11 @@ impl Evaluator {
         overlay: &Overlay,
     ) -> Result<Option<u32>, StoreError> {
         let pending = overlay.rows.get(&(site.meta.id.clone(), around.clone()));
-        let outputs: Option<Map<String, Value>> = match pending {
-            Some(row) => Some(row.outputs.clone()),
-            None => {
-                let rows = self.ports.store.attempts(&site.meta.id, around).await?;
-                rows.into_iter().next_back().map(|row| row.outputs)
-            }
+        let outputs: Option<Map<String, Value>> = if let Some(row) = pending {
+            Some(row.outputs.clone())
+        } else {
+            let rows = self.ports.store.attempts(&site.meta.id, around).await?;
+            rows.into_iter().next_back().map(|row| row.outputs)
         };
         let count = outputs
             .as_ref()

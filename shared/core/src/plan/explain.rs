@@ -262,14 +262,19 @@ fn kind(kind: &NodeKind) -> Vec<String> {
 }
 
 fn repeated(until: &Until) -> String {
-    let mut text = format!("at most {} times", until.max_iterations);
-    if let Some(ms) = until.max_duration_ms {
-        text += &format!(" or {}", duration(ms));
-    }
-    if until.fail_on_max {
-        text += ", then failed";
-    }
-    text
+    let limit = until
+        .max_duration_ms
+        .map(|ms| format!(" or {}", duration(ms)));
+    let end = if until.fail_on_max {
+        ", then failed"
+    } else {
+        ""
+    };
+    format!(
+        "at most {} times{}{end}",
+        until.max_iterations,
+        limit.unwrap_or_default()
+    )
 }
 
 fn stops(on_failure: OnFailure, facts: &mut Vec<String>) {

@@ -33,8 +33,8 @@ use operon_core::plan::{Plan, ShardId};
 pub use cases::{Case, MutantCase, large, mutants, small};
 pub use check::Invariant;
 pub use flows::{
-    barrier, chain, clean_up, diamond, flow_retry, guarded, lock, nap, once, quarantine, retried,
-    turnstile, two_parts,
+    barrier, chain, clean_up, diamond, flow_retry, guarded, lock, nap, once, quarantine, repeated,
+    repeated_once, retried, turnstile, two_parts,
 };
 pub use search::{Report, Violation, WORLDS_MAX, explore};
 pub use world::Faults;

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use super::super::amount::duration_ms;
 use super::super::catalogue::{PropType, TypeInfo};
 use super::super::diagnostic::{Diagnostic, Rule};
 use super::super::limits::{ITEMS_MAX, LOOP_DEPTH_MAX};
@@ -85,13 +86,17 @@ impl Reader<'_> {
             Some(Value::Object(frequency)) => frequency,
             _ => Map::new(),
         };
-        let number = |name: &str| frequency.get(name).and_then(Value::as_u64);
-        let iterations = number("maxIterations").and_then(|most| u32::try_from(most).ok());
+        let time = |name: &str| {
+            let text = frequency.get(name).and_then(Value::as_str);
+            text.and_then(|text| duration_ms(text).ok())
+        };
+        let iterations = frequency.get("maxIterations").and_then(Value::as_u64);
+        let iterations = iterations.and_then(|most| u32::try_from(most).ok());
         Until {
             condition,
-            interval_ms: number("interval").unwrap_or(UNTIL_INTERVAL_MS),
+            interval_ms: time("interval").unwrap_or(UNTIL_INTERVAL_MS),
             max_iterations: iterations.unwrap_or(UNTIL_ITERATIONS),
-            max_duration_ms: Some(number("maxDuration").unwrap_or(UNTIL_DURATION_MS)),
+            max_duration_ms: Some(time("maxDuration").unwrap_or(UNTIL_DURATION_MS)),
             fail_on_max: self.flag(fields, "failOnMaxReached", false),
         }
     }

@@ -231,4 +231,14 @@ fn loops_until_a_condition_holds() {
             ),
         ],
     );
+    let (flow, _) = meaning(&format!(
+        "tasks:\n  - {{id: t, type: loop-until, condition: \"{{{{ true }}}}\", checkFrequency: {{interval: PT2S, maxIterations: 7, maxDuration: PT2M}}, {body}}}\n"
+    ));
+    for said in [
+        "\"intervalMs\": 2000",
+        "\"maxIterations\": 7",
+        "\"maxDurationMs\": 120000",
+    ] {
+        assert!(flow.contains(said), "{said}\n{flow}");
+    }
 }
