@@ -400,7 +400,7 @@ pub(super) const TYPES: &[TypeInfo] = &[
             "io.kestra.core.tasks.flows.WaitFor",
         ],
         doc: "Repeats its children, one iteration after the other, until the condition holds; it is evaluated after each. `outputs.<task>.iterationCount` says how often they ran, `{{ item.index }}` counts from 0, and outputs of the children are those of the last iteration. Nothing runs between iterations.",
-        example: "id: ready\ntype: loop-until\ncondition: \"{{ outputs.child.code == 200 }}\"\ncheckFrequency: {interval: PT30S, maxIterations: 20}\ntasks:\n  - {id: child, type: http, uri: https://example.org/ready, options: {allowFailed: true}}",
+        example: "id: ready\ntype: loop-until\ncondition: \"{{ kv('release') == 'ready' }}\"\ncheckFrequency: {interval: PT30S, maxIterations: 20}\ntasks:\n  - {id: ask, type: shell, script: ./ask-for-the-release}",
         props: UNTIL_PROPS,
         timeout_ms: 0,
         shape: Shape::Loop,
