@@ -52,7 +52,7 @@ impl<'a> Served<'a> {
             .spawn()
             .unwrap();
         let made = Self { lab, server: child };
-        made.until("the server is there", || {
+        Self::until("the server is there", || {
             lab.path()
                 .join(".operon/server.json")
                 .exists()
@@ -61,7 +61,7 @@ impl<'a> Served<'a> {
         made
     }
 
-    fn until<T>(&self, what: &str, look: impl Fn() -> Option<T>) -> T {
+    fn until<T>(what: &str, look: impl Fn() -> Option<T>) -> T {
         let end = Instant::now() + PATIENCE;
         loop {
             if let Some(found) = look() {
@@ -89,7 +89,7 @@ impl<'a> Served<'a> {
     }
 
     fn wait(&self, id: &str, state: &str) -> Value {
-        self.until(state, || {
+        Self::until(state, || {
             let shown = self.json(&["executions", "show", id]);
             (shown["state"] == json!(state)).then_some(shown)
         })
@@ -209,7 +209,7 @@ fn an_action_on_many_says_first_what_it_would_do() {
     served.wait(&second, "QUEUED");
     let report = served.json(&kill);
     assert_eq!(report["done"], json!(1));
-    served.until("it is over", || {
+    Served::until("it is over", || {
         let state = served.json(&["executions", "show", &second])["state"].clone();
         (state == "KILLED" || state == "CANCELLED").then_some(())
     });

@@ -229,7 +229,7 @@ fn a_pause_is_answered_with_typed_values_without_a_server() {
     let lab = Lab::new();
     lab.flow("asks", super::remote::ASKS);
     let left = lab.start(&["run", "asks.yaml"]);
-    let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    let until = std::time::Instant::now() + std::time::Duration::from_mins(1);
     let state = |lab: &Lab| {
         let listed = lab.operon(&["executions", "list", "-o", "json"]);
         let listed: serde_json::Value = serde_json::from_str(&listed.out).unwrap_or_default();
