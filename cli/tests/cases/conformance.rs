@@ -40,7 +40,27 @@ const fn case(
 }
 
 /// Types that need what a laptop does not have, and where they are executed.
-const ELSEWHERE: [(&str, &str); 3] = [
+const ELSEWHERE: [(&str, &str); 8] = [
+    (
+        "io.kestra.plugin.jdbc.postgresql.Query",
+        "shared/engine/tests/tasks/sql.rs",
+    ),
+    (
+        "io.kestra.plugin.aws.s3.Copy",
+        "shared/engine/tests/tasks/services.rs",
+    ),
+    (
+        "io.kestra.plugin.aws.s3.List",
+        "shared/engine/tests/tasks/services.rs",
+    ),
+    (
+        "io.kestra.plugin.aws.s3.Delete",
+        "shared/engine/tests/tasks/services.rs",
+    ),
+    (
+        "io.kestra.plugin.aws.lambda.Invoke",
+        "shared/engine/tests/tasks/services.rs",
+    ),
     ("container", "tests/containers/main.rs"),
     (
         "io.kestra.plugin.email.MailSend",

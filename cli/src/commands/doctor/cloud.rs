@@ -63,6 +63,9 @@ pub(super) struct Image {
 impl Image {
     /// Reads a name as container engines do: without a registry it is Docker Hub's.
     pub(super) fn parse(name: &str) -> Option<Self> {
+        if name.is_empty() {
+            return None;
+        }
         let (rest, digest) = match name.split_once('@') {
             Some((rest, digest)) => (rest, Some(digest)),
             None => (name, None),
