@@ -412,7 +412,7 @@ mod tests {
     /// The example `get-vanilla` of AWS' test suite for Signature Version 4.
     #[tokio::test]
     async fn a_request_is_signed_as_aws_says() {
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_440_938_160);
+        let now = SystemTime::UNIX_EPOCH + Duration::from_mins(24_015_636);
         let request = ("GET", "https://example.amazonaws.com/", &[][..], &b""[..]);
         let headers = signer()
             .headers("service", None, request, now)

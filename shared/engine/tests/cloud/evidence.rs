@@ -376,8 +376,8 @@ async fn registrations(shared: bool) -> usize {
 
 #[tokio::test]
 async fn e10_a_task_definition_is_registered_once_whoever_needs_it_first() {
-    assert_eq!(registrations(true).await, 1);
-    assert_eq!(registrations(false).await, 2);
+    assert_eq!(Box::pin(registrations(true)).await, 1);
+    assert_eq!(Box::pin(registrations(false)).await, 2);
 }
 
 /// Everything that was ever said is said again, after the end; what is then left in the queues and beside them.

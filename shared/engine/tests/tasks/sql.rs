@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::postgres::Server;
 use super::world::World;
 
+#[allow(clippy::needless_pass_by_value, reason = "made where it is called")]
 fn props(server: &Server, sql: &str, more: Value) -> Value {
     let mut props = json!({
         "url": format!("jdbc:postgresql://127.0.0.1:{}/postgres", server.port()),
