@@ -38,6 +38,23 @@ fn weekends_ends_of_months_and_nth_weekdays() {
         ),
         ("dayOfWeek('2026-06-13')", json!("SATURDAY")),
         ("hourOfDay('2026-06-13T02:00:00+02:00')", json!(2)),
+        // What Kestra's conditions of times become.
+        (
+            "('2026-06-13T02:00:00+02:00' | timestampMilli) > ('2026-06-13T00:00:00Z' | timestampMilli)",
+            json!(false),
+        ),
+        (
+            "('2026-06-13T02:00:01+02:00' | timestampMilli) > ('2026-06-13T00:00:00Z' | timestampMilli)",
+            json!(true),
+        ),
+        (
+            "('2026-06-13T00:31:00Z' | date('HH:mm:ss', timeZone='+02:00')) > '02:30:00'",
+            json!(true),
+        ),
+        (
+            "('2026-06-13T00:31:00Z' | date('HH:mm:ss', timeZone='UTC')) > '02:30:00'",
+            json!(false),
+        ),
     ] {
         assert_eq!(value(&format!("{{{{ {source} }}}}")), expected, "{source}");
     }

@@ -77,10 +77,21 @@ const BATCH: &[PropInfo] = &[
 
 /// Kestra 1.x conditions that have an exact counterpart here; others are rejected with advice.
 pub const CONDITIONS: &[&str] = &[
-    "Expression",
-    "ExecutionStatus",
+    "And",
+    "DateTimeBetween",
+    "DayWeek",
+    "DayWeekInMonth",
     "ExecutionFlow",
+    "ExecutionLabels",
     "ExecutionNamespace",
+    "ExecutionOutputs",
+    "ExecutionStatus",
+    "Expression",
+    "Multiple",
+    "Not",
+    "Or",
+    "TimeBetween",
+    "Weekend",
 ];
 
 /// Properties of every trigger.
@@ -107,7 +118,7 @@ pub const TRIGGER: &[PropInfo] = &[
     prop(
         "conditions",
         PropType::List(&PropType::Any),
-        "Kestra 1.x. `Expression` becomes `when`; those of the `flow` trigger become `dependsOn`; others are rejected with advice.",
+        "Kestra 1.x: all must hold. They become `when`, and what the `flow` trigger says of flows and states `dependsOn`; a few are rejected with advice.",
     )
     .example("[{type: io.kestra.plugin.core.condition.Expression, expression: \"{{ trigger is defined }}\"}]"),
     prop(

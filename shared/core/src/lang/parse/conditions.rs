@@ -16,6 +16,46 @@ const PREFIXES: &[&str] = &[
     "io.kestra.core.models.conditions.types.",
 ];
 
+/// States in which executions end.
+const ENDS: &[&str] = &["SUCCESS", "WARNING", "FAILED", "KILLED", "CANCELLED"];
+
+/// The name of a condition without its package and its old ending.
+pub(super) fn short_name(name: &str) -> &str {
+    PREFIXES
+        .iter()
+        .find_map(|prefix| name.strip_prefix(prefix))
+        .unwrap_or(name)
+        .trim_end_matches("Condition")
+}
+
+/// Whether a namespace is meant as it stands.
+fn is_exact(item: &Node) -> bool {
+    let prefix = item
+        .get("prefix")
+        .is_some_and(|node| matches!(node.value, Yaml::Bool(true)));
+    let comparison = item.get("comparison").and_then(Node::as_str);
+    !prefix && comparison.is_none_or(|comparison| comparison.eq_ignore_ascii_case("EQUALS"))
+}
+
+/// `in` and `notIn` as the states that count.
+pub(super) fn states_of(item: &Node) -> Vec<String> {
+    let states = |node: Option<&Node>| -> Option<Vec<String>> {
+        let names = node?.as_seq()?.iter().filter_map(Node::as_str);
+        Some(
+            names
+                .map(|name| name.to_ascii_uppercase().replace("CANCELED", "CANCELLED"))
+                .collect(),
+        )
+    };
+    let unwanted = states(item.get("notIn")).unwrap_or_default();
+    let wanted = states(item.get("in"));
+    let wanted = wanted.unwrap_or_else(|| ENDS.iter().map(ToString::to_string).collect());
+    wanted
+        .into_iter()
+        .filter(|state| !unwanted.contains(state))
+        .collect()
+}
+
 impl Reader<'_> {
     /// Lowers a list of conditions: all must hold.
     pub(super) fn conditions(
@@ -29,54 +69,62 @@ impl Reader<'_> {
             return;
         };
         let of_flow = info.name.ends_with(".Flow");
-        let mut flow = Map::new();
+        let (mut flow, mut flows, mut terms) = (Map::new(), Vec::new(), Vec::new());
+        let only = items.len() == 1 && !props.contains_key("when");
         for item in items {
-            let Some(type_node) = item.get("type") else {
-                self.push(Diagnostic::error(
-                    Rule::MissingProperty,
-                    start_of(item),
-                    "a condition has no `type`",
-                ));
-                continue;
-            };
-            let Some(name) = self.text(type_node, false, "`type`") else {
-                continue;
-            };
-            let short_name = PREFIXES
-                .iter()
-                .find_map(|prefix| name.strip_prefix(prefix))
-                .unwrap_or(&name)
-                .trim_end_matches("Condition");
-            match short_name {
-                "Expression" => self.expression_condition(item, props),
+            let name = item.get("type").and_then(Node::as_str).unwrap_or_default();
+            match short_name(name) {
+                // Alone it may be any template.
+                "Expression" if only => self.expression_condition(item, props),
                 "ExecutionStatus" if of_flow => self.status_condition(item, &mut flow),
                 "ExecutionFlow" if of_flow => {
                     self.copy(item, &["namespace", "flowId"], &mut flow);
                 }
-                "ExecutionNamespace" if of_flow => self.copy(item, &["namespace"], &mut flow),
-                other => self.unknown_condition(type_node, other),
+                "ExecutionNamespace" if of_flow && is_exact(item) => {
+                    self.copy(item, &["namespace"], &mut flow);
+                }
+                "MultipleCondition" | "Multiple" if of_flow => {
+                    self.multiple(item, &mut flows, props);
+                }
+                _ => terms.extend(self.filter(item, 0)),
+            }
+        }
+        self.all_hold(terms, field.value, props);
+        if let Some(states) = flow.get("states").cloned().filter(|_| !flows.is_empty()) {
+            // What is said of states counts for each of the flows.
+            flow.remove("states");
+            for one in flows.iter_mut().filter_map(Value::as_object_mut) {
+                one.insert("states".to_owned(), states.clone());
             }
         }
         if !flow.is_empty() {
+            flows.push(Value::Object(flow));
+        }
+        if of_flow && flows.is_empty() && !items.is_empty() && !props.contains_key("dependsOn") {
+            // Any flow, as far as `when` holds.
+            flows.push(json!({}));
+        }
+        if !flows.is_empty() {
             let list = props.entry("dependsOn").or_insert_with(|| json!([]));
             if let Value::Array(list) = list {
-                list.push(Value::Object(flow));
+                list.extend(flows);
             }
         }
     }
 
-    fn unknown_condition(&mut self, node: &Node, name: &str) {
+    pub(super) fn unknown_condition(&mut self, node: &Node, name: &str) {
         let help = match name {
-            "Weekend" | "DayWeek" | "DayWeekInMonth" | "PublicHoliday" | "DateTimeBetween"
-            | "TimeBetween" => {
-                "write `when` with `isWeekend(trigger.date)` and the like, or put the days into `cron`"
+            "PublicHoliday" => {
+                "keep the days in `variables` and write `when: \"{{ not (vars.holidays contains (trigger.date | \
+                 date('yyyy-MM-dd'))) }}\"`"
                     .to_owned()
             }
             "MultipleCondition" | "Multiple" => {
                 "write `dependsOn` with several flows and `window`".to_owned()
             }
-            "Or" | "Not" | "Variable" | "ExecutionOutputs" | "ExecutionLabels"
-            | "HasRetryAttempt" => "write `when` with an expression over `trigger.*`".to_owned(),
+            "Variable" | "HasRetryAttempt" | "FlowNamespace" | "Flow" => {
+                "write `when` with an expression over `trigger.*`".to_owned()
+            }
             _ => nearest(name, CONDITIONS.iter().copied()).map_or_else(
                 || "write `when` with an expression over `trigger.*`".to_owned(),
                 |near| format!("did you mean `{near}`?"),
@@ -121,28 +169,7 @@ impl Reader<'_> {
 
     /// `in` and `notIn` as the states that count.
     fn status_condition(&mut self, item: &Node, flow: &mut Map<String, Value>) {
-        const ENDS: &[&str] = &["SUCCESS", "WARNING", "FAILED", "KILLED", "CANCELLED"];
-        let states = |node: Option<&Node>| -> Option<Vec<String>> {
-            let names = node?.as_seq()?.iter().filter_map(Node::as_str);
-            Some(
-                names
-                    .map(|name| name.to_ascii_uppercase().replace("CANCELED", "CANCELLED"))
-                    .collect(),
-            )
-        };
-        let wanted = states(item.get("in"));
-        let unwanted = states(item.get("notIn")).unwrap_or_default();
-        let counted: Vec<String> = match wanted {
-            Some(wanted) => wanted
-                .into_iter()
-                .filter(|state| !unwanted.contains(state))
-                .collect(),
-            None => ENDS
-                .iter()
-                .filter(|state| !unwanted.iter().any(|other| other == *state))
-                .map(ToString::to_string)
-                .collect(),
-        };
+        let counted = states_of(item);
         if let Some(wrong) = counted.iter().find(|state| !ENDS.contains(&state.as_str())) {
             self.push(
                 Diagnostic::error(
@@ -159,7 +186,7 @@ impl Reader<'_> {
         flow.insert("states".to_owned(), json!(counted));
     }
 
-    fn copy(&mut self, item: &Node, names: &[&str], flow: &mut Map<String, Value>) {
+    pub(super) fn copy(&mut self, item: &Node, names: &[&str], flow: &mut Map<String, Value>) {
         for name in names {
             if let Some(node) = item.get(name)
                 && let Some(text) = self.text(node, false, &format!("`{name}`"))

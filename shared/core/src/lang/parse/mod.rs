@@ -9,6 +9,7 @@ mod convert;
 mod defaults;
 mod document;
 mod fields;
+mod filters;
 mod graph;
 mod inputs;
 mod launched;

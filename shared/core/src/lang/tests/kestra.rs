@@ -182,6 +182,94 @@ fn conditions_and_preconditions_of_triggers() {
     );
 }
 
+/// A schedule with these conditions is one with this `when`.
+fn filtered(conditions: &str, when: &str) {
+    let of = |rest: &str| {
+        format!("triggers:\n  - id: x\n    type: schedule\n    cron: \"0 2 * * *\"\n{rest}")
+    };
+    let list: String = conditions
+        .lines()
+        .map(|line| format!("      - {{type: io.kestra.plugin.core.condition.{line}}}\n"))
+        .collect();
+    same(
+        &of(&format!("    when: \"{{{{ {when} }}}}\"\n")),
+        &[&of(&format!("    conditions:\n{list}"))],
+    );
+}
+
+#[test]
+fn conditions_of_days_and_times_become_when() {
+    for (condition, when) in [
+        ("Weekend", "isWeekend(trigger.date)"),
+        (
+            "DayWeek, dayOfWeek: monday, date: \"{{ trigger.next }}\"",
+            "dayOfWeek(trigger.next) == 'MONDAY'",
+        ),
+        (
+            "DayWeekInMonth, dayOfWeek: MONDAY, dayInMonth: LAST",
+            "isDayWeekInMonth(trigger.date, 'MONDAY', 'LAST')",
+        ),
+        (
+            "DateTimeBetween, after: \"2026-01-01T00:00:00Z\", before: \"2027-01-01T00:00:00Z\"",
+            "(trigger.date | timestampMilli) > ('2026-01-01T00:00:00Z' | timestampMilli) and \
+             (trigger.date | timestampMilli) < ('2027-01-01T00:00:00Z' | timestampMilli)",
+        ),
+        (
+            "TimeBetween, after: \"02:30:00+02:00\"",
+            "(trigger.date | date('HH:mm:ss', timeZone='+02:00')) > '02:30:00'",
+        ),
+        (
+            "Not, conditions: [{type: Weekend}, {type: DayWeek, dayOfWeek: FRIDAY}]",
+            "not ((isWeekend(trigger.date)) or (dayOfWeek(trigger.date) == 'FRIDAY'))",
+        ),
+        (
+            "Or, conditions: [{type: Weekend}, {type: Expression, expression: \"{{ trigger.late }}\"}]",
+            "(isWeekend(trigger.date)) or (trigger.late)",
+        ),
+        (
+            "Weekend\nExpression, expression: \"{{ trigger.late }}\"",
+            "(isWeekend(trigger.date)) and (trigger.late)",
+        ),
+    ] {
+        filtered(condition, when);
+    }
+}
+
+#[test]
+fn conditions_of_flow_triggers_become_filters() {
+    let of = |rest: &str| format!("triggers:\n  - id: x\n    type: flow\n{rest}");
+    same(
+        &of(
+            "    dependsOn: [{flowId: a, namespace: n, states: [SUCCESS]}, {flowId: b, namespace: n, states: [SUCCESS]}]\n    window: {every: PT2H}\n",
+        ),
+        &[&of(
+            "    conditions:\n      - type: io.kestra.plugin.core.condition.MultipleCondition\n        id: m\n        window: PT2H\n        conditions:\n          one: {type: io.kestra.plugin.core.condition.ExecutionFlow, namespace: n, flowId: a}\n          two: {type: io.kestra.plugin.core.condition.ExecutionFlow, namespace: n, flowId: b}\n      - {type: io.kestra.plugin.core.condition.ExecutionStatus, in: [SUCCESS]}\n",
+        )],
+    );
+    same(
+        &of(
+            "    dependsOn: [{}]\n    when: \"{{ (trigger.namespace | startsWith('genomics')) }}\"\n",
+        ),
+        &[&of(
+            "    conditions:\n      - {type: io.kestra.plugin.core.condition.ExecutionNamespace, namespace: genomics, comparison: PREFIX}\n",
+        )],
+    );
+    same(
+        &of(
+            "    dependsOn: [{}]\n    when: \"{{ not ((trigger.namespace == 'n' and trigger.flowId == 'f')) }}\"\n",
+        ),
+        &[&of(
+            "    conditions:\n      - {type: Not, conditions: [{type: ExecutionFlow, namespace: n, flowId: f}]}\n",
+        )],
+    );
+    same(
+        &of("    dependsOn: [{}]\n    when: \"{{ (trigger.labels['team'] ?? '') == 'ops' }}\"\n"),
+        &[&of(
+            "    conditions:\n      - {type: ExecutionLabels, labels: {team: ops}}\n",
+        )],
+    );
+}
+
 #[test]
 fn windows_of_flow_triggers() {
     same(
