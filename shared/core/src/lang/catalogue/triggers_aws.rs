@@ -57,18 +57,14 @@ const S3: &[PropInfo] = &[
     prop(
         "action",
         PropType::Enum(&["NONE", "MOVE", "DELETE"]),
-        "What becomes of the object. No action is needed: an object starts one execution per version.",
+        "What becomes of the object. Only `NONE`: an object starts one execution per version, which reads it where it \
+         is. `MOVE` and `DELETE` are rejected: end the flow with `s3-copy` (`delete: true`) or `s3-delete`.",
     )
     .default("NONE"),
-    prop(
-        "moveTo",
-        PropType::Object(&[
-            prop("bucket", PropType::String, "Target.").example("submissions"),
-            prop("key", PropType::String, "Target prefix.").example("done/"),
-        ]),
-        "Where to, for `MOVE`.",
-    )
-    .example("{bucket: submissions, key: done/}"),
+    prop("moveTo", PropType::Any, "Kestra.").rejects(
+        "the object stays until the flow has read it",
+        "end the flow with `s3-copy` (`delete: true`) of `{{ trigger.bucket }}` and `{{ trigger.key }}`",
+    ),
     EACH,
     BATCH_PROP,
     PUSHED,

@@ -361,20 +361,18 @@ impl Reader<'_> {
             return;
         }
         if let Some(when) = props.get("when").and_then(Value::as_str) {
-            match inner(when) {
-                Some(inner) => terms.insert(0, inner.to_owned()),
-                None => {
-                    self.push(
-                        Diagnostic::error(
-                            Rule::Exclusive,
-                            start_of(at),
-                            "`when` and conditions are given, and `when` is not one expression",
-                        )
-                        .with_help("write `when` as one `{{ … }}`"),
-                    );
-                    return;
-                }
-            }
+            let Some(inner) = inner(when) else {
+                self.push(
+                    Diagnostic::error(
+                        Rule::Exclusive,
+                        start_of(at),
+                        "`when` and conditions are given, and `when` is not one expression",
+                    )
+                    .with_help("write `when` as one `{{ … }}`"),
+                );
+                return;
+            };
+            terms.insert(0, inner.to_owned());
         }
         let when = match terms.as_slice() {
             [one] => format!("{{{{ {one} }}}}"),

@@ -57,14 +57,23 @@ impl Reader<'_> {
             Some("Flow") => self.flow_trigger(fields, props, place),
             _ => {}
         }
-        if props.get("action") == Some(&Value::from("MOVE")) && !props.contains_key("moveTo") {
+        if let Some(field) = fields.get("action")
+            && let Some(action @ ("MOVE" | "DELETE")) = props.get("action").and_then(Value::as_str)
+        {
+            let (what, task) = match action {
+                "MOVE" => ("moved", "`s3-copy` with `delete: true`"),
+                _ => ("deleted", "`s3-delete`"),
+            };
             self.push(
                 Diagnostic::error(
-                    Rule::MissingProperty,
-                    place.clone(),
-                    "`action: MOVE` has no `moveTo`",
+                    Rule::NotSupported,
+                    field.value.span.clone(),
+                    format!("`action: {action}` is not supported: the object would be {what} before the flow has read it"),
                 )
-                .with_help("add `moveTo: {bucket: …, key: …}`"),
+                .with_help(format!(
+                    "leave it out, as an object starts one execution per version anyway, and end the flow with {task} of \
+                     `{{{{ trigger.bucket }}}}` and `{{{{ trigger.key }}}}`"
+                )),
             );
         }
         if let Some(field) = fields.get("password")

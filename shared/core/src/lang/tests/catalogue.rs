@@ -143,7 +143,6 @@ pub(super) fn with_property(info: &TypeInfo, prop: &PropInfo, key: &str) -> Stri
         }
         ("taskRunner", "container") => "taskRunner: {type: docker}".clone_into(&mut extra),
         ("runner", "container") => "runner: DOCKER".clone_into(&mut extra),
-        ("action", _) => extra = "action: MOVE\nmoveTo: {bucket: b, key: k}".to_owned(),
         ("mode", _) => extra = "mode: ANY".to_owned(),
         ("minSatisfied", _) => extra.push_str("\nmode: AT_LEAST"),
         ("behavior", _) => extra.push_str("\npauseDuration: PT1H"),

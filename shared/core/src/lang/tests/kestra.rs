@@ -187,13 +187,15 @@ fn filtered(conditions: &str, when: &str) {
     let of = |rest: &str| {
         format!("triggers:\n  - id: x\n    type: schedule\n    cron: \"0 2 * * *\"\n{rest}")
     };
-    let list: String = conditions
-        .lines()
-        .map(|line| format!("      - {{type: io.kestra.plugin.core.condition.{line}}}\n"))
-        .collect();
+    let mut list = "    conditions:\n".to_owned();
+    for line in conditions.lines() {
+        list.push_str("      - {type: io.kestra.plugin.core.condition.");
+        list.push_str(line);
+        list.push_str("}\n");
+    }
     same(
         &of(&format!("    when: \"{{{{ {when} }}}}\"\n")),
-        &[&of(&format!("    conditions:\n{list}"))],
+        &[&of(&list)],
     );
 }
 
