@@ -46,6 +46,12 @@ variable "mail_from" {
   description = "Sender of e-mail by flows, an identity that SES has verified; empty sends none."
 }
 
+variable "traces_endpoint" {
+  type        = string
+  default     = ""
+  description = "OpenTelemetry collector that takes traces of executions as OTLP over HTTP; empty sends none."
+}
+
 variable "vpc_id" {
   type        = string
   default     = ""

@@ -17,6 +17,7 @@ use operon_engine::ports::{
     StoreError,
 };
 use operon_engine::step::StepError;
+use operon_engine::traces::Exporter;
 use operon_engine::triggers::{NoSchedules, NoWakeups, Registry, Scheduler, Triggers, Wakeups};
 use operon_engine::wire::{EventMessage, PlanMessage};
 
@@ -158,7 +159,8 @@ impl World {
         )))
     }
 
-    /// Who tells people of executions and measures them: lines of CloudWatch's embedded metrics on standard output.
+    /// Who tells people of executions and measures them: lines of CloudWatch's embedded metrics on standard output, and
+    /// traces where OpenTelemetry's variables name a collector.
     #[must_use]
     pub fn alerts(&self, logs: Arc<dyn LogReader>) -> Alerts {
         let console = &self.config.console_url;
@@ -170,6 +172,7 @@ impl World {
                 stage: self.config.stage.clone(),
             }),
         )
+        .tracing(Exporter::of(|name| std::env::var(name).ok()))
     }
 
     fn evaluator(&self) -> Evaluator {

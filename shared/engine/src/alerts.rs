@@ -6,6 +6,9 @@
 //! is due is a record that is due, so what one process could not send another one does.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::warn;
 
 use crate::evaluate::Evaluator;
 use crate::metrics::{self, Measures, Prices};
@@ -13,6 +16,12 @@ use crate::notify::{self, Context, Delivered};
 use crate::plans::Plans;
 use crate::ports::{ExecutionId, ExecutionRow, LogReader, StoreError};
 use crate::tasks::HttpClients;
+use crate::traces::Exporter;
+
+/// Before each try to send a trace.
+const TRACE_WAITS: [Duration; 2] = [Duration::ZERO, Duration::from_secs(1)];
+/// For all tries: what people are told must not wait longer for a collector that does not answer.
+const TRACE_TIME: Duration = Duration::from_secs(10);
 
 /// Tells people of executions, and measures them.
 pub struct Alerts {
@@ -28,6 +37,8 @@ pub struct Alerts {
     pub plans: Plans,
     /// Connections of messages.
     pub http: HttpClients,
+    /// Where traces go, if anywhere.
+    pub traces: Option<Exporter>,
 }
 
 impl Alerts {
@@ -46,7 +57,15 @@ impl Alerts {
             measures,
             plans: Plans::default(),
             http: HttpClients::default(),
+            traces: None,
         }
+    }
+
+    /// The same, which sends the trace of each execution that is over, where somebody wants it.
+    #[must_use]
+    pub fn tracing(mut self, traces: Option<Exporter>) -> Self {
+        self.traces = traces;
+        self
     }
 
     /// Takes note of an execution as it is stored: see [`Self::take`].
@@ -75,8 +94,33 @@ impl Alerts {
         context.ended(&plan, row).await?;
         if let Some(measured) = metrics::measure(ports, &plan, row, Prices::FARGATE).await? {
             self.measures.measured(&measured, ports.clock.now_ms());
+            self.trace(row).await?;
         }
         Ok(None)
+    }
+
+    /// Sends the trace of an execution. The function lives no longer than its message, so this is waited for; what
+    /// failed is said, and nothing else depends on it.
+    async fn trace(&self, row: &ExecutionRow) -> Result<(), StoreError> {
+        let Some(exporter) = &self.traces else {
+            return Ok(());
+        };
+        let attempts = metrics::measured_attempts(&self.evaluator.ports, row).await?;
+        let tries = async {
+            for wait in TRACE_WAITS {
+                tokio::time::sleep(wait).await;
+                match exporter.send(row, &attempts).await {
+                    Ok(()) => return,
+                    Err(reason) => {
+                        warn!(%reason, execution_id = %row.meta.id, "a trace is not taken");
+                    }
+                }
+            }
+        };
+        if tokio::time::timeout(TRACE_TIME, tries).await.is_err() {
+            warn!(execution_id = %row.meta.id, "a trace is given up: the collector does not answer");
+        }
+        Ok(())
     }
 
     /// Sends what is due.

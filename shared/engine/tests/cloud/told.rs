@@ -5,9 +5,13 @@ use std::collections::BTreeMap;
 use operon_engine::notify::{self, Phase};
 use operon_engine::ports::{ExecutionId, QueueName};
 use operon_engine::settle;
+use operon_engine::traces::{ENDPOINT, Exporter, trace_id};
 use operon_testkit::cloud::{CloudWorld, Defences, Fate, Shape, When};
 
 use super::{HOUR, chain, plan};
+
+#[path = "../tasks/server.rs"]
+mod server;
 
 const TOLD: &str = "notify: [{id: ops, states: [FAILED], email: {to: ops@example.org}}]\n";
 const WATCHED: &str = "sla: [{id: soon, type: MAX_DURATION, duration: PT1M, behavior: NONE}]\n\
@@ -123,6 +127,31 @@ async fn a_missed_service_level_is_told_within_30_seconds() {
     assert!(cloud.row(&id).await.ended_ms.is_none(), "it still runs");
     let after = tried(missed);
     assert!((60..=90).contains(&after), "told after {after} s");
+}
+
+#[tokio::test]
+async fn a_trace_is_sent_once_by_the_worker_and_nothing_depends_on_the_collector() {
+    for (status, asked) in [("200 OK", 1), ("503 Service Unavailable", 2)] {
+        let collector = server::Server::start(move |_| server::answer(status, "", b"{}")).await;
+        let base = collector.base.clone();
+        let exporter = Exporter::of(|name| (name == ENDPOINT).then(|| base.clone()));
+        let mut cloud = CloudWorld::default();
+        cloud.trace_to(exporter.expect("a collector is named"));
+        let id = cloud.start(&chain(2)).await;
+        assert!(cloud.run(&id, 6 * HOUR).await);
+        // Every message comes twice; the queue is empty long before.
+        cloud.wait(HOUR).await;
+        assert_eq!(cloud.row(&id).await.state, "SUCCESS", "{status}");
+        assert_eq!(measured(&cloud).get(id.as_str()), Some(&1), "{status}");
+        let requests = collector.asked();
+        assert_eq!(requests.len(), asked, "{status}");
+        for request in &requests {
+            assert!(request.head.starts_with("POST /v1/traces "));
+            assert!(request.body.contains(&trace_id(&id)));
+            // The execution, two task runs, their attempts.
+            assert_eq!(request.body.matches("\"spanId\"").count(), 5);
+        }
+    }
 }
 
 #[tokio::test]

@@ -20,6 +20,7 @@ use operon_engine::ports::{
 };
 use operon_engine::reconciler::{Reconciler, handle_launches};
 use operon_engine::subflow::{FlowMissing, FlowSource};
+use operon_engine::traces::Exporter;
 use operon_engine::watcher::Watcher;
 use operon_engine::wire::{EventMessage, PlanMessage};
 use operon_engine::worker::Worker;
@@ -85,6 +86,8 @@ pub struct CloudWorld {
     pub faults: Arc<Faults>,
     /// What was measured.
     pub measures: Arc<MemoryMeasures>,
+    /// Where traces go, if anywhere.
+    traces: Option<Exporter>,
     /// What is in place.
     pub defences: Defences,
     /// Messages of one batch at most.
@@ -116,7 +119,7 @@ impl CloudWorld {
         ecs.texts = defences.texts;
         let (queues, ecs, flows) = (Arc::new(queues), Arc::new(ecs), Arc::new(Flows(flows)));
         let measures = Arc::<MemoryMeasures>::default();
-        let functions = functions(&ports, &queues, &ecs, &flows, &measures);
+        let functions = functions(&ports, &queues, &ecs, &flows, &measures, None);
         Self {
             scheduled_ms: ports.clock.now_ms(),
             ports,
@@ -124,6 +127,7 @@ impl CloudWorld {
             ecs,
             faults,
             measures,
+            traces: None,
             defences,
             batch: 10,
             flows,
@@ -136,7 +140,14 @@ impl CloudWorld {
     /// Starts every function anew, as after a crash.
     pub fn cold_start(&mut self) {
         let (ports, queues, ecs) = (&self.ports, &self.queues, &self.ecs);
-        self.functions = functions(ports, queues, ecs, &self.flows, &self.measures);
+        let traces = self.traces.clone();
+        self.functions = functions(ports, queues, ecs, &self.flows, &self.measures, traces);
+    }
+
+    /// Lets the worker send traces.
+    pub fn trace_to(&mut self, exporter: Exporter) {
+        self.traces = Some(exporter);
+        self.cold_start();
     }
 
     /// Milliseconds since the epoch.
@@ -443,6 +454,7 @@ fn functions(
     ecs: &Arc<MemoryEcs>,
     flows: &Arc<Flows>,
     measures: &Arc<MemoryMeasures>,
+    traces: Option<Exporter>,
 ) -> Functions {
     let site = fargate::Site {
         family_prefix: "operon-memory-".to_owned(),
@@ -461,6 +473,7 @@ fn functions(
     };
     let logs = Arc::clone(&ports.logs) as Arc<_>;
     let alerts = Alerts::new(evaluator, logs, None, Arc::clone(measures) as Arc<_>);
+    let alerts = alerts.tracing(traces);
     let queue = || Arc::clone(queues) as Arc<_>;
     let ecs = || Arc::clone(ecs) as Arc<_>;
     Functions {
