@@ -238,6 +238,7 @@ impl PlanQueue {
             let effects = self.planner.turn(std::mem::take(&mut messages)).await?;
             if round == 0 {
                 self.arm(&effects, batch, &mut outbox).await?;
+                self.note_again(batch, &mut outbox).await?;
             } else {
                 self.arm(&effects, &[], &mut outbox).await?;
             }
@@ -345,8 +346,24 @@ impl PlanQueue {
         Ok(follow)
     }
 
-    /// Lets somebody watch an execution that has begun, where a service level that is missed is told at once. Should
-    /// the message be lost with this function, the end tells of it.
+    /// A message that comes again may have begun an execution, and its function died before it said so.
+    async fn note_again(&self, batch: &[&Incoming], outbox: &mut Outbox) -> Result<(), StepError> {
+        let mut known = HashSet::new();
+        for message in batch.iter().map(|incoming| &incoming.message) {
+            let id = &message.key.execution;
+            if message.redelivered
+                && message.key == ShardKey::root(id)
+                && known.insert(id)
+                && let Some(active) = self.planner.active(id).await?
+            {
+                self.note_start(&active.row(), outbox).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets somebody watch an execution that has begun, where a service level that is missed is told at once. May be
+    /// repeated.
     async fn note_start(&self, row: &ExecutionRow, outbox: &mut Outbox) -> Result<(), StepError> {
         if row.state != "RUNNING" {
             return Ok(());

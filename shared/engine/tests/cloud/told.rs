@@ -141,6 +141,39 @@ async fn a_missed_service_level_is_told_within_30_seconds() {
 }
 
 #[tokio::test]
+async fn whatever_dies_a_missed_service_level_is_told_in_time() {
+    let limit = 40 * 60_000;
+    let mut at = 0;
+    loop {
+        let mut fired = false;
+        for when in [When::Before, When::After] {
+            let mut cloud = CloudWorld::default();
+            cloud.ecs.script(|_| Fate {
+                runs_ms: HOUR,
+                ..Fate::success()
+            });
+            let id = cloud.start(&plan(&watched(limit / 1000))).await;
+            cloud.faults.kill_at(at, when);
+            cloud.settle().await;
+            cloud.wait(HOUR / 6).await;
+            fired |= cloud.faults.fired();
+            let what = format!("killed {when:?} write {at} ({})", cloud.faults.last());
+            let begun = cloud.row(&id).await.started_ms.expect("it runs");
+            cloud.wait(begun + limit + 30_000 - cloud.now()).await;
+            let ports = cloud.ports.ports();
+            let incidents = notify::incidents(&ports, "genomics", 10).await.unwrap();
+            assert_eq!(incidents.len(), 1, "{what}");
+            assert!(incidents[0].delivery.failed > 0, "{what}");
+        }
+        if !fired || at > 40 {
+            break;
+        }
+        at += 1;
+    }
+    assert!(at > 5, "only {at} writes were interrupted");
+}
+
+#[tokio::test]
 async fn a_trace_is_sent_once_by_the_worker_and_nothing_depends_on_the_collector() {
     for (status, asked) in [("200 OK", 1), ("503 Service Unavailable", 2)] {
         let collector = server::Server::start(move |_| server::answer(status, "", b"{}")).await;
