@@ -403,16 +403,27 @@ fn file_cases() -> Vec<Case> {
             with_lines!("uri: \"{{ outputs.f@N.uri }}\""),
             &[("{{ outputs.x@N.deleted }}", "true")],
         ),
-        // Accepted, and answered with what replaces it: see the catalogue.
-        Case {
-            state: "FAILED",
-            alone: true,
-            ..case(
-                "io.kestra.plugin.core.storage.LocalFiles",
-                "  - {id: x@N, type: @T, inputs: {c.txt: hello}}\n",
-                &[],
-            )
-        },
+        case(
+            "io.kestra.plugin.core.storage.LocalFiles",
+            "  - {id: w@N, type: write, content: stored}
+  - id: d@N
+    type: working-directory
+    tasks:
+      - id: i@N
+        type: @T
+        inputs:
+          c.txt: hello
+          sub/u.txt: \"{{ outputs.w@N.uri }}\"
+      - {id: r@N, type: shell, script: cat c.txt sub/u.txt > made.txt}
+      - {id: x@N, type: @T, outputs: [made.txt, \"sub/**\"]}
+",
+            &[
+                ("{{ read(outputs.x@N.uris['made.txt']) }}", "hellostored"),
+                ("{{ read(outputs.x@N.uris['sub/u.txt']) }}", "stored"),
+                ("{{ outputs.x@N.uris | length }}", "2"),
+                ("{{ outputs.i@N.uris | length }}", "0"),
+            ],
+        ),
     ]
 }
 

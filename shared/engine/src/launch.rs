@@ -100,6 +100,12 @@ impl Evaluator {
             let mut spec = spec_of(site, node, task, (&props, &beside), timeout, &id)?;
             self.join_working_directory(site, &mut spec, &mut secrets)
                 .await?;
+            if spec.only_files && spec.shared_directory.is_none() {
+                return Err(EvaluateError::Expression(
+                    "`LocalFiles` has no directory: put it among the `tasks` of a `WorkingDirectory`"
+                        .to_owned(),
+                ));
+            }
             spec.secrets = secrets.clone();
             Prepared::Process(Box::new(spec))
         } else {

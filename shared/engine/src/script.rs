@@ -14,10 +14,17 @@ use crate::ports::{ArtifactUri, AttemptId, AttemptSpec, FileSource, InputFile, T
 /// Directory of the files that belong to the engine, inside the working directory.
 const OWN_DIRECTORY: &str = ".operon";
 
-/// Whether tasks of this type run as a process or container.
+/// Whether tasks of this type belong to a runner: as a process or container, or in the directory of one.
 #[must_use]
 pub fn is_process(task_type: &str) -> bool {
-    task_type.starts_with("io.kestra.plugin.scripts.") || task_type == "container"
+    task_type.starts_with("io.kestra.plugin.scripts.")
+        || task_type == "container"
+        || is_local_files(task_type)
+}
+
+/// Whether tasks of this type only put files into a shared directory and keep some of it.
+fn is_local_files(task_type: &str) -> bool {
+    task_type == "io.kestra.plugin.core.storage.LocalFiles"
 }
 
 /// Whether tasks of this type start another flow.
@@ -45,8 +52,18 @@ pub fn spec(
     props: &Map<String, Value>,
     beside: &Beside,
 ) -> Result<AttemptSpec, String> {
-    let mut input_files = input_files(props, beside)?;
-    let command = command(task_type, props, &mut input_files);
+    let only_files = is_local_files(task_type);
+    let (inputs, outputs) = if only_files {
+        ("inputs", "outputs")
+    } else {
+        ("inputFiles", "outputFiles")
+    };
+    let mut input_files = files_of(inputs, props, beside)?;
+    let command = if only_files {
+        Vec::new()
+    } else {
+        command(task_type, props, &mut input_files)
+    };
     let texts = |key: &str| -> Vec<String> { props.get(key).map(list_of_text).unwrap_or_default() };
     let mut env = BTreeMap::new();
     if let Some(entries) = props.get("env").and_then(Value::as_object) {
@@ -92,9 +109,10 @@ pub fn spec(
         command,
         env,
         input_files,
-        output_files: texts("outputFiles"),
+        output_files: texts(outputs),
         output_prefix: String::new(),
         shared_directory: None,
+        only_files,
         timeout: Duration::ZERO,
         idempotent: true,
         resources: Resources::default(),
@@ -156,6 +174,15 @@ fn command(
 
 /// `inputFiles` and `namespaceFiles`.
 pub fn input_files(props: &Map<String, Value>, beside: &Beside) -> Result<Vec<InputFile>, String> {
+    files_of("inputFiles", props, beside)
+}
+
+/// The files of the property `name`, and `namespaceFiles`.
+fn files_of(
+    name: &str,
+    props: &Map<String, Value>,
+    beside: &Beside,
+) -> Result<Vec<InputFile>, String> {
     let mut out = Vec::new();
     if let Some(options) = props.get("namespaceFiles").and_then(Value::as_object)
         && options
@@ -165,13 +192,11 @@ pub fn input_files(props: &Map<String, Value>, beside: &Beside) -> Result<Vec<In
     {
         namespace_files(options, beside, &mut out)?;
     }
-    let entries = match props.get("inputFiles") {
+    let entries = match props.get(name) {
         Some(Value::Object(entries)) => entries.clone(),
         // A text is JSON, as a template gives it.
         Some(Value::String(text)) => serde_json::from_str(text).map_err(|error| {
-            format!(
-                "`inputFiles` must be a map of file names to contents or artifact URIs: {error}"
-            )
+            format!("`{name}` must be a map of file names to contents or artifact URIs: {error}")
         })?,
         Some(Value::Array(paths)) => {
             for path in paths.iter().map(text_of) {
@@ -191,7 +216,7 @@ pub fn input_files(props: &Map<String, Value>, beside: &Beside) -> Result<Vec<In
             let uri = text
                 .trim()
                 .parse()
-                .map_err(|error| format!("`inputFiles.{path}`: {error}"))?;
+                .map_err(|error| format!("`{name}.{path}`: {error}"))?;
             FileSource::Artifact(uri)
         } else if text.starts_with("nsfile:///") {
             beside.find(&text)?
@@ -248,7 +273,7 @@ fn namespace_files(
 /// Whether the input files of these properties are partly beside the flow.
 #[must_use]
 pub fn wants_files_beside(props: &Map<String, Value>) -> bool {
-    match props.get("inputFiles") {
+    match props.get("inputFiles").or_else(|| props.get("inputs")) {
         _ if props.contains_key("namespaceFiles") => true,
         Some(files) => files.is_array() || files.to_string().contains("nsfile:///"),
         None => false,
@@ -313,6 +338,16 @@ mod tests {
             let error = input_files(props.as_object().unwrap(), &Beside::Nothing).unwrap_err();
             assert!(error.contains("working directory"), "{path}: {error}");
         }
+    }
+
+    #[test]
+    fn local_files_start_nothing() {
+        let props = json!({"inputs": {"a.txt": "a"}, "outputs": "*.txt"});
+        let spec = of("io.kestra.plugin.core.storage.LocalFiles", &props);
+        assert!(spec.only_files && spec.command.is_empty());
+        assert_eq!(spec.input_files[0].path, "a.txt");
+        assert_eq!(spec.output_files, ["*.txt"]);
+        assert!(!of("container", &json!({"commands": ["a"]})).only_files);
     }
 
     #[test]

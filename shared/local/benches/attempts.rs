@@ -84,6 +84,7 @@ fn spec(number: u32) -> AttemptSpec {
         output_files: Vec::new(),
         output_prefix: "bench".to_owned(),
         shared_directory: None,
+        only_files: false,
         timeout: Duration::from_mins(1),
         idempotent: true,
         resources: Resources::default(),

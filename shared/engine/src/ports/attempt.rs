@@ -71,6 +71,8 @@ pub struct AttemptSpec {
     pub output_prefix: String,
     /// Name of a directory shared with other task runs (`WorkingDirectory`); none means a fresh one.
     pub shared_directory: Option<String>,
+    /// Nothing is started: input files are written and output files collected (`LocalFiles`).
+    pub only_files: bool,
     /// Counted from the start of the process.
     pub timeout: Duration,
     /// False: launched at most once, even across a loss of power.

@@ -168,18 +168,6 @@ async fn files_are_measured_and_deleted() {
 }
 
 #[tokio::test]
-async fn local_files_says_what_to_write_instead() {
-    let world = World::new();
-    refused(
-        &world,
-        "LocalFiles",
-        json!({"inputs": {}}),
-        "`LocalFiles` is replaced",
-    )
-    .await;
-}
-
-#[tokio::test]
 async fn nothing_but_the_results_is_left() {
     let world = World::new();
     let from = world.put("in", "a\nb\n").await;

@@ -6,6 +6,7 @@
 
 mod attempt;
 mod child;
+mod files;
 pub(super) mod system;
 #[cfg(test)]
 mod tests;

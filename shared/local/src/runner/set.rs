@@ -56,6 +56,10 @@ impl RunnerSet {
     }
 
     fn uses_docker(&self, spec: &AttemptSpec) -> bool {
+        // Of `LocalFiles` nothing is started, so it needs neither an image nor Docker.
+        if spec.only_files {
+            return false;
+        }
         match self.choice {
             RunnerChoice::Process => false,
             RunnerChoice::Docker => true,
@@ -153,6 +157,9 @@ mod tests {
         assert!(!set(RunnerChoice::Auto).uses_docker(&plain));
         assert!(set(RunnerChoice::Auto).uses_docker(&imaged));
         assert!(set(RunnerChoice::Docker).uses_docker(&plain));
+        let mut files = plain.clone();
+        files.only_files = true;
+        assert!(!set(RunnerChoice::Docker).uses_docker(&files));
         for runner in [
             json!("process"),
             json!({"type": "io.kestra.plugin.core.runner.Process"}),

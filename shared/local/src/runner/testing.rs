@@ -136,6 +136,7 @@ pub(crate) fn spec(slot: u16, command: &[&str]) -> AttemptSpec {
         output_files: Vec::new(),
         output_prefix: format!("exec-1/align/{slot}"),
         shared_directory: None,
+        only_files: false,
         timeout: Duration::from_mins(1),
         idempotent: true,
         resources: Resources::default(),

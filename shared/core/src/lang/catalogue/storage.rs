@@ -186,12 +186,16 @@ pub(super) const TYPES: &[TypeInfo] = &[
     TypeInfo {
         name: "io.kestra.plugin.core.storage.LocalFiles",
         aliases: &["local-files", "io.kestra.core.tasks.storages.LocalFiles"],
-        doc: "Puts files into the directory of a surrounding `WorkingDirectory`, or keeps some of it.",
+        doc: "Puts files into the directory of the `WorkingDirectory` around it, then keeps those that `outputs` names. Returns `uris`, by name.",
         example: "id: files\ntype: local-files\ninputs:\n  config.txt: hello",
         props: &[
-            prop("inputs", PropType::Files, "Files put there.")
-                .dynamic()
-                .example("{config.txt: hello}"),
+            prop(
+                "inputs",
+                PropType::Files,
+                "Files put there: content, or the URI of an artifact.",
+            )
+            .dynamic()
+            .example("{config.txt: hello}"),
             prop(
                 "outputs",
                 PropType::OneOrMany(&PropType::String),

@@ -38,7 +38,14 @@ impl Reader<'_> {
         task.kind = match info.shape {
             Shape::If => self.if_task(fields, inside),
             Shape::Switch => self.switch_task(fields, inside),
-            Shape::Loop => self.loop_task(task, fields, info, place, inside),
+            Shape::Loop => {
+                // Iterations may run side by side, so none of them has the directory around the loop.
+                let inside = Parent {
+                    shared_directory: false,
+                    ..inside
+                };
+                self.loop_task(task, fields, info, place, inside)
+            }
             Shape::Pause => self.pause_task(fields),
             Shape::Sleep => {
                 let duration = fields

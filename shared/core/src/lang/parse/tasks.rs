@@ -13,6 +13,9 @@ use super::Reader;
 use super::fields::Fields;
 use super::references::{After, Position};
 
+/// Works on the directory of the `WorkingDirectory` around it.
+const LOCAL_FILES: &str = "io.kestra.plugin.core.storage.LocalFiles";
+
 /// Where a task list stands.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Parent<'p> {
@@ -246,11 +249,41 @@ impl Reader<'_> {
                 self.script(&mut task, &fields, info, place);
             } else {
                 self.built_in(&mut task, &fields, info);
+                if info.name == LOCAL_FILES {
+                    self.local_files(&task, &fields, place, parent);
+                }
             }
         } else {
             self.control(&mut task, &fields, info, place, parent);
         }
         task
+    }
+
+    /// `LocalFiles` is about a directory, so there must be one, and what it does there cannot be reused.
+    fn local_files(&mut self, task: &Task, fields: &Fields<'_>, place: &Span, parent: Parent<'_>) {
+        if !parent.shared_directory {
+            self.push(
+                Diagnostic::error(
+                    Rule::InvalidValue,
+                    place.clone(),
+                    format!("{} is not inside a `WorkingDirectory`", named(&task.id)),
+                )
+                .with_help(
+                    "put it among the `tasks` of a `WorkingDirectory` (a loop in between has no directory), or write \
+                     `inputFiles` and `outputFiles` of the task that uses the files",
+                ),
+            );
+        }
+        if let Some(field) = fields.get("taskCache") {
+            self.push(
+                Diagnostic::error(
+                    Rule::InvalidValue,
+                    field.key.span.clone(),
+                    "`taskCache` would leave the files of `LocalFiles` unwritten",
+                )
+                .with_help("remove it"),
+            );
+        }
     }
 
     fn priority(&mut self, fields: &Fields<'_>) -> i32 {

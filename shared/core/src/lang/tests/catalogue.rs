@@ -7,6 +7,7 @@ use super::findings;
 use crate::lang::catalogue::{
     self, FLOW, PropInfo, Support, TASK, TRIGGER, TypeInfo, task_type, task_types, trigger_types,
 };
+use crate::lang::model::{Task, TaskKind};
 use crate::lang::plugins::Plugins;
 use crate::plan::compile;
 
@@ -22,10 +23,24 @@ fn indent(text: &str, first: &str, rest: &str) -> String {
 }
 
 pub(super) fn with_task(task: &str) -> String {
-    format!(
-        "id: a\nnamespace: b\n{INPUTS}tasks:\n{}",
+    // It belongs there and nowhere else.
+    let task = if is_local_files(task) {
+        let inner = indent(task, "      - ", "        ");
+        format!("  - id: around\n    type: working-directory\n    tasks:\n{inner}")
+    } else {
         indent(task, "  - ", "    ")
-    )
+    };
+    format!("id: a\nnamespace: b\n{INPUTS}tasks:\n{task}")
+}
+
+fn is_local_files(task: &str) -> bool {
+    let of = |line: &str| {
+        line.split_once("type: ")
+            .and_then(|(_, name)| task_type(name))
+    };
+    task.lines()
+        .filter_map(of)
+        .any(|info| info.name.ends_with(".LocalFiles"))
 }
 
 pub(super) fn with_trigger(trigger: &str) -> String {
@@ -71,7 +86,14 @@ fn every_example_compiles_without_a_word() {
         );
         let flow = flow.unwrap();
         assert_eq!(compile(&flow).err(), None, "{}", info.name);
-        assert_eq!(flow.tasks.tasks[0].task_type, info.name);
+        let task = match &flow.tasks.tasks[0] {
+            Task {
+                kind: TaskKind::Group { tasks, .. },
+                ..
+            } if is_local_files(info.example) => &tasks.tasks[0],
+            task => task,
+        };
+        assert_eq!(task.task_type, info.name);
     }
     for info in trigger_types() {
         let (flow, found) = findings(&with_trigger(info.example), &Plugins::default());

@@ -11,7 +11,7 @@ mod whole;
 
 pub(super) use items::{deduplicate, filter};
 pub(super) use split::split;
-pub(super) use whole::{concat, delete, local_files, reverse, size, write};
+pub(super) use whole::{concat, delete, reverse, size, write};
 
 pub use items::DEDUPLICATE_KEYS_MAX;
 pub use records::{RECORD_BYTES_MAX, SEPARATOR_BYTES_MAX};

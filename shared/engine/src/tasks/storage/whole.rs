@@ -63,14 +63,6 @@ pub(in crate::tasks) async fn delete(call: &TaskCall<'_>) -> Result<TaskOutput, 
     ]))
 }
 
-/// `core.storage.LocalFiles` wants the directory of a running process, which a built-in task has not.
-pub(in crate::tasks) fn local_files() -> TaskError {
-    TaskError::invalid(
-        "`LocalFiles` is replaced: write its `inputs` as `inputFiles` of the surrounding `WorkingDirectory` \
-         or of the task that reads them, and its `outputs` as `outputFiles` of the task that writes them",
-    )
-}
-
 /// `core.storage.Concat`: joins `files`, each followed by `separator`, and gives `uri`.
 pub(in crate::tasks) async fn concat(call: &TaskCall<'_>) -> Result<TaskOutput, TaskError> {
     let props = Props::new(&call.props);

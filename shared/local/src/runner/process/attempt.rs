@@ -15,6 +15,7 @@ use wait4::ResUse;
 
 use super::Shared;
 use super::child::{Child, environment};
+use super::files;
 use super::system::{self, MARKER};
 use crate::runner::directory::WorkDir;
 use crate::runner::finish::{self, Ending};
@@ -75,6 +76,9 @@ async fn in_directory(
     log: &mut AttemptLog,
     stop: watch::Receiver<bool>,
 ) -> Result<AttemptResult, StageError> {
+    if spec.only_files {
+        return files::run(shared, spec, dir, log).await;
+    }
     stage::input_files(dir, &spec.input_files, shared.artifacts.as_ref()).await?;
     let marker = shared.marker(&spec.id);
     let environment = environment(&spec.env, &own_environment(spec, dir, &marker));
