@@ -125,6 +125,7 @@ fn spec(slot: u16, script: &str) -> AttemptSpec {
         output_files: Vec::new(),
         output_prefix: format!("containers/{slot}"),
         shared_directory: None,
+        only_files: false,
         timeout: Duration::from_mins(1),
         idempotent: true,
         resources: Resources::default(),
