@@ -174,12 +174,19 @@ def deploy(
     cloudformation = aws.client("cloudformation")
     cloudformation.create_stack(
         StackName=stack,
-        TemplateBody=body,
+        # Beyond the 51,200 bytes that a request may carry.
+        TemplateURL=_address(aws, bucket, "template.json"),
         Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in given.items()],
         Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
     )
     outputs = _wait_for_stack(cloudformation, stack)
     return Deployment(aws, stage, stack, outputs, time.monotonic() - started)
+
+
+def _address(aws: Aws, bucket: str, key: str) -> str:
+    if aws.endpoint:
+        return f"{aws.endpoint}/{bucket}/{key}"
+    return f"https://{bucket}.s3.{aws.region}.amazonaws.com/{key}"
 
 
 def _wait_for_stack(cloudformation: Any, stack: str) -> dict[str, str]:

@@ -7,9 +7,9 @@ import unittest
 import uuid
 from typing import Any
 
-import cloud
 import deployment
-from cloud import NAMESPACE
+import flows
+from flows import NAMESPACE
 from fixtures import ENDPOINT, LANE, aws, until
 from limits import CANNOT
 
@@ -40,13 +40,13 @@ def container(command: str, more: str = "") -> str:
 class FlowCase(unittest.TestCase):
     """A test of the deployment with everything in it."""
 
-    here: cloud.Cloud
+    here: flows.Cloud
 
     @classmethod
     def setUpClass(cls) -> None:
         if ENDPOINT is None:
             raise unittest.SkipTest("AWS itself needs no stand-in, and these tests do")
-        cls.here = cloud.stands()
+        cls.here = flows.stands()
 
     def setUp(self) -> None:
         self.addCleanup(self.here.control, "faults/clear")
@@ -129,7 +129,7 @@ class TestStarts(FlowCase):
 
         def over() -> bool:
             rows = self.here.executions("burst")
-            return len(rows) >= BURST and all(row["state"] in cloud.ENDED for row in rows)
+            return len(rows) >= BURST and all(row["state"] in flows.ENDED for row in rows)
 
         until(over, f"the end of {BURST} executions", 600)
         rows = self.here.executions("burst")
@@ -187,7 +187,7 @@ class TestAttempts(FlowCase):
             mains = [one for task in tasks for one in task["containers"] if one["name"] == "main"]
             return len(mains) == 2 and all(one["lastStatus"] == "RUNNING" for one in mains)
 
-        until(up, "both containers", cloud.WAIT_S)
+        until(up, "both containers", flows.WAIT_S)
         self.here.kill(parent)
         self.is_at_end(parent, "KILLED")
         self.is_at_end(child, "KILLED")
@@ -208,7 +208,7 @@ class TestAttempts(FlowCase):
                 received += len(answer.get("Messages", []))
                 return self.here.depth("launch-dlq") == 1
 
-            until(dead, "the dead letter", cloud.WAIT_S)
+            until(dead, "the dead letter", flows.WAIT_S)
             self.assertEqual(received, 5)
         self.here.reconcile()
         found = self.is_at_end(identity, "FAILED")
@@ -250,9 +250,9 @@ class TestSignals(FlowCase):
                 if task["lastStatus"] == "STOPPED":
                     # What the tick after five minutes asks is asked now.
                     self.here.probe(str(task["startedBy"]))
-            return str(self.here.execution(identity)["row"]["state"]) in cloud.ENDED
+            return str(self.here.execution(identity)["row"]["state"]) in flows.ENDED
 
-        until(over, "the end by asking ECS", cloud.WAIT_S)
+        until(over, "the end by asking ECS", flows.WAIT_S)
         found = self.is_at_end(identity, "FAILED")
         self.assertIn("pull", attempts(found, "main")[-1]["message"])
 
