@@ -27,7 +27,7 @@ from pathlib import Path
 from measure import MAXRSS_UNIT_BYTES, Measurement, RunFailed, environment, summarize
 from report import Bound, Figure, Target
 
-TLS = Path(__file__).resolve().parent / "tls"
+TLS = Path(__file__).resolve().parents[1] / "fixtures/tls"
 MB = 1_000_000
 START_MS_MAX = 50
 PEAK_MB_MAX = 40
@@ -225,7 +225,7 @@ def served(handle: object, context: ssl.SSLContext | None = None) -> Iterator[in
 
 def _certificates(directory: Path) -> Path:
     """As many as a system trusts, and the stand-in's: reading them is part of a start."""
-    own = (TLS / "certificate.pem").read_text()
+    own = (TLS / "authority.pem").read_text()
     known = _SYSTEM_CERTIFICATES.read_text() if _SYSTEM_CERTIFICATES.is_file() else ""
     bundle = directory / "certificates.pem"
     bundle.write_text(known + own)
@@ -271,7 +271,7 @@ def settings(runtime_port: int, aws_port: int, certificates: Path) -> dict[str, 
 def start_once(argv: list[str], role: str, directory: Path) -> Measurement:
     """Starts a function, gives it an invocation, and ends it after its answer; raises `RunFailed`."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(TLS / "certificate.pem", TLS / "key.pem")
+    context.load_cert_chain(TLS / "server.pem", TLS / "server.key")
     runtime = RuntimeApi(INVOCATIONS[role])
     log = directory / f"{role}.log"
     with served(runtime.handle) as runtime_port, served(empty_aws, context) as aws_port, log.open("wb") as output:

@@ -78,6 +78,10 @@ async fn answer(world: &World, operations: &Operations, line: &str) -> anyhow::R
                 message: None,
             };
             let deployed = operations.flows.deploy(deploy).await?;
+            // As the HTTP interface does after a deployment.
+            let triggers = world.triggers();
+            let (namespace, flow) = (&deployed.flow.namespace, &deployed.flow.id);
+            triggers.follow(namespace, flow).await?;
             Ok(serde_json::to_value(deployed.flow)?)
         }
         Wish::Executions { namespace, flow } => {
