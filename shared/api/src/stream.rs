@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
 use axum::response::sse::Event;
-use futures_util::{Stream, stream};
+use futures_util::{Stream, StreamExt as _, stream};
 use operon_core::exec::{RootPhase, Shard, Slot, State};
 use operon_core::plan::{Layout, ShardId};
 use operon_engine::plans::LoadedPlan;
@@ -380,4 +380,6 @@ pub(crate) fn text(
         }
         (!text.is_empty()).then_some((Ok(Bytes::from(text)), download))
     })
+    // Whoever compresses it asks once more after its end.
+    .fuse()
 }
