@@ -4,7 +4,7 @@
 //! Invariant: a refused condition brings the item that is there with it (`ALL_OLD`), which costs nothing; so a lost
 //! race needs no further read.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
@@ -343,8 +343,9 @@ impl Table {
         )))
     }
 
-    /// Items by their keys, in no order; those that do not exist are left out.
+    /// Items by their keys, each once and in no order; those that do not exist are left out.
     pub(super) async fn get_all(&self, keys: &[Key]) -> Result<Vec<Item>, StoreError> {
+        let keys = distinct(keys);
         let batches = keys.chunks(GET_MAX).map(|batch| self.get_batch(batch));
         let found = futures_util::future::try_join_all(batches).await?;
         Ok(found.into_iter().flatten().collect())
@@ -389,6 +390,14 @@ impl Table {
     }
 }
 
+/// A batch must not name a key twice, and lists may: an execution that two deliveries created at once has an entry
+/// for each.
+fn distinct(keys: &[Key]) -> Vec<Key> {
+    let mut seen = HashSet::new();
+    let new = keys.iter().filter(|key| seen.insert(*key));
+    new.cloned().collect()
+}
+
 fn split(
     condition: Option<Condition>,
 ) -> (Option<String>, Option<HashMap<String, AttributeValue>>) {
@@ -398,5 +407,17 @@ fn split(
             let values = (!condition.values.is_empty()).then_some(condition.values);
             (Some(condition.expression), values)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_asked_for_once() {
+        let key = |name: &str| Key::new(name, "E");
+        let keys = [key("a"), key("b"), key("a")];
+        assert_eq!(distinct(&keys), [key("a"), key("b")]);
     }
 }
