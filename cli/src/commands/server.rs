@@ -17,13 +17,15 @@ use operon_api::auth::{Auth, LocalToken};
 use operon_api::{Api, Console as Pages, EngineDeadLetters, EngineTriggers, Prices, Settings};
 use operon_core::lang::Plugins;
 use operon_engine::Ports;
+use operon_engine::alerts::{Alerts, Sending};
 use operon_engine::evaluate::Evaluator;
 use operon_engine::flows::Flows;
+use operon_engine::metrics::Totals;
 use operon_engine::operations::Operations;
 use operon_engine::ports::{AttemptRow, ExecutionRow};
 use operon_engine::traces::Exporter;
 use operon_engine::triggers::{NoSchedules, NoWakeups, Registry, Triggers};
-use operon_local::alerts::{self, Alerts};
+use operon_local::alerts;
 use operon_local::embedded::Observer;
 use operon_local::flows::{DeployedFile, DeployedFlows, deploy_directory};
 use operon_local::laptop::Laptop;
@@ -92,9 +94,10 @@ pub(crate) fn server(args: &ServerArgs, console: &Rc<Console>) -> anyhow::Result
         let _file = announce(&args.engine.state.dir, address, &token)?;
         let triggers = triggers(&laptop, &ports, &plugins);
         let sources = sources(args, triggers.clone());
-        let alerts = tell(&laptop, &ports, address);
+        let totals = Arc::<Totals>::default();
+        let alerts = tell(&laptop, &ports, address, Arc::clone(&totals));
         let api = application(&laptop, &ports, plugins, &token, triggers);
-        api.show_totals(Arc::clone(&alerts.totals));
+        api.show_totals(totals);
         let _server = serve(listener, api, alerts, told)?;
         laptop.engine.recover().await?;
         console.line(&format!("http://{address}/?token={token}"));
@@ -175,16 +178,14 @@ fn application(
 }
 
 /// Who tells people of executions; links lead to `OPERON_CONSOLE_URL`, or to this address.
-fn tell(laptop: &Laptop, ports: &Ports, address: SocketAddr) -> Alerts {
+fn tell(laptop: &Laptop, ports: &Ports, address: SocketAddr, totals: Arc<Totals>) -> Alerts {
     let url = std::env::var("OPERON_CONSOLE_URL").unwrap_or_else(|_| format!("http://{address}"));
-    Alerts {
-        evaluator: evaluator(ports),
-        logs: Arc::new(laptop.logs.reader()),
-        console_url: Some(url.trim_end_matches('/').to_owned()),
-        totals: Arc::default(),
-        prices: Prices::FARGATE,
-        traces: Exporter::of(|name| std::env::var(name).ok()),
-    }
+    let logs = Arc::new(laptop.logs.reader());
+    let url = url.trim_end_matches('/').to_owned();
+    Alerts::new(evaluator(ports), logs, Some(url), totals).tracing(
+        Exporter::of(|name| std::env::var(name).ok()),
+        Sending::Beside,
+    )
 }
 
 /// Of its own: what the engine remembers of shards is the engine's.
@@ -276,7 +277,7 @@ fn serve(
     let thread = std::thread::Builder::new().name("operon-api".to_owned());
     let handle = thread.spawn(move || {
         runtime.block_on(async move {
-            tokio::spawn(alerts.run(told));
+            tokio::spawn(alerts::run(alerts, told));
             let served = match tokio::net::TcpListener::from_std(listener) {
                 Ok(listener) => operon_api::serve(listener, api).await,
                 Err(error) => Err(error),

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 pub use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
 use operon_core::exec::Event;
 use operon_engine::Ports;
-use operon_engine::alerts::Alerts;
+use operon_engine::alerts::{Alerts, Sending};
 use operon_engine::evaluate::Evaluator;
 use operon_engine::fargate;
 use operon_engine::flows::Flows;
@@ -172,7 +172,10 @@ impl World {
                 stage: self.config.stage.clone(),
             }),
         )
-        .tracing(Exporter::of(|name| std::env::var(name).ok()))
+        .tracing(
+            Exporter::of(|name| std::env::var(name).ok()),
+            Sending::Waited,
+        )
     }
 
     fn evaluator(&self) -> Evaluator {

@@ -14,13 +14,39 @@ use crate::evaluate::Evaluator;
 use crate::metrics::{self, Measures, Prices};
 use crate::notify::{self, Context, Delivered};
 use crate::plans::Plans;
-use crate::ports::{ExecutionId, ExecutionRow, LogReader, StoreError};
+use crate::ports::{AttemptRow, ExecutionId, ExecutionRow, LogReader, StoreError};
 use crate::tasks::HttpClients;
 use crate::traces::Exporter;
 
-/// Before each try to send a trace.
-const TRACE_WAITS: [Duration; 2] = [Duration::ZERO, Duration::from_secs(1)];
-/// For all tries: what people are told must not wait longer for a collector that does not answer.
+/// How the trace of an execution is sent. What failed is said, and nothing else depends on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sending {
+    /// It is waited for: the process lives no longer than its message.
+    Waited,
+    /// Beside everything else: the process lives on.
+    Beside,
+}
+
+/// Before each try that is waited for.
+const FEW_WAITS: [Duration; 2] = [Duration::ZERO, Duration::from_secs(1)];
+/// Before each try that nobody waits for.
+const LONG_WAITS: [Duration; 3] = [
+    Duration::ZERO,
+    Duration::from_secs(5),
+    Duration::from_mins(1),
+];
+
+impl Sending {
+    /// Before each try.
+    const fn waits(self) -> &'static [Duration] {
+        match self {
+            Self::Waited => &FEW_WAITS,
+            Self::Beside => &LONG_WAITS,
+        }
+    }
+}
+
+/// For all tries that are waited for: what people are told must not wait longer for a collector that does not answer.
 const TRACE_TIME: Duration = Duration::from_secs(10);
 
 /// Tells people of executions, and measures them.
@@ -37,8 +63,8 @@ pub struct Alerts {
     pub plans: Plans,
     /// Connections of messages.
     pub http: HttpClients,
-    /// Where traces go, if anywhere.
-    pub traces: Option<Exporter>,
+    /// Where traces go, if anywhere, and how.
+    pub traces: Option<(Exporter, Sending)>,
 }
 
 impl Alerts {
@@ -63,8 +89,8 @@ impl Alerts {
 
     /// The same, which sends the trace of each execution that is over, where somebody wants it.
     #[must_use]
-    pub fn tracing(mut self, traces: Option<Exporter>) -> Self {
-        self.traces = traces;
+    pub fn tracing(mut self, traces: Option<Exporter>, sending: Sending) -> Self {
+        self.traces = traces.map(|exporter| (exporter, sending));
         self
     }
 
@@ -99,26 +125,20 @@ impl Alerts {
         Ok(None)
     }
 
-    /// Sends the trace of an execution. The function lives no longer than its message, so this is waited for; what
-    /// failed is said, and nothing else depends on it.
+    /// Sends the trace of an execution, if somebody wants it.
     async fn trace(&self, row: &ExecutionRow) -> Result<(), StoreError> {
-        let Some(exporter) = &self.traces else {
+        let Some((exporter, sending)) = self.traces.clone() else {
             return Ok(());
         };
         let attempts = metrics::measured_attempts(&self.evaluator.ports, row).await?;
-        let tries = async {
-            for wait in TRACE_WAITS {
-                tokio::time::sleep(wait).await;
-                match exporter.send(row, &attempts).await {
-                    Ok(()) => return,
-                    Err(reason) => {
-                        warn!(%reason, execution_id = %row.meta.id, "a trace is not taken");
-                    }
+        let tries = send(exporter, row.clone(), attempts, sending.waits());
+        match sending {
+            Sending::Beside => drop(tokio::spawn(tries)),
+            Sending::Waited => {
+                if tokio::time::timeout(TRACE_TIME, tries).await.is_err() {
+                    warn!(execution_id = %row.meta.id, "a trace is given up: the collector does not answer");
                 }
             }
-        };
-        if tokio::time::timeout(TRACE_TIME, tries).await.is_err() {
-            warn!(execution_id = %row.meta.id, "a trace is given up: the collector does not answer");
         }
         Ok(())
     }
@@ -131,5 +151,22 @@ impl Alerts {
             self.measures.alerted(alert, now);
         }
         Ok(done)
+    }
+}
+
+async fn send(
+    exporter: Exporter,
+    row: ExecutionRow,
+    attempts: Vec<AttemptRow>,
+    waits: &[Duration],
+) {
+    for wait in waits {
+        tokio::time::sleep(*wait).await;
+        match exporter.send(&row, &attempts).await {
+            Ok(()) => return,
+            Err(reason) => {
+                warn!(%reason, execution_id = %row.meta.id, "a trace is not taken");
+            }
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::{Mutex, PoisonError};
 
-use super::{ALERTS, Alert, Measurement, TASK_PREFIX, definitions};
+use super::{ALERTS, Alert, Measurement, Measures, TASK_PREFIX, definitions};
 
 /// Sets of labels kept; further ones are counted under flow `_other`.
 const SERIES_MAX: usize = 2000;
@@ -105,6 +105,16 @@ impl Totals {
             }
         }
         out
+    }
+}
+
+impl Measures for Totals {
+    fn measured(&self, measurement: &Measurement, _now_ms: u64) {
+        self.add(measurement);
+    }
+
+    fn alerted(&self, alert: &Alert, _now_ms: u64) {
+        self.alert(alert);
     }
 }
 

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use operon_core::agent::{AgentResult, MANIFEST};
 use operon_core::exec::{Event, Outcome, Reason};
 use operon_core::plan::Plan;
-use operon_engine::alerts::Alerts;
+use operon_engine::alerts::{Alerts, Sending};
 use operon_engine::evaluate::Evaluator;
 use operon_engine::fargate;
 use operon_engine::intake::Request;
@@ -239,9 +239,19 @@ impl CloudWorld {
 
     /// Delivers one batch of one queue; whether there was one. A function that was killed is started anew.
     pub async fn deliver(&mut self, queue: QueueName) -> bool {
-        let received = self.queues.receive(queue, self.batch);
+        let mut received = self.queues.receive(queue, self.batch);
         if received.is_empty() {
             return false;
+        }
+        if !self.defences.asks {
+            // Questions that nobody asks are gone.
+            received.retain(|message| {
+                let asks = defences::asks(&message.body);
+                if asks {
+                    self.queues.delete(queue, message.number);
+                }
+                !asks
+            });
         }
         self.faults.add("Lambda", queue.name());
         self.faults.add("SQS", "receive");
@@ -268,13 +278,8 @@ impl CloudWorld {
                     reconciler,
                     ..
                 } = &self.functions;
-                let asked = |text: &&str| self.defences.asks || !defences::asks(text);
-                let texts: Vec<&str> = texts.iter().copied().filter(asked).collect();
                 let handled = handle_launches(launcher, reconciler, &texts).await;
-                let mut outcomes: Vec<bool> = handled.iter().map(Result::is_ok).collect();
-                // Questions that nobody asks are gone.
-                outcomes.resize(received.len(), true);
-                outcomes
+                handled.iter().map(Result::is_ok).collect()
             }
             QueueName::Work => {
                 let mut done = Vec::new();
@@ -473,7 +478,7 @@ fn functions(
     };
     let logs = Arc::clone(&ports.logs) as Arc<_>;
     let alerts = Alerts::new(evaluator, logs, None, Arc::clone(measures) as Arc<_>);
-    let alerts = alerts.tracing(traces);
+    let alerts = alerts.tracing(traces, Sending::Waited);
     let queue = || Arc::clone(queues) as Arc<_>;
     let ecs = || Arc::clone(ecs) as Arc<_>;
     Functions {
