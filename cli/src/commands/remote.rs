@@ -20,7 +20,12 @@ const PAGES_MAX: usize = 100;
 
 /// Shows an answer as JSON, or its rows with these fields.
 pub(crate) fn show(console: &Console, server: &ServerChoice, answer: &Value, fields: &[&str]) {
-    match server.output {
+    show_as(console, server.output, answer, fields);
+}
+
+/// An answer as it came, or its rows.
+pub(crate) fn show_as(console: &Console, output: ValidateOutput, answer: &Value, fields: &[&str]) {
+    match output {
         ValidateOutput::Json => console.line(&answer.to_string()),
         ValidateOutput::Human => table(console, answer, fields),
     }
@@ -292,16 +297,12 @@ pub(crate) fn labels(
     block_on(async {
         let path = format!("/executions/{}/labels", part(args.id.as_str()));
         let answer: Value = client.post(&path, &json!({"labels": labels})).await?;
-        match args.output {
-            ValidateOutput::Json => console.line(&answer.to_string()),
-            ValidateOutput::Human => {
-                table(
-                    console,
-                    &answer,
-                    &["id", "namespace", "flow", "state", "labels"],
-                );
-            }
-        }
+        show_as(
+            console,
+            args.output,
+            &answer,
+            &["id", "namespace", "flow", "state", "labels"],
+        );
         Ok(Exit::Success)
     })
 }

@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 
-use super::remote::{choose, pages, show, table};
+use super::remote::{choose, pages, show, show_as, table};
 use crate::args::{
     ArtifactsCommand, BulkArgs, BulkVerb, EvaluateArgs, ValidateOutput, ViewArgs, WatchCommand,
 };
@@ -257,16 +257,12 @@ pub(super) fn metrics(client: &Client, args: &ViewArgs, console: &Console) -> an
     block_on(async {
         let path = format!("/executions/{}/metrics", part(args.id.as_str()));
         let answer: Value = client.get(&path, &[]).await?;
-        match args.output {
-            ValidateOutput::Json => console.line(&answer.to_string()),
-            ValidateOutput::Human => {
-                table(
-                    console,
-                    &answer,
-                    &["task", "name", "type", "count", "value"],
-                );
-            }
-        }
+        show_as(
+            console,
+            args.output,
+            &answer,
+            &["task", "name", "type", "count", "value"],
+        );
         Ok(Exit::Success)
     })
 }

@@ -15,19 +15,18 @@ use crate::Ports;
 use crate::evaluate::{EvaluateError, Evaluator, Site};
 use crate::fargate::{self, Answer, Bucket, Build, Rate, Size};
 use crate::launch::{Launch, Prepared};
-use crate::planner::{Active, Message, Planner};
+use crate::planner::{Active, Planner};
 use crate::plans::Plans;
 use crate::ports::{
-    ArtifactUri, AttemptId, AttemptRow, AttemptSpec, Ecs, EcsError, Outgoing, Queue, QueueName,
-    RecordKey, RecordKind, RecordOutcome, RecordWrite, RunTask, SecretError, SecretNames, Secrets,
-    TaskDefinition,
+    ArtifactUri, AttemptId, AttemptRow, AttemptSpec, Ecs, EcsError, Queue, RecordKey, RecordKind,
+    RecordOutcome, RecordWrite, RunTask, SecretError, SecretNames, Secrets, TaskDefinition,
 };
 use crate::reports;
 use crate::rows;
 use crate::settle;
 use crate::shards::Shards;
 use crate::step::{Outbox, StepError};
-use crate::wire::{self, EventMessage, LaunchMessage, PlanMessage};
+use crate::wire::{self, EventMessage, LaunchMessage};
 
 /// Milliseconds after which a launch message is left to the reconciler, which asks ECS first: half of the hour for
 /// which a token outlives a task (aws.md 6.3).
@@ -196,7 +195,7 @@ impl Launcher {
                     since_ms,
                 };
                 let lane = wire::lane(&active.meta);
-                later(&message, seconds, Some(&lane), outbox)
+                Ok(outbox.launch_later(&message, seconds, Some(&lane))?)
             }
             Sent::Failed(reason, message) => self.fail((site, id), reason, message, outbox).await,
         }
@@ -244,7 +243,7 @@ impl Launcher {
         let mut result = reports::ended(now, now, Outcome::Success);
         result.outputs = outputs;
         let message = self.evaluator().done(id, row, result, &[]).await?;
-        tell(message, outbox)
+        Ok(outbox.say(&EventMessage::from(message).into())?)
     }
 
     async fn fail(
@@ -264,7 +263,7 @@ impl Launcher {
         };
         let result = reports::failed(now, now, reason, message);
         let message = self.evaluator().done(id, row, result, &[]).await?;
-        tell(message, outbox)
+        Ok(outbox.say(&EventMessage::from(message).into())?)
     }
 
     async fn start(
@@ -536,7 +535,7 @@ impl Launcher {
         let tasks = match settle::tasks(&*self.ecs, Some(&name)).await {
             Ok(tasks) => tasks,
             Err(error) if fargate::answer(&error) == Answer::Throttled => {
-                return later(&again(missed), AGAIN_STOP_S, None, outbox);
+                return Ok(outbox.launch_later(&again(missed), AGAIN_STOP_S, None)?);
             }
             Err(error) => return Err(error.into()),
         };
@@ -544,36 +543,16 @@ impl Launcher {
             self.ecs.stop(&task.arn, "stopped by Operon").await?;
         }
         if tasks.iter().any(|task| !task.is_stopped()) {
-            return later(&again(missed), AGAIN_STOP_S, None, outbox);
+            return Ok(outbox.launch_later(&again(missed), AGAIN_STOP_S, None)?);
         }
         if tasks.is_empty() && missed == 0 {
             // An invocation that read the fence before the kill may still launch it. When it is surely dead,
             // nothing of the attempt can start any more.
             let seconds = self.options.invocation_ms.div_ceil(1000) + AGAIN_STOP_S;
-            return later(&again(1), seconds, None, outbox);
+            return Ok(outbox.launch_later(&again(1), seconds, None)?);
         }
-        let text = PlanMessage::from(reports::stopped(id)).encode()?;
-        outbox.push(QueueName::Plan, Outgoing::now(text));
-        Ok(())
+        Ok(outbox.say(&reports::stopped(id).into())?)
     }
-}
-
-fn tell(message: Message, outbox: &mut Outbox) -> Result<(), StepError> {
-    let text = PlanMessage::from(EventMessage::from(message)).encode()?;
-    outbox.push(QueueName::Plan, Outgoing::now(text));
-    Ok(())
-}
-
-fn later(
-    message: &LaunchMessage,
-    seconds: u64,
-    lane: Option<&str>,
-    outbox: &mut Outbox,
-) -> Result<(), StepError> {
-    let mut out = Outgoing::now(wire::encode(message)?).after(seconds);
-    out.group = lane.map(str::to_owned);
-    outbox.push(QueueName::Launch, out);
-    Ok(())
 }
 
 fn definition_key(family: &str) -> RecordKey {

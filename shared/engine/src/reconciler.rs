@@ -21,7 +21,7 @@ use crate::reports;
 use crate::settle;
 use crate::step::{Outbox, StepError};
 use crate::watcher;
-use crate::wire::{self, EventMessage, LaunchMessage, PlanMessage, WorkMessage};
+use crate::wire::{self, EventMessage, LaunchMessage, WorkMessage};
 
 /// Attempts for which ECS is asked one by one; for more, the whole cluster is read, 100 tasks a call (E7).
 const SINGLE_MAX: usize = 3;
@@ -164,26 +164,26 @@ impl Reconciler {
         if let Some(task) = tasks.iter().find(|task| !task.is_stopped()) {
             self.start_in_time(task, now).await?;
             if self.state(id, shards).await? == Some(State::Launching) {
-                say(reports::probed(id, Truth::Alive).into(), outbox)?;
+                outbox.say(&reports::probed(id, Truth::Alive).into())?;
             }
             return Ok(());
         }
         if let Some(task) = tasks.iter().max_by_key(|task| task.stopped_ms) {
             let message = settle::stopped(&*self.ports.artifacts, id, task, now).await?;
-            return say(message, outbox);
+            return Ok(outbox.say(&message)?);
         }
         if let Some(message) = settle::manifest(&*self.ports.artifacts, id).await? {
-            return say(message, outbox);
+            return Ok(outbox.say(&message)?);
         }
         if age < LAUNCH_GRACE_MS {
             // Its launch may be on its way; launching it again under the same token is launching it once.
-            return say(reports::probed(id, Truth::Absent).into(), outbox);
+            return Ok(outbox.say(&reports::probed(id, Truth::Absent).into())?);
         }
         if probe.missed == 0 {
             return later(probe, 1, outbox);
         }
         info!(execution_id = %id.execution, "ECS knows nothing of an attempt");
-        say(reports::probed(id, Truth::Gone).into(), outbox)
+        Ok(outbox.say(&reports::probed(id, Truth::Gone).into())?)
     }
 
     /// Stops a task that has not started in its time; its end then says why.
@@ -222,7 +222,7 @@ impl Reconciler {
         let mut summary = Summary::default();
         let overdue = now.saturating_sub(OVERDUE_MS);
         for key in self.ports.store.due(overdue, DUE_MAX).await? {
-            say(EventMessage::new(key, Event::Tick).into(), &mut outbox)?;
+            outbox.say(&EventMessage::new(key, Event::Tick).into())?;
             summary.woken += 1;
         }
         let filter = ExecutionFilter {
@@ -233,7 +233,7 @@ impl Reconciler {
         for row in self.ports.store.executions(&filter).await? {
             if row.meta.created_ms < overdue {
                 let key = ShardKey::root(&row.meta.id);
-                say(EventMessage::new(key, Event::Start).into(), &mut outbox)?;
+                outbox.say(&EventMessage::new(key, Event::Start).into())?;
                 summary.started += 1;
             }
         }
@@ -295,21 +295,13 @@ impl Reconciler {
     }
 }
 
-#[allow(clippy::needless_pass_by_value, reason = "it is said and gone")]
-fn say(message: PlanMessage, outbox: &mut Outbox) -> Result<(), StepError> {
-    outbox.push(QueueName::Plan, Outgoing::now(message.encode()?));
-    Ok(())
-}
-
 fn later(probe: &Probe, missed: u8, outbox: &mut Outbox) -> Result<(), StepError> {
     let message = LaunchMessage::Probe {
         id: probe.id.clone(),
         launched_ms: probe.launched_ms,
         missed,
     };
-    let text = wire::encode(&message)?;
-    outbox.push(QueueName::Launch, Outgoing::now(text).after(AGAIN_S));
-    Ok(())
+    Ok(outbox.launch_later(&message, AGAIN_S, None)?)
 }
 
 /// A batch of the launch queue: launches and stops one by one, questions together. What is to be said of them goes out

@@ -2,7 +2,7 @@
 
 use crate::planner::TurnError;
 use crate::ports::{EcsError, Outgoing, Queue, QueueError, QueueName, StoreError};
-use crate::wire::WireError;
+use crate::wire::{self, LaunchMessage, PlanMessage, WireError};
 
 /// Why a message is to be delivered again. Whatever was done by then may be done twice.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +45,25 @@ impl Outbox {
             // Intake is fed by the world; what the engine itself starts goes through `Evaluator::intake`.
             QueueName::Intake => {}
         }
+    }
+
+    /// Adds a message for the planner.
+    pub fn say(&mut self, message: &PlanMessage) -> Result<(), WireError> {
+        self.push(QueueName::Plan, Outgoing::now(message.encode()?));
+        Ok(())
+    }
+
+    /// Adds a message for the launcher that is delivered after so many seconds.
+    pub fn launch_later(
+        &mut self,
+        message: &LaunchMessage,
+        seconds: u64,
+        lane: Option<&str>,
+    ) -> Result<(), WireError> {
+        let mut out = Outgoing::now(wire::encode(message)?).after(seconds);
+        out.group = lane.map(str::to_owned);
+        self.push(QueueName::Launch, out);
+        Ok(())
     }
 
     /// Whether there is nothing to send.
