@@ -1,10 +1,15 @@
 //! E-mail by SMTP: the installation's server on a laptop, or the one a task names.
+//!
+//! Invariant: where TLS is asked for, neither a login nor a message is sent before the handshake with a server whose
+//! certificate one of Mozilla's authorities, or the installation's own, has signed for that name.
 
 use async_trait::async_trait;
 use lettre::message::Mailbox;
 use lettre::transport::smtp::authentication::Credentials;
-use lettre::transport::smtp::client::{Tls, TlsParameters};
+use lettre::transport::smtp::client::{Certificate, Tls, TlsParameters};
 use lettre::{AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 
 use crate::ports::{Email, MESSAGE_BYTES_MAX, MailServer, MailTls, MessageError, Messages};
 
@@ -13,6 +18,7 @@ use crate::ports::{Email, MESSAGE_BYTES_MAX, MailServer, MailTls, MessageError, 
 pub struct SmtpMessages {
     server: Option<MailServer>,
     from: Option<String>,
+    authority: Option<Certificate>,
 }
 
 impl SmtpMessages {
@@ -23,7 +29,22 @@ impl SmtpMessages {
         Ok(Self {
             server: url.map(server).transpose()?,
             from: from.map(str::to_owned),
+            authority: None,
         })
+    }
+
+    /// Believes certificates that these authorities signed (PEM), beside Mozilla's.
+    pub fn with_authority(mut self, pem: &[u8]) -> Result<Self, String> {
+        let read = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>();
+        if !read.is_ok_and(|certificates| !certificates.is_empty()) {
+            return Err(
+                "there is no certificate in it; write PEM, `-----BEGIN CERTIFICATE-----`"
+                    .to_owned(),
+            );
+        }
+        let authority = Certificate::from_pem(pem).map_err(|error| error.to_string())?;
+        self.authority = Some(authority);
+        Ok(self)
     }
 }
 
@@ -99,9 +120,17 @@ pub fn compose(email: &Email, default_from: Option<&str>) -> Result<Message, Mes
         .map_err(|error| MessageError::Invalid(format!("the message is not valid: {error}")))
 }
 
-fn transport(server: &MailServer) -> Result<AsyncSmtpTransport<Tokio1Executor>, MessageError> {
+fn transport(
+    server: &MailServer,
+    authority: Option<&Certificate>,
+) -> Result<AsyncSmtpTransport<Tokio1Executor>, MessageError> {
     let parameters = || {
-        TlsParameters::new(server.host.clone())
+        let mut parameters = TlsParameters::builder(server.host.clone());
+        if let Some(authority) = authority {
+            parameters = parameters.add_root_certificate(authority.clone());
+        }
+        parameters
+            .build()
             .map_err(|error| MessageError::Failed(format!("TLS cannot be used: {error}")))
     };
     let (tls, port) = match server.tls {
@@ -130,7 +159,9 @@ impl Messages for SmtpMessages {
                     .to_owned(),
             )
         })?;
-        let sent = transport(server)?.send(message).await;
+        let sent = transport(server, self.authority.as_ref())?
+            .send(message)
+            .await;
         sent.map(drop).map_err(|error| {
             let text = format!(
                 "the mail server {} refused the message: {error}",
