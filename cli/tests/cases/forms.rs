@@ -4,8 +4,10 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Child;
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
 use serde_json::Value;
 
 use super::lab::Lab;
@@ -13,48 +15,63 @@ use super::lab::Lab;
 /// Longer than anything here takes, on a busy machine too.
 const PATIENCE: Duration = Duration::from_mins(2);
 
-const SECRET: &str = "s3cr3t/Va+lue of-the-test";
+/// With what JSON, addresses and shells write differently.
+const SECRET: &str = r#"s3cr3t/Va+lue "of" the\test"#;
 
-/// What the flow makes of it, by variable.
+/// What the flow makes of it: name, expression, and what must be seen nowhere.
 const FORMS: &[(&str, &str, &str)] = &[
     ("PLAIN", "secret('TOKEN')", SECRET),
     (
         "UPPER",
         "secret('TOKEN') | upper",
-        "S3CR3T/VA+LUE OF-THE-TEST",
+        r#"S3CR3T/VA+LUE "OF" THE\TEST"#,
     ),
     (
         "LOWER",
         "secret('TOKEN') | lower",
-        "s3cr3t/va+lue of-the-test",
+        r#"s3cr3t/va+lue "of" the\test"#,
     ),
     (
         "BASE64",
         "secret('TOKEN') | base64encode",
-        "czNjcjN0L1ZhK2x1ZSBvZi10aGUtdGVzdA==",
+        "czNjcjN0L1ZhK2x1ZSAib2YiIHRoZVx0ZXN0",
     ),
     ("JOINED", "'begin-' ~ secret('TOKEN') ~ '-end'", SECRET),
-    ("JSON", "[secret('TOKEN')] | toJson", SECRET),
+    (
+        "JSON",
+        "[secret('TOKEN')] | toJson",
+        r#"s3cr3t/Va+lue \"of\" the\\test"#,
+    ),
     ("URL", "secret('TOKEN') | urlencode", "s3cr3t%2FVa%2Blue"),
 ];
 
+/// Each form goes into the log, into outputs of a task by the protocol of programs, as text and inside JSON, and into
+/// outputs of the flow by an expression.
 fn flow(hook: u16) -> String {
-    let (mut env, mut words, mut outputs) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut env, mut words, mut told) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut outputs, mut within) = (Vec::new(), Vec::new());
     for (name, expression, _) in FORMS {
-        env.push(format!("      {name}: \"{{{{ {expression} }}}}\"\n"));
+        env.push(format!(
+            "      {name}: \"{{{{ {expression} }}}}\"\n      {name}_J: \"{{{{ {expression} | toJson }}}}\"\n"
+        ));
         words.push(format!(" {name}=${name}"));
-        if *name != "JSON" {
-            // A line of JSON, made by a shell.
-            outputs.push(format!("\\\"{name}\\\":\\\"${name}\\\""));
-        }
+        told.push(format!("\\\"{name}\\\":${name}_J"));
+        outputs.push(format!(
+            "  - {{id: {name}, type: STRING, value: \"{{{{ {expression} }}}}\"}}\n"
+        ));
+        within.push(format!("{name}: \"{{{{ {expression} }}}}\""));
     }
-    let (env, words) = (env.concat(), words.concat());
+    let told = told.join(",");
     format!(
-        "notify: [{{id: hook, webhook: {{url: \"http://127.0.0.1:{hook}/\"}}}}]\n\
+        "notify:\n  - {{id: hook, webhook: {{url: \"http://127.0.0.1:{hook}/\"}}}}\n  - {{id: mail, email: {{to: [ops@example.org]}}}}\n\
          tasks:\n  - id: told\n    type: io.kestra.plugin.core.debug.Return\n    format: \"{{{{ secret('TOKEN') | upper }}}}\"\n\
-         \x20 - id: leak\n    type: shell\n    env:\n{env}    script: |\n      echo \"the forms are{words}\"\n\
-         \x20     echo \"::{{\\\"outputs\\\":{{{}}}}}::\"\n      exit 3\n",
-        outputs.join(",")
+         \x20 - id: leak\n    type: shell\n    env:\n{}    script: |\n      printf '%s\\n' \"the forms are{}\"\n\
+         \x20     printf '%s\\n' \"::{{\\\"outputs\\\":{{{told},\\\"LIST\\\":[$JSON],\\\"DEEP\\\":{{{told}}}}}}}::\"\n      exit 3\n\
+         outputs:\n{}  - {{id: DEEP, type: JSON, value: {{{}}}}}\n",
+        env.concat(),
+        words.concat(),
+        outputs.concat(),
+        within.join(", ")
     )
 }
 
@@ -70,6 +87,7 @@ impl Drop for Server {
 
 fn get(host: &str, token: &str, path: &str) -> String {
     let mut stream = TcpStream::connect(host).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
     write!(
         stream,
         "GET {path} HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {token}\r\nconnection: close\r\n\r\n"
@@ -114,9 +132,45 @@ fn alert(listener: &TcpListener) -> String {
     head + &String::from_utf8_lossy(&body)
 }
 
+/// A form as it may stand in a place: as it is, in JSON, in HTML.
+fn written(form: &str) -> [String; 3] {
+    let json = Value::from(form).to_string();
+    let html = form.replace('&', "&amp;").replace('"', "&quot;");
+    [form.to_owned(), json.trim_matches('"').to_owned(), html]
+}
+
 fn hides(place: &str, text: &str) {
     for (name, _, form) in FORMS {
-        assert!(!text.contains(form), "{name} is in {place}: {text}");
+        for form in written(form) {
+            assert!(!text.contains(&form), "{name} is in {place}: {text}");
+        }
+    }
+}
+
+/// Each form has been there, and is not to be seen.
+fn masks(place: &str, text: &str) {
+    hides(place, text);
+    for (name, ..) in FORMS {
+        let shown = text.match_indices(&format!("{name}=")).any(|(at, _)| {
+            let rest = text.get(at..).unwrap_or_default();
+            rest.chars()
+                .take(name.len() + 12)
+                .collect::<String>()
+                .contains("***")
+        });
+        assert!(shown, "{name} never came to {place}: {text}");
+    }
+}
+
+/// Each form is a masked output.
+fn masked_outputs(place: &str, outputs: &Value) {
+    for (name, ..) in FORMS {
+        for value in [&outputs[name], &outputs["DEEP"][name]] {
+            let text = value
+                .as_str()
+                .unwrap_or_else(|| panic!("{place}: {outputs}"));
+            assert!(text.contains("******"), "{name} in {place}: {outputs}");
+        }
     }
 }
 
@@ -128,13 +182,66 @@ fn hidden_below(directory: &Path) {
             continue;
         }
         let bytes = std::fs::read(&path).unwrap_or_default();
-        for (name, _, form) in FORMS {
-            let found = bytes
-                .windows(form.len())
-                .any(|part| part == form.as_bytes());
-            assert!(!found, "{name} is in {}", path.display());
-        }
+        hides(
+            &path.display().to_string(),
+            &String::from_utf8_lossy(&bytes),
+        );
     }
+}
+
+/// A mail server that takes everything, and what it took, decoded.
+struct Mail {
+    port: u16,
+    taken: mpsc::Receiver<String>,
+}
+
+impl Mail {
+    fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (sender, taken) = mpsc::channel();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let _ = mail(stream, &sender);
+            }
+        });
+        Self { port, taken }
+    }
+}
+
+fn mail(stream: TcpStream, taken: &mpsc::Sender<String>) -> std::io::Result<()> {
+    let mut write = stream.try_clone()?;
+    write.write_all(b"220 test\r\n")?;
+    let mut lines = BufReader::new(stream).lines();
+    while let Some(line) = lines.next().transpose()? {
+        let answer: &[u8] = match line.get(..4).unwrap_or_default() {
+            "DATA" => {
+                write.write_all(b"354 go on\r\n")?;
+                let mut data = Vec::new();
+                while let Some(line) = lines.next().transpose()?.filter(|line| line != ".") {
+                    data.push(line);
+                }
+                let _ = taken.send(readable(&data.join("\n")));
+                b"250 taken\r\n"
+            }
+            "QUIT" => return write.write_all(b"221 bye\r\n"),
+            _ => b"250 ok\r\n",
+        };
+        write.write_all(answer)?;
+    }
+    Ok(())
+}
+
+/// A message whose body is what people read.
+fn readable(data: &str) -> String {
+    let (head, body) = data.split_once("\n\n").unwrap_or((data, ""));
+    if head.contains("base64") {
+        let packed: String = body.split_whitespace().collect();
+        let bytes = base64::engine::general_purpose::STANDARD.decode(packed);
+        return format!("{head}\n\n{}", String::from_utf8_lossy(&bytes.unwrap()));
+    }
+    let body = body.replace("=\n", "");
+    format!("{head}\n\n{}", body.replace("=3D", "="))
 }
 
 #[test]
@@ -148,8 +255,13 @@ fn every_form_of_a_secret_is_masked_in_logs_outputs_state_alerts_and_pages() {
             flow(hook.local_addr().unwrap().port())
         ),
     );
+    let mail = Mail::start();
     let mut command = lab.command(&["server", "--listen", "127.0.0.1:0", "--flows", "flows"]);
-    let mut server = Server(command.env("OPERON_SECRET_TOKEN", SECRET).spawn().unwrap());
+    command
+        .env("OPERON_SECRET_TOKEN", SECRET)
+        .env("OPERON_SMTP_URL", format!("smtp://127.0.0.1:{}", mail.port))
+        .env("OPERON_MAIL_FROM", "operon@example.org");
+    let mut server = Server(command.spawn().unwrap());
     let mut first = String::new();
     BufReader::new(server.0.stdout.take().unwrap())
         .read_line(&mut first)
@@ -164,66 +276,77 @@ fn every_form_of_a_secret_is_masked_in_logs_outputs_state_alerts_and_pages() {
     assert_eq!(started.code, Some(0), "{started}");
     let id = started.json()["id"].as_str().unwrap().to_owned();
     let told = alert(&hook);
-    assert!(
-        told.contains("lab/forms failed") && told.contains("the forms are"),
-        "{told}"
-    );
+    let text = told.replace("\\\"", "\"");
+    assert!(told.contains("lab/forms failed"), "{told}");
     hides("the alert", &told);
+    masks("the alert", &text);
+    let letter = mail.taken.recv_timeout(PATIENCE).unwrap();
+    assert!(letter.contains("lab/forms failed"), "{letter}");
+    masks("the e-mail", &letter);
 
-    for page in [
-        String::new(),
-        "/task-runs".to_owned(),
-        "/logs?limit=1000".to_owned(),
-        "/logs/download".to_owned(),
-        "/metrics".to_owned(),
-        "/graph".to_owned(),
-        "/artifacts".to_owned(),
+    let own = |page: &str| format!("/api/v1/executions/{id}{page}");
+    for page in ["/logs?limit=1000", "/logs/download", "/logs/stream"] {
+        let answer = get(host, token, &own(page));
+        assert!(answer.starts_with("HTTP/1.1 200"), "{page}: {answer}");
+        hides(page, &answer);
+        masks(page, &answer.replace("\\\"", "\""));
+    }
+    for path in [
+        own(""),
+        own("/task-runs"),
+        own("/events"),
+        own("/metrics"),
+        own("/graph"),
+        own("/artifacts"),
+        format!("/executions/{id}"),
+        "/api/v1/executions?q=the%20forms".to_owned(),
+        "/api/v1/overview".to_owned(),
+        "/api/v1/metrics".to_owned(),
+        "/api/v1/audit".to_owned(),
+        "/api/v1/dead-letters".to_owned(),
+        "/api/v1/namespaces/lab/incidents".to_owned(),
+        "/api/v1/flows/lab/forms".to_owned(),
+        "/api/v1/flows/lab/forms/source".to_owned(),
     ] {
-        let path = format!("/api/v1/executions/{id}{page}");
         let answer = get(host, token, &path);
         assert!(answer.starts_with("HTTP/1.1 200"), "{path}: {answer}");
         hides(&path, &answer);
     }
-    for path in [
-        "/api/v1/metrics",
-        "/api/v1/audit",
-        "/api/v1/namespaces/lab/incidents",
-        "/api/v1/flows/lab/forms",
-    ] {
-        hides(path, &get(host, token, path));
-    }
-    let runs = get(host, token, &format!("/api/v1/executions/{id}/task-runs"));
-    let (_, body) = runs.split_once("\r\n\r\n").unwrap();
-    let body = body
-        .get(body.find('{').unwrap()..=body.rfind('}').unwrap())
-        .unwrap();
-    let runs: Value = serde_json::from_str(body).unwrap();
-    let leak = runs["items"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .find(|run| run["task"] == "leak")
-        .unwrap();
-    for (name, ..) in FORMS.iter().filter(|(name, ..)| *name != "JSON") {
-        let value = leak["outputs"]["vars"][name]
-            .as_str()
-            .or(leak["outputs"][name].as_str());
-        assert!(
-            value.unwrap_or_else(|| panic!("{leak}")).contains("******"),
-            "{name}: {leak}"
-        );
-    }
-    let log = get(
-        host,
-        token,
-        &format!("/api/v1/executions/{id}/logs/download"),
+    let runs = body(&get(host, token, &own("/task-runs")));
+    let mut runs = runs["items"].as_array().unwrap().iter();
+    let leak = runs.find(|run| run["task"] == "leak").unwrap();
+    let vars = &leak["outputs"]["vars"];
+    masked_outputs("a task run", vars);
+    assert!(vars["LIST"].to_string().contains("******"), "{vars}");
+    masked_outputs(
+        "the execution",
+        &body(&get(host, token, &own("")))["outputs"],
     );
-    for (name, ..) in FORMS {
-        assert!(
-            log.contains(&format!("{name}=")),
-            "{name} was logged: {log}"
+    // What people see in a terminal.
+    for arguments in [
+        &["executions", "logs", &id][..],
+        &["executions", "show", &id],
+        &["executions", "show", &id, "-o", "json"],
+        &["executions", "evaluate", &id, "{{ outputs.leak.vars }}"],
+        &[
+            "executions",
+            "evaluate",
+            &id,
+            "{{ secret('TOKEN') | upper }}",
+        ],
+    ] {
+        hides(
+            &format!("{arguments:?}"),
+            &lab.operon(arguments).to_string(),
         );
     }
     drop(server);
     hidden_below(&lab.path().join(".operon"));
+}
+
+/// The document of an answer.
+fn body(answer: &str) -> Value {
+    let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+    let ends = (body.find('{').unwrap(), body.rfind('}').unwrap());
+    serde_json::from_str(body.get(ends.0..=ends.1).unwrap()).unwrap()
 }
