@@ -1,6 +1,8 @@
 //! Working on executions until they are over, and what Ctrl-C does meanwhile.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
@@ -81,10 +83,15 @@ pub(crate) fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyh
 /// Opens the state directory with an engine of its own, whose flows are found through its ports.
 pub(crate) async fn open_with(
     args: &EngineArgs,
+    buckets: BTreeMap<String, PathBuf>,
     flows: impl FnOnce(&Ports) -> Box<dyn FlowSource>,
     observer: Box<dyn Observer>,
 ) -> anyhow::Result<Laptop> {
-    let opened = Laptop::open_with(&args.state.dir, options(args), flows, observer);
+    let options = Options {
+        buckets,
+        ..options(args)
+    };
+    let opened = Laptop::open_with(&args.state.dir, options, flows, observer);
     opened.await.map_err(explained)
 }
 
@@ -117,6 +124,7 @@ fn options(args: &EngineArgs) -> Options {
         },
         secrets: args.secrets.clone(),
         variables: std::env::vars_os().collect(),
+        buckets: BTreeMap::new(),
     }
 }
 

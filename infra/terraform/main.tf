@@ -38,23 +38,25 @@ resource "aws_cloudformation_stack" "operon" {
   depends_on   = [aws_s3_object.zip]
 
   parameters = {
-    Stage           = var.stage
-    Architecture    = var.architecture
-    AgentImage      = var.agent_image
-    AlertEmail      = var.alert_email
-    MailFrom        = var.mail_from
-    TracesEndpoint  = var.traces_endpoint
-    VpcId           = var.vpc_id
-    SubnetIds       = join(",", var.subnet_ids)
-    LogDays         = var.log_days
-    ArtifactDays    = var.artifact_days
-    UploadBucket    = var.upload_bucket
-    InvokeFunctions = var.invoke_functions
-    OidcIssuer      = var.oidc_issuer
-    OidcAudience    = var.oidc_audience
-    OidcKeysUrl     = var.oidc_keys_url
-    OidcRoleClaim   = var.oidc_role_claim
-    OidcGroups      = var.oidc_groups
-    IamRoles        = var.iam_roles
+    Stage              = var.stage
+    Architecture       = var.architecture
+    AgentImage         = var.agent_image
+    AlertEmail         = var.alert_email
+    MailFrom           = var.mail_from
+    TracesEndpoint     = var.traces_endpoint
+    VpcId              = var.vpc_id
+    SubnetIds          = join(",", var.subnet_ids)
+    LogDays            = var.log_days
+    ArtifactDays       = var.artifact_days
+    UploadBucket       = var.upload_bucket
+    UploadBucketAction = var.upload_bucket_action
+    ArchiveBucket      = var.archive_bucket
+    InvokeFunctions    = var.invoke_functions
+    OidcIssuer         = var.oidc_issuer
+    OidcAudience       = var.oidc_audience
+    OidcKeysUrl        = var.oidc_keys_url
+    OidcRoleClaim      = var.oidc_role_claim
+    OidcGroups         = var.oidc_groups
+    IamRoles           = var.iam_roles
   }
 }

@@ -82,6 +82,18 @@ variable "upload_bucket" {
   description = "A further bucket whose uploads may start executions."
 }
 
+variable "upload_bucket_action" {
+  type        = string
+  default     = "deny"
+  description = "Whether triggers with `action` may move and delete objects of upload_bucket: deny or allow."
+}
+
+variable "archive_bucket" {
+  type        = string
+  default     = ""
+  description = "A bucket into which triggers with `action` MOVE may write."
+}
+
 variable "oidc_issuer" {
   type        = string
   default     = ""

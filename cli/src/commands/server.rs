@@ -79,6 +79,7 @@ pub(crate) fn server(args: &ServerArgs, console: &Rc<Console>) -> anyhow::Result
         let (sender, ended) = mpsc::unbounded_channel();
         let laptop = engine::open_with(
             &args.engine,
+            args.buckets.iter().cloned().collect(),
             |ports| Box::new(DeployedFlows(Flows::new(ports, Arc::clone(&plugins)))),
             Box::new(Heard {
                 ended: sender,

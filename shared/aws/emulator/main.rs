@@ -11,5 +11,6 @@ mod artifacts;
 mod costs;
 mod queues;
 mod secrets;
+mod services;
 mod state;
 mod world;

@@ -55,6 +55,13 @@ fn failed(what: &str, missing: bool, error: &(impl std::error::Error + 'static))
     }
 }
 
+/// The HTTP status of a refusal.
+fn status<E>(
+    error: &aws_sdk_s3::error::SdkError<E, aws_sdk_s3::config::http::HttpResponse>,
+) -> Option<u16> {
+    error.raw_response().map(|answer| answer.status().as_u16())
+}
+
 fn bytes(size: Option<i64>) -> u64 {
     size.and_then(|size| u64::try_from(size).ok())
         .unwrap_or_default()
@@ -152,6 +159,60 @@ impl Services for AwsServices {
             .await;
         sent.map(drop)
             .map_err(|error| failed("does not delete the object", false, &error))
+    }
+
+    async fn remove(
+        &self,
+        object: &ObjectName,
+        etag: Option<&str>,
+        to: Option<&ObjectName>,
+    ) -> Result<bool, ServiceError> {
+        let head = self
+            .s3
+            .head_object()
+            .bucket(&object.bucket)
+            .key(&object.key)
+            .send()
+            .await;
+        let head = match head {
+            Ok(head) => head,
+            Err(error) if status(&error) == Some(404) => return Ok(false),
+            Err(error) => return Err(failed("does not show the object", false, &error)),
+        };
+        let there = head.e_tag().unwrap_or_default();
+        if etag.is_some_and(|etag| etag != there.trim_matches('"')) {
+            return Ok(false);
+        }
+        if let Some(to) = to {
+            let copied = self
+                .s3
+                .copy_object()
+                .copy_source(source(object))
+                .copy_source_if_match(there)
+                .bucket(&to.bucket)
+                .key(&to.key)
+                .send()
+                .await;
+            match copied {
+                Ok(_) => {}
+                Err(error) if matches!(status(&error), Some(404 | 412)) => return Ok(false),
+                Err(error) => return Err(failed("does not copy the object", false, &error)),
+            }
+        }
+        // On condition of its content: what is written at this moment is another event's.
+        let deleted = self
+            .s3
+            .delete_object()
+            .bucket(&object.bucket)
+            .key(&object.key)
+            .if_match(there)
+            .send()
+            .await;
+        match deleted {
+            Ok(_) => Ok(true),
+            Err(error) if matches!(status(&error), Some(404 | 412)) => Ok(false),
+            Err(error) => Err(failed("does not delete the object", false, &error)),
+        }
     }
 
     async fn invoke(&self, function: &str, payload: Vec<u8>) -> Result<Invoked, ServiceError> {

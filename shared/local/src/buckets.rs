@@ -3,12 +3,14 @@
 //! Invariant: no name leads out of its bucket's directory.
 
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use async_trait::async_trait;
+use operon_core::triggers::event;
 use operon_engine::ports::{Invoked, NoServices, ObjectInfo, ObjectName, ServiceError, Services};
+use sha2::{Digest as _, Sha256};
 
 use crate::triggers::Buckets;
 
@@ -98,6 +100,75 @@ fn collect(top: &Path, at: &Path, names: &mut Vec<String>) -> Result<(), Service
     Ok(())
 }
 
+fn sha256(path: &Path) -> Result<String, ServiceError> {
+    let explain = |error: std::io::Error| failed(path, &error);
+    let mut file = fs::File::open(path).map_err(explain)?;
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        let read = file.read(&mut buffer).map_err(explain)?;
+        if read == 0 {
+            return Ok(hex::encode(hash.finalize()));
+        }
+        hash.update(buffer.get(..read).unwrap_or_default());
+    }
+}
+
+/// Where a file waits while its content is looked at: nobody can write it again under its name meanwhile. The name is
+/// hidden, so it is no object, and always the same, so that it is found after a crash.
+fn aside(path: &Path) -> Option<PathBuf> {
+    let name = path.file_name()?.to_string_lossy();
+    Some(path.with_file_name(format!(".operon-{}", event::name(&[&name], 16))))
+}
+
+/// Deletes or moves a file with that content. A file with another one stays.
+fn remove(path: &Path, etag: Option<&str>, to: Option<&Path>) -> Result<bool, ServiceError> {
+    let aside = aside(path)
+        .ok_or_else(|| ServiceError::Invalid(format!("`{}` is no file", path.display())))?;
+    if !aside.exists() {
+        match fs::rename(path, &aside) {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(failed(path, &error)),
+        }
+    }
+    if let Some(etag) = etag
+        && sha256(&aside)? != etag
+    {
+        // It goes back, unless there is a newer one.
+        match fs::hard_link(&aside, path) {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(failed(path, &error)),
+        }
+        fs::remove_file(&aside).map_err(|error| failed(&aside, &error))?;
+        return Ok(false);
+    }
+    if let Some(to) = to {
+        let above = to.parent().unwrap_or(Path::new("."));
+        fs::create_dir_all(above).map_err(|error| failed(above, &error))?;
+        match fs::rename(&aside, to) {
+            Ok(()) => return Ok(true),
+            Err(error) if error.kind() == ErrorKind::CrossesDevices => copy(&aside, to)?,
+            Err(error) => return Err(failed(to, &error)),
+        }
+    }
+    fs::remove_file(&aside).map_err(|error| failed(&aside, &error))?;
+    Ok(true)
+}
+
+/// Whole or not at all: who watches the bucket must not see half a file.
+fn copy(source: &Path, target: &Path) -> Result<(), ServiceError> {
+    let above = target.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(above).map_err(|error| failed(above, &error))?;
+    let part = tempfile::NamedTempFile::new_in(above);
+    let part = part.map_err(|error| failed(above, &error))?;
+    fs::copy(source, part.path()).map_err(|error| failed(source, &error))?;
+    let kept = part.persist(target);
+    kept.map_err(|error| failed(target, &error.error))?;
+    Ok(())
+}
+
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, ServiceError> + Send + 'static,
 ) -> Result<T, ServiceError> {
@@ -135,14 +206,7 @@ impl Services for DirectoryServices {
     async fn copy(&self, from: &ObjectName, to: &ObjectName) -> Result<ObjectInfo, ServiceError> {
         let (source, target, key) = (self.path(from)?, self.path(to)?, to.key.clone());
         blocking(move || {
-            let above = target.parent().unwrap_or(Path::new("."));
-            fs::create_dir_all(above).map_err(|error| failed(above, &error))?;
-            // Whole or not at all: who watches the bucket must not see half a file.
-            let part = tempfile::NamedTempFile::new_in(above);
-            let part = part.map_err(|error| failed(above, &error))?;
-            fs::copy(&source, part.path()).map_err(|error| failed(&source, &error))?;
-            let kept = part.persist(&target);
-            kept.map_err(|error| failed(&target, &error.error))?;
+            copy(&source, &target)?;
             info(&key, &target)
         })
         .await
@@ -156,6 +220,18 @@ impl Services for DirectoryServices {
             Err(error) => Err(failed(&path, &error)),
         })
         .await
+    }
+
+    async fn remove(
+        &self,
+        object: &ObjectName,
+        etag: Option<&str>,
+        to: Option<&ObjectName>,
+    ) -> Result<bool, ServiceError> {
+        let path = self.path(object)?;
+        let to = to.map(|to| self.path(to)).transpose()?;
+        let etag = etag.map(str::to_owned);
+        blocking(move || remove(&path, etag.as_deref(), to.as_deref())).await
     }
 
     async fn invoke(&self, _: &str, _: Vec<u8>) -> Result<Invoked, ServiceError> {
@@ -215,5 +291,47 @@ mod tests {
             let refused = services.list(bucket, "", None, 1).await;
             assert!(matches!(refused, Err(ServiceError::Invalid(_))), "{bucket}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_file_is_removed_or_moved_while_it_has_that_content() {
+        let root = tempfile::tempdir().unwrap();
+        let place = root.path().join("a/in");
+        fs::create_dir_all(&place).unwrap();
+        let services = DirectoryServices(Buckets {
+            root: root.path().to_owned(),
+            ..Buckets::default()
+        });
+        let names = || {
+            let entries = fs::read_dir(&place).unwrap();
+            let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+            names.sort();
+            names
+        };
+        let etag = hex::encode(Sha256::digest(b"one"));
+        fs::write(place.join("x"), "two").unwrap();
+        let (from, to) = (object("a", "in/x"), object("b", "done/x"));
+        // Another content: it stays as it is.
+        assert_eq!(services.remove(&from, Some(&etag), None).await, Ok(false));
+        assert_eq!(fs::read(place.join("x")).unwrap(), b"two");
+        assert_eq!(names(), ["x"]);
+        fs::write(place.join("x"), "one").unwrap();
+        assert_eq!(
+            services.remove(&from, Some(&etag), Some(&to)).await,
+            Ok(true)
+        );
+        assert_eq!(fs::read(root.path().join("b/done/x")).unwrap(), b"one");
+        assert!(names().is_empty());
+        assert_eq!(
+            services.remove(&from, Some(&etag), Some(&to)).await,
+            Ok(false)
+        );
+        // A crash left it aside, and a newer one was written.
+        fs::write(place.join("x"), "one").unwrap();
+        fs::rename(place.join("x"), aside(&place.join("x")).unwrap()).unwrap();
+        fs::write(place.join("x"), "three").unwrap();
+        assert_eq!(services.remove(&from, Some(&etag), None).await, Ok(true));
+        assert_eq!(fs::read(place.join("x")).unwrap(), b"three");
+        assert_eq!(names(), ["x"]);
     }
 }

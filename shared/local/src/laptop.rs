@@ -1,5 +1,6 @@
 //! Everything put together: an engine over one state directory.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -40,6 +41,8 @@ pub struct Options {
     pub secrets: Option<PathBuf>,
     /// Variables in which secrets are looked for.
     pub variables: Vec<(OsString, OsString)>,
+    /// Directories that stand for buckets, beside those of the state directory.
+    pub buckets: BTreeMap<String, PathBuf>,
 }
 
 /// Why an engine cannot be opened.
@@ -106,8 +109,15 @@ impl Laptop {
             let found = options.variables.iter().find(|(key, _)| key == name);
             found.and_then(|(_, value)| value.to_str())
         };
-        let messages = SmtpMessages::new(variable("OPERON_SMTP_URL"), variable("OPERON_MAIL_FROM"))
-            .map_err(OpenError::Messages)?;
+        let mut messages =
+            SmtpMessages::new(variable("OPERON_SMTP_URL"), variable("OPERON_MAIL_FROM"))
+                .map_err(OpenError::Messages)?;
+        if let Some(file) = variable("OPERON_SMTP_CA") {
+            let wrong =
+                |error: String| OpenError::Messages(format!("OPERON_SMTP_CA, {file}: {error}"));
+            let pem = std::fs::read(file).map_err(|error| wrong(error.to_string()))?;
+            messages = messages.with_authority(&pem).map_err(wrong)?;
+        }
         let secrets =
             LocalSecrets::capture(options.variables, options.secrets.as_deref(), state.root())?;
         let ports = Ports {
@@ -119,7 +129,7 @@ impl Laptop {
             messages: Arc::new(messages),
             services: Arc::new(DirectoryServices(Buckets {
                 root: state.root().join(BUCKETS),
-                ..Buckets::default()
+                named: options.buckets,
             })),
             logs: logs.clone(),
         };

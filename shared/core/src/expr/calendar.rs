@@ -102,7 +102,8 @@ fn is_day_week_in_month(call: &Call<'_>) -> Outcome {
     Ok(Value::from(here && name_of(day.weekday()) == weekday))
 }
 
-const NAMES: [&str; 7] = [
+/// Days of the week as Kestra writes them, Monday first.
+pub(crate) const NAMES: [&str; 7] = [
     "MONDAY",
     "TUESDAY",
     "WEDNESDAY",

@@ -18,7 +18,7 @@
 mod args;
 mod ast;
 mod blocks;
-mod calendar;
+pub(crate) mod calendar;
 mod catalog;
 mod collections;
 mod context;

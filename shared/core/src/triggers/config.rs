@@ -2,19 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use jiff::civil::{DateTime, Time};
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::tz::TimeZone;
 use regex::Regex;
 use serde_json::{Map, Value};
 
 use super::batch::Limits;
-use super::schedule::{Dates, Recover, Schedule};
-use super::signature::{Convention, Signature};
+use super::schedule::Schedule;
+use super::signature::Signature;
 use super::size::Wish;
 use super::window::{Mode, Window};
-use crate::lang::amount::duration_ms;
-use crate::lang::cron::Cron;
-use crate::lang::model::Trigger;
+
+mod read;
+#[cfg(test)]
+mod tests;
 
 /// Why a trigger cannot be used. Flows that parse give none of these, but for a time zone that is gone.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -146,6 +146,24 @@ pub struct Objects {
     pub regexp: Option<Regex>,
     /// Bytes at least and at most.
     pub size: (u64, u64),
+    /// What becomes of an object that is an execution.
+    pub action: Action,
+}
+
+/// What becomes of an object that is an execution.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// It stays.
+    Stay,
+    /// It is deleted.
+    Delete,
+    /// It is moved.
+    Move {
+        /// To this bucket.
+        bucket: String,
+        /// Template of the directory.
+        directory: String,
+    },
 }
 
 impl Objects {
@@ -235,29 +253,6 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads a trigger.
-    pub fn read(trigger: &Trigger) -> Result<Self, ConfigError> {
-        let props = Props(&trigger.props);
-        let kind = kind(trigger, props).map_err(|reason| ConfigError {
-            trigger: trigger.id.clone(),
-            reason,
-        })?;
-        Ok(Self {
-            id: trigger.id.clone(),
-            trigger_type: trigger.trigger_type.clone(),
-            disabled: trigger.disabled,
-            inputs: props.map("inputs"),
-            labels: props.map("labels"),
-            when: props.text("when"),
-            stop_after: props.texts("stopAfter"),
-            allow_concurrent: props.flag("allowConcurrent", true),
-            idempotency_key: props.text("idempotencyKey"),
-            fail_on_error: props.flag("failOnTriggerError", true),
-            batch: props.object("batch").map(batch),
-            kind,
-        })
-    }
-
     /// Time between two looks, for triggers that look.
     #[must_use]
     pub fn interval_ms(&self) -> Option<u64> {
@@ -275,6 +270,12 @@ impl Config {
         }
     }
 
+    /// Whether it does something with the objects that fired it.
+    #[must_use]
+    pub fn acts(&self) -> bool {
+        matches!(&self.kind, Kind::S3(objects) if objects.action != Action::Stay)
+    }
+
     /// The type as people write it.
     #[must_use]
     pub const fn short_type(&self) -> &'static str {
@@ -290,460 +291,5 @@ impl Config {
             Kind::Postgres(_) => "postgres",
             Kind::Http(_) => "http",
         }
-    }
-}
-
-/// Properties with the types that the language has given them.
-#[derive(Clone, Copy)]
-struct Props<'a>(&'a Map<String, Value>);
-
-impl<'a> Props<'a> {
-    fn text(self, name: &str) -> Option<String> {
-        match self.0.get(name)? {
-            Value::String(text) => Some(text.clone()),
-            value @ (Value::Number(_) | Value::Bool(_)) => Some(value.to_string()),
-            Value::Null | Value::Array(_) | Value::Object(_) => None,
-        }
-    }
-
-    fn must(self, name: &str) -> Result<String, String> {
-        self.text(name)
-            .ok_or_else(|| format!("`{name}` is missing"))
-    }
-
-    fn flag(self, name: &str, default: bool) -> bool {
-        self.0.get(name).and_then(Value::as_bool).unwrap_or(default)
-    }
-
-    fn number(self, name: &str) -> Option<u64> {
-        self.0.get(name).and_then(Value::as_u64)
-    }
-
-    fn map(self, name: &str) -> Map<String, Value> {
-        self.object(name)
-            .map(|props| props.0.clone())
-            .unwrap_or_default()
-    }
-
-    fn object(self, name: &str) -> Option<Self> {
-        self.0.get(name).and_then(Value::as_object).map(Props)
-    }
-
-    fn list(self, name: &str) -> impl Iterator<Item = &'a Value> {
-        self.0
-            .get(name)
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten()
-    }
-
-    fn texts(self, name: &str) -> Vec<String> {
-        self.list(name)
-            .filter_map(Value::as_str)
-            .map(str::to_owned)
-            .collect()
-    }
-
-    fn labels(self, name: &str) -> BTreeMap<String, String> {
-        let text = |value: &Value| {
-            value
-                .as_str()
-                .map_or_else(|| value.to_string(), str::to_owned)
-        };
-        self.map(name)
-            .iter()
-            .map(|(key, value)| (key.clone(), text(value)))
-            .collect()
-    }
-
-    fn duration(self, name: &str) -> Option<u64> {
-        self.text(name).and_then(|text| duration_ms(&text).ok())
-    }
-
-    fn time(self, name: &str) -> Result<Time, String> {
-        let text = self.must(name)?;
-        text.parse()
-            .map_err(|_| format!("`{name}` is not a time of day: write `09:00:00`"))
-    }
-
-    fn zone(self) -> Result<TimeZone, String> {
-        let name = self
-            .text("timezone")
-            .unwrap_or_else(|| "Etc/UTC".to_owned());
-        TimeZone::get(&name).map_err(|_| format!("there is no time zone `{name}`"))
-    }
-}
-
-/// The last segment of a class, or a short name.
-fn kind(trigger: &Trigger, props: Props<'_>) -> Result<Kind, String> {
-    Ok(match trigger.trigger_type.as_str() {
-        "io.kestra.plugin.core.trigger.Schedule"
-        | "io.kestra.plugin.core.trigger.ScheduleOnDates" => {
-            Kind::Schedule(Box::new(schedule(props)?))
-        }
-        "io.kestra.plugin.core.trigger.Flow" => Kind::Flow(Box::new(flow(props)?)),
-        "io.kestra.plugin.core.trigger.Webhook" => Kind::Webhook(Box::new(webhook(props)?)),
-        "io.kestra.plugin.aws.s3.Trigger" => Kind::S3(Box::new(objects(props)?)),
-        "io.kestra.plugin.aws.sqs.Trigger" | "io.kestra.plugin.aws.sqs.RealtimeTrigger" => {
-            Kind::Sqs {
-                queue: props.must("queueUrl")?,
-                json: props.text("serdeType").as_deref() == Some("JSON"),
-            }
-        }
-        "sns" => Kind::Sns {
-            topic: props.must("topicArn")?,
-            filter: props.map("filterPolicy"),
-        },
-        "eventbridge" => Kind::EventBridge {
-            pattern: props.map("eventPattern"),
-            bus: props
-                .text("eventBus")
-                .unwrap_or_else(|| "default".to_owned()),
-        },
-        "io.kestra.plugin.aws.cloudwatch.Trigger" => {
-            let states = props.texts("alarmStates");
-            Kind::Alarm {
-                name: props.must("alarmName")?,
-                states: if states.is_empty() {
-                    vec!["ALARM".to_owned()]
-                } else {
-                    states
-                },
-            }
-        }
-        "io.kestra.plugin.jdbc.postgresql.Trigger" => Kind::Postgres(Box::new(Postgres {
-            url: props.must("url")?,
-            username: props.text("username"),
-            password: props.text("password"),
-            sql: props.must("sql")?,
-            cursor: props.text("cursor"),
-            initial: props.text("initialCursor"),
-            ssl: props.flag("ssl", true),
-            listen: props.text("listen"),
-            interval_ms: props.duration("interval").unwrap_or(60_000),
-        })),
-        "io.kestra.plugin.core.http.Trigger" => Kind::Http(Box::new(Http {
-            request: props.0.clone(),
-            method: props.text("method").unwrap_or_else(|| "GET".to_owned()),
-            condition: props.text("responseCondition"),
-            cursor: props.text("cursor"),
-            on_change: props.flag("onChange", true),
-            headers_only: props.flag("headersOnly", false),
-            interval_ms: props.duration("interval").unwrap_or(60_000),
-        })),
-        other => return Err(format!("`{other}` is not a trigger of this release")),
-    })
-}
-
-fn schedule(props: Props<'_>) -> Result<Schedule, String> {
-    let zone = props.zone()?;
-    let dates = if let Some(cron) = props.text("cron") {
-        let cron = Cron::parse(&cron, props.flag("withSeconds", false));
-        Dates::Cron(Box::new(cron.map_err(|error| error.to_string())?))
-    } else {
-        let mut dates = Vec::new();
-        for text in props.texts("dates") {
-            let at = text.parse::<Timestamp>().or_else(|_| {
-                let local: DateTime = text.parse()?;
-                zone.to_ambiguous_zoned(local)
-                    .compatible()
-                    .map(|at| at.timestamp())
-            });
-            let at = at.map_err(|error| format!("`{text}` is not a date: {error}"))?;
-            dates.push(u64::try_from(at.as_millisecond()).unwrap_or(0));
-        }
-        dates.sort_unstable();
-        dates.dedup();
-        Dates::List(dates)
-    };
-    Ok(Schedule {
-        dates,
-        zone,
-        recover: match props.text("recoverMissedSchedules").as_deref() {
-            Some("ALL") => Recover::All,
-            Some("NONE") => Recover::None,
-            _ => Recover::Last,
-        },
-        late_max_ms: props.duration("lateMaximumDelay"),
-    })
-}
-
-fn flow(props: Props<'_>) -> Result<FlowTrigger, String> {
-    let states = |props: Props<'_>| {
-        let states = props.texts("states");
-        (!states.is_empty()).then_some(states)
-    };
-    let default = states(props).unwrap_or_else(|| vec!["SUCCESS".to_owned(), "WARNING".to_owned()]);
-    let depends_on = props
-        .list("dependsOn")
-        .filter_map(Value::as_object)
-        .map(Props)
-        .map(|one| Dependency {
-            flow: one.text("flowId"),
-            namespace: one.text("namespace"),
-            states: states(one).unwrap_or_else(|| default.clone()),
-            labels: one.labels("labels"),
-            when: one.text("when"),
-        })
-        .collect();
-    let mode = match props.text("mode").as_deref() {
-        Some("ANY") => Mode::Any,
-        Some("AT_LEAST") => {
-            let least = props.number("minSatisfied").unwrap_or(1);
-            Mode::AtLeast(usize::try_from(least).unwrap_or(usize::MAX))
-        }
-        _ => Mode::All,
-    };
-    let window = props.object("window");
-    Ok(FlowTrigger {
-        depends_on,
-        mode,
-        window: match window {
-            None => Window::Forever,
-            Some(window) => self::window(window)?,
-        },
-        // Without a window there is nothing that "once" could mean.
-        fire_once: window.is_some_and(|window| {
-            window.flag("fireOnce", true) && !window.0.contains_key("lookback")
-        }),
-        on_miss: props.object("onMiss").map(|miss| miss.labels("labels")),
-        zone: match window {
-            Some(window) if window.0.contains_key("timezone") => window.zone()?,
-            _ => props.zone()?,
-        },
-    })
-}
-
-fn window(props: Props<'_>) -> Result<Window, String> {
-    if props.0.contains_key("deadline") {
-        return Ok(Window::Deadline(props.time("deadline")?));
-    }
-    if let Some(lookback) = props.duration("lookback") {
-        return Ok(Window::Lookback(lookback));
-    }
-    if let Some(length_ms) = props.duration("every").filter(|ms| *ms > 0) {
-        return Ok(Window::Every {
-            length_ms,
-            offset_ms: props.duration("offset").unwrap_or(0),
-        });
-    }
-    let or_midnight = |name: &str| match props.0.get(name) {
-        Some(_) => props.time(name),
-        None => Ok(Time::midnight()),
-    };
-    Ok(Window::Between(or_midnight("from")?, or_midnight("to")?))
-}
-
-fn webhook(props: Props<'_>) -> Result<Webhook, String> {
-    let signature = match props.object("signature") {
-        None => None,
-        Some(given) => {
-            let convention = match given.text("type").as_deref() {
-                Some("github") => Convention::GitHub,
-                Some("slack") => Convention::Slack,
-                _ => Convention::Generic,
-            };
-            let mut signature = Signature::new(convention, &given.must("secret")?);
-            let lower = |name: &str| given.text(name).map(|text| text.to_ascii_lowercase());
-            if let Some(header) = lower("header") {
-                signature.header = header;
-            }
-            if let Some(prefix) = given.text("prefix") {
-                signature.prefix = prefix;
-            }
-            if let Some(header) = lower("timestampHeader") {
-                signature.timestamp_header = Some(header);
-            }
-            if let Some(header) = lower("idHeader") {
-                signature.id_header = Some(header);
-            }
-            if let Some(tolerance) = given.duration("tolerance") {
-                signature.tolerance_ms = tolerance;
-            }
-            Some(signature)
-        }
-    };
-    Ok(Webhook {
-        key: props.must("key")?,
-        signature,
-        wait: props.flag("wait", false) || props.flag("returnOutputs", false),
-        return_outputs: props.flag("returnOutputs", false),
-        content_type: props
-            .text("responseContentType")
-            .unwrap_or_else(|| "application/json".to_owned()),
-        status: props
-            .number("responseCode")
-            .and_then(|code| u16::try_from(code).ok()),
-    })
-}
-
-fn objects(props: Props<'_>) -> Result<Objects, String> {
-    let regexp = match props.text("regexp") {
-        None => None,
-        Some(text) => Some(Regex::new(&text).map_err(|error| format!("`regexp`: {error}"))?),
-    };
-    Ok(Objects {
-        bucket: props.must("bucket")?,
-        prefix: props.text("prefix").unwrap_or_default(),
-        suffix: props.text("suffix").unwrap_or_default(),
-        regexp,
-        size: (
-            props.number("minSize").unwrap_or(0),
-            props.number("maxSize").unwrap_or(u64::MAX),
-        ),
-    })
-}
-
-fn batch(props: Props<'_>) -> Batch {
-    let number = |name: &str, default: u64| {
-        let number = props.number(name).unwrap_or(default);
-        u32::try_from(number).unwrap_or(u32::MAX)
-    };
-    let dynamic = props.duration("target").map(|target_ms| Wish {
-        target_ms,
-        min: number("min", 1),
-        max: number("max", 10_000).min(10_000),
-    });
-    let most = dynamic.map_or_else(|| number("maxItems", 100), |wish| wish.max);
-    Batch {
-        limits: Limits {
-            items_max: usize::try_from(most).unwrap_or(usize::MAX).max(1),
-            bytes_max: props.number("maxBytes"),
-            wait_max_ms: props.duration("maxWait").unwrap_or(30_000),
-        },
-        group_by: props.text("groupBy"),
-        dynamic,
-        task: props.text("task"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, clippy::panic)]
-
-    use super::*;
-    use crate::lang::{Plugins, parse};
-
-    /// The trigger of a flow with that trigger.
-    fn read(trigger: &str) -> Config {
-        let lines: Vec<String> = trigger
-            .lines()
-            .map(|line| format!("    {line}\n"))
-            .collect();
-        let source = format!(
-            "id: f\nnamespace: n\ntasks: [{{id: t, type: log, message: x}}]\ntriggers:\n  -\n{}",
-            lines.concat()
-        );
-        let parsed = parse(&source, &Plugins::default());
-        let flow = parsed
-            .flow
-            .unwrap_or_else(|| panic!("{source}\n{:?}", parsed.diagnostics.into_sorted()));
-        Config::read(&flow.triggers[0]).unwrap()
-    }
-
-    #[test]
-    fn every_type_of_the_catalogue_is_understood() {
-        for info in crate::lang::catalogue::trigger_types() {
-            let config = read(info.example);
-            assert_eq!(config.trigger_type, info.name);
-        }
-    }
-
-    #[test]
-    fn common_properties_and_batches() {
-        let config = read(
-            "id: a\ntype: s3\nbucket: b\nprefix: in/\nsuffix: .fa\nminSize: 1\nmaxSize: 1MB\nwhen: \"{{ trigger.size > 1 }}\"\n\
-             stopAfter: FAILED\nallowConcurrent: false\nbatch: {maxItems: 7, maxWait: 10s, maxBytes: 1KB, groupBy: \"{{ trigger.key }}\"}",
-        );
-        assert_eq!(config.stop_after, ["FAILED"]);
-        assert!(!config.allow_concurrent && config.fail_on_error);
-        let batch = config.batch.unwrap();
-        assert_eq!(
-            batch.limits,
-            Limits {
-                items_max: 7,
-                bytes_max: Some(1_000),
-                wait_max_ms: 10_000
-            }
-        );
-        let Kind::S3(objects) = config.kind else {
-            panic!()
-        };
-        assert!(objects.matches("b", "in/x.fa", 5));
-        for (bucket, key, size) in [
-            ("c", "in/x.fa", 5),
-            ("b", "out/x.fa", 5),
-            ("b", "in/x.fq", 5),
-            ("b", "in/x.fa", 0),
-            ("b", "in/x.fa", 1_000_001),
-        ] {
-            assert!(!objects.matches(bucket, key, size), "{bucket} {key} {size}");
-        }
-    }
-
-    #[test]
-    fn a_dynamic_batch_has_a_target_and_bounds() {
-        let config =
-            read("id: a\ntype: s3\nbucket: b\nbatch: {target: 5m, min: 3, max: 500, task: t}");
-        let batch = config.batch.unwrap();
-        assert_eq!(
-            batch.dynamic,
-            Some(Wish {
-                target_ms: 300_000,
-                min: 3,
-                max: 500
-            })
-        );
-        assert_eq!(
-            (batch.limits.items_max, batch.task.as_deref()),
-            (500, Some("t"))
-        );
-    }
-
-    #[test]
-    fn windows_and_modes_of_flow_triggers() {
-        let config = read(
-            "id: a\ntype: flow\ndependsOn: [{flowId: x}, {flowId: y, states: [FAILED], namespace: m}]\nmode: AT_LEAST\nminSatisfied: 2\n\
-             window: {every: P1D, offset: PT2H}\nonMiss: {behavior: FAIL, labels: {why: late}}",
-        );
-        let Kind::Flow(flow) = config.kind else {
-            panic!()
-        };
-        assert_eq!((flow.mode, flow.fire_once), (Mode::AtLeast(2), true));
-        assert_eq!(
-            flow.window,
-            Window::Every {
-                length_ms: 86_400_000,
-                offset_ms: 7_200_000
-            }
-        );
-        assert_eq!(flow.depends_on[0].states, ["SUCCESS", "WARNING"]);
-        assert_eq!(flow.depends_on[1].states, ["FAILED"]);
-        assert_eq!(flow.on_miss.unwrap()["why"], "late");
-    }
-
-    #[test]
-    fn signatures_have_the_headers_of_their_convention() {
-        let config = read(
-            "id: a\ntype: webhook\nkey: abcdefghijklmnop\nsignature: {type: slack, secret: S, tolerance: 1m}",
-        );
-        let Kind::Webhook(webhook) = config.kind else {
-            panic!()
-        };
-        let signature = webhook.signature.unwrap();
-        assert_eq!(
-            (signature.header.as_str(), signature.tolerance_ms),
-            ("x-slack-signature", 60_000)
-        );
-        let config = read(
-            "id: a\ntype: webhook\nkey: abcdefghijklmnop\n\
-             signature: {type: generic, secret: S, header: X-Mine, prefix: \"sha256=\", timestampHeader: X-Time, idHeader: X-Id}",
-        );
-        let Kind::Webhook(webhook) = config.kind else {
-            panic!()
-        };
-        let signature = webhook.signature.unwrap();
-        assert_eq!(signature.id_header.as_deref(), Some("x-id"));
-        assert_eq!(signature.timestamp_header.as_deref(), Some("x-time"));
     }
 }

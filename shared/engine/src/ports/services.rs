@@ -75,6 +75,14 @@ pub trait Services: Send + Sync {
     async fn copy(&self, from: &ObjectName, to: &ObjectName) -> Result<ObjectInfo, ServiceError>;
     /// Deletes an object; nothing happens when there is none.
     async fn delete(&self, object: &ObjectName) -> Result<(), ServiceError>;
+    /// Deletes an object while its content is `etag`, after copying it to `to` if that is given. False when there is
+    /// none, or one with another content: that stays. May be repeated after a crash at any moment.
+    async fn remove(
+        &self,
+        object: &ObjectName,
+        etag: Option<&str>,
+        to: Option<&ObjectName>,
+    ) -> Result<bool, ServiceError>;
     /// Calls a function and waits.
     async fn invoke(&self, function: &str, payload: Vec<u8>) -> Result<Invoked, ServiceError>;
 }
@@ -110,6 +118,15 @@ impl Services for NoServices {
     }
 
     async fn delete(&self, _: &ObjectName) -> Result<(), ServiceError> {
+        Err(Self::error())
+    }
+
+    async fn remove(
+        &self,
+        _: &ObjectName,
+        _: Option<&str>,
+        _: Option<&ObjectName>,
+    ) -> Result<bool, ServiceError> {
         Err(Self::error())
     }
 

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::record::{EVENT_TTL_MS, INLINE_BYTES_MAX};
 use super::render::{seed, trigger_root};
-use super::{DeployedFlow, EventRecord, EventState, TriggerKey, Triggers};
+use super::{DeployedFlow, EventRecord, EventState, ObjectAction, TriggerKey, Triggers};
 use crate::intake::{IntakeError, Request};
 use crate::ports::{ArtifactUri, ExecutionId, ExecutionMeta, ExecutionRow, ShardKey, StoreError};
 
@@ -84,7 +84,11 @@ impl Triggers {
             && let Some(row) = self.evaluator.ports.store.execution(&id).await?
         {
             // Created by a delivery that went no further, or remembered longer than the event.
-            return self.started(&key, &identity, row, None).await;
+            let root = trigger_root(trigger, &identity, &event.fields);
+            let action = self.action_of(flow, trigger, &root, &identity).await;
+            return self
+                .started(&key, &identity, row, None, action.unwrap_or_default())
+                .await;
         }
         if let Some(reason) = self.switched_off(flow, trigger, &key).await? {
             return self.reject(&key, &identity, event, reason, false).await;
@@ -105,11 +109,22 @@ impl Triggers {
                     .await;
             }
         }
+        let (event, action) = match self.with_action(flow, trigger, &identity, event).await? {
+            Ok(taken) => taken,
+            Err((event, reason)) => {
+                // A delivery at the same time may have gone further: then the object has gone, too.
+                if let Some((_, known)) = self.get::<EventRecord>(&at).await? {
+                    return Ok(Outcome::Known(Box::new(known)));
+                }
+                return self.reject(&key, &identity, event, reason, true).await;
+            }
+        };
         if trigger.batch.is_some() || !trigger.allow_concurrent {
-            return self.wait(flow, trigger, &identity, event).await;
+            return self.wait(flow, trigger, &identity, event, action).await;
         }
+        let root = trigger_root(trigger, &identity, &event.fields);
         match self.create(flow, trigger, &identity, root).await {
-            Ok((row, reason)) => self.started(&key, &identity, row, reason).await,
+            Ok((row, reason)) => self.started(&key, &identity, row, reason, action).await,
             Err(Refusal::Wanted(reason)) => {
                 self.reject(&key, &identity, event, reason, false).await
             }
@@ -144,6 +159,7 @@ impl Triggers {
         identity: &str,
         row: ExecutionRow,
         reason: Option<String>,
+        action: Option<ObjectAction>,
     ) -> Result<Outcome, StoreError> {
         self.set_going(&row).await?;
         let record = EventRecord {
@@ -157,6 +173,7 @@ impl Triggers {
             group: None,
             event: None,
             event_uri: None,
+            action,
         };
         self.settle(key, 0, &record).await?;
         Ok(Outcome::Started(row.meta.id))
@@ -211,7 +228,7 @@ impl Triggers {
         let row = self
             .failed_execution(flow, trigger, identity, root, &reason)
             .await?;
-        self.started(key, identity, row, Some(reason)).await
+        self.started(key, identity, row, Some(reason), None).await
     }
 
     /// Creates the execution of an event or batch, unless it exists. The text says why it failed at once.

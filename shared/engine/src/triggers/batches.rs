@@ -13,20 +13,23 @@
 
 use std::collections::BTreeMap;
 
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use operon_core::triggers::batch::{Limits, Waiting};
 use operon_core::triggers::{Config, TriggerEvent, name};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::accept::{Outcome, Refusal, expiry};
-use super::record::{EVENT_TTL_MS, INLINE_BYTES_MAX, NAME_CHARS, content, read};
+use super::accept::{Outcome, expiry};
+use super::record::{INLINE_BYTES_MAX, NAME_CHARS, read};
 use super::render::trigger_root;
-use super::{DeployedFlow, EventRecord, EventState, TriggerKey, Triggers};
-use crate::ports::{
-    ArtifactUri, AttemptRow, ExecutionId, RECORD_PAGE_MAX, RecordKind, RecordQuery, StoreError,
-};
+use super::{DeployedFlow, EventRecord, EventState, ObjectAction, TriggerKey, Triggers};
+use crate::ports::{ExecutionId, RECORD_PAGE_MAX, RecordKind, RecordQuery, StoreError};
 use crate::script::text_of;
+
+mod due;
+mod items;
+mod make;
+
+pub use items::ItemOutcome;
 
 /// Records written at once.
 const AT_ONCE: usize = 32;
@@ -86,20 +89,6 @@ struct Entry {
     group: String,
 }
 
-/// What became of one item of a batch.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ItemOutcome {
-    /// Its place in `trigger.items`.
-    pub item: u32,
-    /// The identity of its event.
-    pub identity: String,
-    /// State of the task run that worked on it; the execution's where no task run did for it alone.
-    pub state: String,
-    /// Why.
-    pub reason: Option<String>,
-}
-
 fn entry_sort(group: &str, event: &str) -> String {
     format!("p/{}/{event}", name(&[group], 8))
 }
@@ -124,12 +113,14 @@ impl Triggers {
         trigger: &Config,
         identity: &str,
         event: TriggerEvent,
+        action: Option<ObjectAction>,
     ) -> Result<Outcome, StoreError> {
         let key = flow.key(trigger);
         let root = trigger_root(trigger, identity, &event.fields);
         let mut record = self
             .new_event(&key, identity, event, EventState::Pending)
             .await?;
+        record.action = action;
         if let Some(template) = trigger
             .batch
             .as_ref()
@@ -366,355 +357,5 @@ impl Triggers {
             query.after = Some(last);
         }
         Ok(groups)
-    }
-
-    /// Makes the batch that the head names: assigns its events, creates its execution, removes its entries.
-    async fn finish(
-        &self,
-        flow: &DeployedFlow,
-        trigger: &Config,
-        sealing: &Sealing,
-    ) -> Result<Option<ExecutionId>, StoreError> {
-        let key = flow.key(trigger);
-        let identity = sealing.identity();
-        let execution = if trigger.batch.is_some() {
-            key.execution(&identity)
-        } else {
-            None
-        };
-        let names: Vec<String> = sealing.names().map(str::to_owned).collect();
-        let (key_of, execution_of) = (&key, &execution);
-        let assigned: Vec<Option<EventRecord>> =
-            stream::iter(names.clone().into_iter().enumerate())
-                .map(|(at, event)| async move {
-                    let item = u32::try_from(at).unwrap_or(u32::MAX);
-                    self.assign(key_of, &event, execution_of.clone(), item)
-                        .await
-                })
-                .buffered(AT_ONCE)
-                .try_collect()
-                .await?;
-        let events: Vec<EventRecord> = assigned.into_iter().flatten().collect();
-        let started = if events.is_empty() {
-            None
-        } else if trigger.batch.is_some() {
-            Some(self.start_batch(flow, trigger, sealing, &events).await?)
-        } else {
-            self.start_single(flow, trigger, &events).await?
-        };
-        let sorts = names
-            .into_iter()
-            .map(|event| entry_sort(&sealing.group, &event));
-        let sorts: Vec<String> = sorts.collect();
-        stream::iter(sorts)
-            .map(|sort| async move {
-                let records = &self.evaluator.ports.records;
-                records.delete_record(&key_of.batch_key(&sort), 1).await
-            })
-            .buffer_unordered(AT_ONCE)
-            .try_collect::<Vec<_>>()
-            .await?;
-        Ok(started)
-    }
-
-    /// Makes an event an item of the batch with that execution; none when it is not to be had. Events that go one
-    /// after the other are not assigned: each makes an execution of its own name.
-    async fn assign(
-        &self,
-        key: &TriggerKey,
-        event: &str,
-        execution: Option<ExecutionId>,
-        item: u32,
-    ) -> Result<Option<EventRecord>, StoreError> {
-        let at = key.event_key(event);
-        loop {
-            let Some((version, mut record)) = self.get::<EventRecord>(&at).await? else {
-                return Ok(None);
-            };
-            match record.state {
-                EventState::Pending if execution.is_none() => return Ok(Some(record)),
-                EventState::Pending => {
-                    record.state = EventState::Item;
-                    record.execution.clone_from(&execution);
-                    record.item = Some(item);
-                    let expires = Some(record.at_ms + EVENT_TTL_MS);
-                    if self
-                        .put(at.clone(), version, &record, None, expires)
-                        .await?
-                        .is_ok()
-                    {
-                        return Ok(Some(record));
-                    }
-                }
-                EventState::Item => {
-                    let ours = record.execution == execution;
-                    return Ok(ours.then_some(record));
-                }
-                EventState::Started | EventState::Rejected => return Ok(None),
-            }
-        }
-    }
-
-    /// Starts the execution of a batch.
-    async fn start_batch(
-        &self,
-        flow: &DeployedFlow,
-        trigger: &Config,
-        sealing: &Sealing,
-        events: &[EventRecord],
-    ) -> Result<ExecutionId, StoreError> {
-        let identity = sealing.identity();
-        let mut items = Vec::with_capacity(events.len());
-        for record in events {
-            let event = self.event_of(record).await?;
-            let mut fields = event.fields;
-            fields.insert("event".to_owned(), json!(record.identity));
-            items.push(Value::Object(fields));
-        }
-        let root = self.batch_root(flow, trigger, sealing, items).await?;
-        let made = self.create(flow, trigger, &identity, root.clone()).await;
-        let row = match made {
-            Ok((row, _)) => row,
-            Err(Refusal::Store(error)) => return Err(error),
-            Err(Refusal::Wanted(reason) | Refusal::Wrong(reason)) => {
-                // Its items must not vanish: whatever forbids the execution is told by a failed one.
-                self.failed_execution(flow, trigger, &identity, root, &reason)
-                    .await?
-            }
-        };
-        self.set_going(&row).await?;
-        Ok(row.meta.id)
-    }
-
-    /// `trigger` of a batch. Many items are a file of JSON lines, which a loop takes as well as a list.
-    async fn batch_root(
-        &self,
-        flow: &DeployedFlow,
-        trigger: &Config,
-        sealing: &Sealing,
-        items: Vec<Value>,
-    ) -> Result<Map<String, Value>, StoreError> {
-        let key = flow.key(trigger);
-        let identity = sealing.identity();
-        let mut lines = Vec::new();
-        for item in &items {
-            lines.extend(item.to_string().into_bytes());
-            lines.push(b'\n');
-        }
-        let mut root = trigger_root(trigger, &identity, &Map::new());
-        root.insert("count".to_owned(), json!(items.len()));
-        root.insert("bytes".to_owned(), json!(lines.len()));
-        root.insert("group".to_owned(), json!(sealing.group));
-        root.insert(
-            "closedAt".to_owned(),
-            json!(crate::evaluate::rfc3339(sealing.at_ms)),
-        );
-        if lines.len() <= INLINE_BYTES_MAX / 2 {
-            root.insert("items".to_owned(), Value::Array(items));
-            return Ok(root);
-        }
-        let failed = |error: crate::ports::ArtifactError| StoreError::Failed(error.to_string());
-        let file = name(&[&key.to_string(), &identity], NAME_CHARS);
-        let uri = ArtifactUri::new(&format!("triggers/batches/{file}.jsonl")).map_err(failed)?;
-        self.evaluator
-            .ports
-            .artifacts
-            .put(&uri, lines.into())
-            .await
-            .map_err(failed)?;
-        root.insert("items".to_owned(), json!(uri.to_string()));
-        Ok(root)
-    }
-
-    /// Starts the execution of an event that waited for the one before it.
-    async fn start_single(
-        &self,
-        flow: &DeployedFlow,
-        trigger: &Config,
-        events: &[EventRecord],
-    ) -> Result<Option<ExecutionId>, StoreError> {
-        let key = flow.key(trigger);
-        let Some(record) = events.first() else {
-            return Ok(None);
-        };
-        let event = self.event_of(record).await?;
-        let root = trigger_root(trigger, &record.identity, &event.fields);
-        let mut settled = record.clone();
-        (settled.event, settled.event_uri) = (None, None);
-        match self.create(flow, trigger, &record.identity, root).await {
-            Ok((row, reason)) => {
-                self.set_going(&row).await?;
-                settled.state = EventState::Started;
-                settled.execution = Some(row.meta.id);
-                settled.reason = reason;
-            }
-            Err(Refusal::Store(error)) => return Err(error),
-            Err(Refusal::Wanted(reason) | Refusal::Wrong(reason)) => {
-                settled = record.clone();
-                settled.state = EventState::Rejected;
-                settled.reason = Some(reason);
-                self.bury_event(&key, &settled).await?;
-            }
-        }
-        let settled = self.settle(&key, 0, &settled).await?;
-        Ok(settled.execution)
-    }
-
-    /// Takes up batches whose time has come, and events that nobody queued.
-    pub(super) async fn close_due(&self, limit: u32) -> Result<u32, StoreError> {
-        let now = self.now();
-        let records = &self.evaluator.ports.records;
-        let mut made = 0;
-        for record in records.due_records(RecordKind::Event, now, limit).await? {
-            let Some((flow, trigger)) = self.of_partition(&record.key.partition).await? else {
-                self.unarm(&record).await?;
-                continue;
-            };
-            let Some(trigger) = flow.trigger(&trigger) else {
-                self.unarm(&record).await?;
-                continue;
-            };
-            let event: EventRecord = read(&record)?;
-            if event.state == EventState::Pending {
-                self.enqueue(&flow, trigger, &event).await?;
-            }
-            // Looked at again later, should it still wait.
-            let due = (event.state == EventState::Pending).then_some(now + GRACE_MS);
-            let _ = self
-                .put(
-                    record.key.clone(),
-                    record.version,
-                    &event,
-                    due,
-                    record.expires_ms,
-                )
-                .await?;
-        }
-        for record in records.due_records(RecordKind::Batch, now, limit).await? {
-            let found = self.of_partition(&record.key.partition).await?;
-            let trigger = found
-                .as_ref()
-                .and_then(|(flow, id)| Some((flow, flow.trigger(id)?)));
-            let Some((flow, trigger)) = trigger else {
-                self.unarm(&record).await?;
-                continue;
-            };
-            if record.key.sort.starts_with("w/") {
-                self.window_passed(flow, trigger, &record).await?;
-            } else {
-                made += self.close(flow, trigger).await?;
-            }
-        }
-        Ok(made)
-    }
-
-    async fn of_partition(
-        &self,
-        partition: &str,
-    ) -> Result<Option<(std::sync::Arc<DeployedFlow>, String)>, StoreError> {
-        let Some(key) = TriggerKey::of_partition(partition) else {
-            return Ok(None);
-        };
-        let flow = self.flows.deployed_flow(&key.namespace, &key.flow).await?;
-        Ok(flow.map(|flow| (flow, key.trigger)))
-    }
-
-    /// The trigger is gone: nobody looks any more. The record stays, for people.
-    async fn unarm(&self, record: &crate::ports::Record) -> Result<(), StoreError> {
-        let _ = self
-            .put(
-                record.key.clone(),
-                record.version,
-                &content(&record.value)?,
-                None,
-                record.expires_ms,
-            )
-            .await?;
-        Ok(())
-    }
-
-    /// What became of each item of a batch's execution: the state of the loop iterations that had the item as their
-    /// value, or of the execution where there was no such loop.
-    pub async fn item_outcomes(&self, id: &ExecutionId) -> Result<Vec<ItemOutcome>, StoreError> {
-        let store = &self.evaluator.ports.store;
-        let Some(row) = store.execution(id).await? else {
-            return Ok(Vec::new());
-        };
-        let items = self.items_of(&row.meta.trigger).await?;
-        let mut latest: BTreeMap<String, AttemptRow> = BTreeMap::new();
-        let mut after = None;
-        loop {
-            let page = store.attempts_page(id, after, RECORD_PAGE_MAX).await?;
-            let Some(last) = page.last() else { break };
-            after = Some((last.task_run.clone(), last.attempt));
-            for attempt in page {
-                let event = attempt
-                    .item
-                    .as_ref()
-                    .and_then(|item| item.get("event")?.as_str());
-                let Some(event) = event.map(str::to_owned) else {
-                    continue;
-                };
-                // Several tasks may work on one item: the worst tells.
-                let worse = latest.get(&event).is_none_or(|known| {
-                    known.task_run == attempt.task_run || rank(&attempt.state) >= rank(&known.state)
-                });
-                if worse {
-                    latest.insert(event, attempt);
-                }
-            }
-        }
-        let of = |(item, identity): (usize, String)| {
-            let attempt = latest.get(&identity);
-            ItemOutcome {
-                item: u32::try_from(item).unwrap_or(u32::MAX),
-                state: attempt.map_or_else(|| row.state.clone(), |attempt| attempt.state.clone()),
-                reason: attempt
-                    .map_or_else(|| row.reason.clone(), |attempt| attempt.message.clone()),
-                identity,
-            }
-        };
-        Ok(items.into_iter().enumerate().map(of).collect())
-    }
-
-    /// The identities of a batch's items.
-    async fn items_of(&self, trigger: &Value) -> Result<Vec<String>, StoreError> {
-        let identity = |item: &Value| {
-            item.get("event")
-                .and_then(Value::as_str)
-                .unwrap_or_default()
-                .to_owned()
-        };
-        match trigger.get("items") {
-            Some(Value::Array(items)) => Ok(items.iter().map(identity).collect()),
-            Some(Value::String(uri)) => {
-                let failed = |error: String| StoreError::Failed(error);
-                let uri: ArtifactUri = uri.parse().map_err(|error| failed(format!("{error}")))?;
-                let artifacts = &self.evaluator.ports.artifacts;
-                let max = crate::items::ITEMS_BYTES_MAX;
-                let bytes = artifacts
-                    .get(&uri, max)
-                    .await
-                    .map_err(|error| failed(error.to_string()))?;
-                let lines = bytes
-                    .split(|byte| *byte == b'\n')
-                    .filter(|line| !line.is_empty());
-                Ok(lines
-                    .filter_map(|line| serde_json::from_slice(line).ok())
-                    .map(|item: Value| identity(&item))
-                    .collect())
-            }
-            _ => Ok(Vec::new()),
-        }
-    }
-}
-
-/// Worse states are larger.
-fn rank(state: &str) -> u8 {
-    match state {
-        "SUCCESS" | "SKIPPED" => 0,
-        "WARNING" => 1,
-        "FAILED" => 3,
-        _ => 2,
     }
 }

@@ -69,6 +69,7 @@ impl Triggers {
             records.save_record(write).await?;
         }
         self.close_due(DUE_MAX).await?;
+        self.act_on_due().await?;
         self.backfills_due(DUE_MAX).await
     }
 

@@ -17,6 +17,7 @@ use crate::evaluate::Evaluator;
 use crate::ports::{EventSink, StoreError};
 
 mod accept;
+mod action;
 mod backfill;
 mod batches;
 mod dead;
@@ -42,7 +43,7 @@ pub use batches::ItemOutcome;
 pub use dead::{DeadLetter, RedriveError};
 pub use follow::NoSchedules;
 pub use operon_core::triggers::parse::Delivery as EventDelivery;
-pub use record::{EventRecord, EventState, TriggerKey};
+pub use record::{EventRecord, EventState, ObjectAction, ObjectPlace, TriggerKey};
 pub use registry::Registry;
 pub use state::{Disabled, Missed, TriggerState};
 pub use view::TriggerView;

@@ -95,6 +95,33 @@ pub enum EventState {
     Rejected,
 }
 
+/// A place in a bucket.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ObjectPlace {
+    /// The bucket.
+    pub bucket: String,
+    /// The object's name in it.
+    pub key: String,
+}
+
+/// What is still to be done with the object of an event.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ObjectAction {
+    /// The object.
+    pub from: ObjectPlace,
+    /// Its content; an object with another one stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub etag: Option<String>,
+    /// Where it goes; it is deleted without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<ObjectPlace>,
+    /// How often it was tried in vain.
+    #[serde(default)]
+    pub tries: u32,
+}
+
 /// An event that was accepted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -113,7 +140,7 @@ pub struct EventRecord {
     /// Its place in `trigger.items`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub item: Option<u32>,
-    /// Why it was rejected, or why its execution failed at once.
+    /// Why it was rejected, why its execution failed at once, or why its object is still there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// Value of `groupBy`.
@@ -125,6 +152,9 @@ pub struct EventRecord {
     /// Artifact that holds it when it is large.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event_uri: Option<String>,
+    /// What is still to be done with its object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub action: Option<ObjectAction>,
 }
 
 /// Reads the content of a record.
@@ -193,6 +223,7 @@ impl Triggers {
             group: None,
             event: None,
             event_uri: None,
+            action: None,
         };
         let text = content(&event)?.to_string();
         if text.len() <= INLINE_BYTES_MAX {
@@ -243,10 +274,8 @@ impl Triggers {
         let at = key.event_key(&key.event_name(&record.identity));
         loop {
             let expires = Some(self.now() + EVENT_TTL_MS);
-            let there = match self
-                .put(at.clone(), expected, record, None, expires)
-                .await?
-            {
+            let due = record.action.is_some().then(|| self.now());
+            let there = match self.put(at.clone(), expected, record, due, expires).await? {
                 Ok(_) => return Ok(record.clone()),
                 Err(None) => {
                     expected = 0;

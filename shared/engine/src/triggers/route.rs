@@ -146,13 +146,19 @@ impl Triggers {
             .buffered(AT_ONCE)
             .try_collect::<Vec<_>>()
             .await?;
+        let mut acts = false;
         for (flow, index) in touched {
             let Some(trigger) = flow.triggers.get(index) else {
                 continue;
             };
+            acts |= trigger.acts();
             if trigger.batch.is_some() || !trigger.allow_concurrent {
                 self.close(&flow, trigger).await?;
             }
+        }
+        if acts && let Err(error) = self.act_on_due().await {
+            // The events have their outcomes; the rest is due.
+            tracing::warn!(%error, "objects could not be moved or deleted");
         }
         Ok(outcomes.into_iter().flatten().collect())
     }

@@ -66,6 +66,16 @@ impl Services for Remembering {
         Ok(())
     }
 
+    async fn remove(
+        &self,
+        object: &ObjectName,
+        _: Option<&str>,
+        _: Option<&ObjectName>,
+    ) -> Result<bool, ServiceError> {
+        self.note(format!("remove {}/{}", object.bucket, object.key));
+        Ok(true)
+    }
+
     async fn invoke(&self, function: &str, payload: Vec<u8>) -> Result<Invoked, ServiceError> {
         let error = (function == "broken").then(|| "Unhandled".to_owned());
         Ok(Invoked { payload, error })

@@ -6,6 +6,7 @@
     reason = "tests"
 )]
 
+mod actions;
 mod batches;
 mod dates;
 mod flows;

@@ -1,7 +1,7 @@
 //! A world of triggers: flows from text, everything in memory, and a store that crashes at the n-th write.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -16,8 +16,9 @@ use serde_json::{Map, Value, json};
 use operon_engine::Ports;
 use operon_engine::evaluate::Evaluator;
 use operon_engine::ports::{
-    Clock as _, EventSink, ExecutionFilter, ExecutionRow, Record, RecordKey, RecordKind,
-    RecordOutcome, RecordQuery, RecordWrite, Records, ShardKey, StateStore as _, StoreError, Write,
+    Clock as _, EventSink, ExecutionFilter, ExecutionRow, Invoked, NoServices, ObjectInfo,
+    ObjectName, Record, RecordKey, RecordKind, RecordOutcome, RecordQuery, RecordWrite, Records,
+    ServiceError, Services, ShardKey, StateStore as _, StoreError, Write,
 };
 use operon_engine::triggers::{
     Deployed, DeployedFlow, EventRecord, NoWakeups, TriggerKey, Triggers,
@@ -120,6 +121,90 @@ impl EventSink for Starts {
     }
 }
 
+/// Buckets outside: what is in them, by bucket and key, with the content. Removing burns the fuse before and after.
+pub(crate) struct Shelf {
+    pub(crate) objects: Mutex<BTreeMap<(String, String), String>>,
+    fuse: Arc<Fuse>,
+    refuses: AtomicBool,
+    refusals: AtomicU32,
+}
+
+impl Shelf {
+    /// Whether nothing may be removed from now on.
+    pub(crate) fn refuse(&self, refuses: bool) {
+        self.refuses.store(refuses, Ordering::SeqCst);
+    }
+
+    /// How often something was refused.
+    pub(crate) fn refusals(&self) -> u32 {
+        self.refusals.load(Ordering::SeqCst)
+    }
+
+    /// What is there now.
+    pub(crate) fn keys(&self) -> Vec<String> {
+        let objects = self.objects.lock().unwrap();
+        let keys = objects.keys();
+        keys.map(|(bucket, key)| format!("{bucket}/{key}"))
+            .collect()
+    }
+}
+
+#[async_trait]
+impl Services for Shelf {
+    async fn list(
+        &self,
+        _: &str,
+        _: &str,
+        _: Option<&str>,
+        _: u32,
+    ) -> Result<Vec<ObjectInfo>, ServiceError> {
+        Err(NoServices::error())
+    }
+
+    async fn copy(&self, _: &ObjectName, _: &ObjectName) -> Result<ObjectInfo, ServiceError> {
+        Err(NoServices::error())
+    }
+
+    async fn delete(&self, _: &ObjectName) -> Result<(), ServiceError> {
+        Err(NoServices::error())
+    }
+
+    async fn remove(
+        &self,
+        object: &ObjectName,
+        etag: Option<&str>,
+        to: Option<&ObjectName>,
+    ) -> Result<bool, ServiceError> {
+        let burn = || {
+            let burnt = self.fuse.burn();
+            burnt.map_err(|error| ServiceError::Failed(error.to_string()))
+        };
+        let named = |name: &ObjectName| (name.bucket.clone(), name.key.clone());
+        if self.refuses.load(Ordering::SeqCst) {
+            self.refusals.fetch_add(1, Ordering::SeqCst);
+            return Err(ServiceError::Failed("S3: forbidden".to_owned()));
+        }
+        burn()?;
+        let there = self.objects.lock().unwrap().get(&named(object)).cloned();
+        let Some(content) = there.filter(|content| etag == Some(content)) else {
+            return Ok(false);
+        };
+        if let Some(to) = to {
+            self.objects.lock().unwrap().insert(named(to), content);
+            // Between the copy and the deletion.
+            burn()?;
+        }
+        burn()?;
+        self.objects.lock().unwrap().remove(&named(object));
+        burn()?;
+        Ok(true)
+    }
+
+    async fn invoke(&self, _: &str, _: Vec<u8>) -> Result<Invoked, ServiceError> {
+        Err(NoServices::error())
+    }
+}
+
 struct Flows(Mutex<Vec<Arc<DeployedFlow>>>);
 
 #[async_trait]
@@ -148,6 +233,7 @@ pub(crate) struct World {
     starts: Arc<Starts>,
     flows: Arc<Flows>,
     pub(crate) schedules: Arc<MemorySchedules>,
+    pub(crate) shelf: Arc<Shelf>,
 }
 
 /// A flow with inputs that take anything, and these triggers.
@@ -185,8 +271,15 @@ impl World {
             inner: memory.records.clone(),
             fuse: Arc::clone(&fuse),
         });
+        let shelf = Arc::new(Shelf {
+            objects: Mutex::default(),
+            fuse: Arc::clone(&fuse),
+            refuses: AtomicBool::new(false),
+            refusals: AtomicU32::new(0),
+        });
         let ports = Ports {
             records,
+            services: Arc::clone(&shelf) as Arc<_>,
             ..memory.ports()
         };
         let starts = Arc::new(Starts {
@@ -214,6 +307,7 @@ impl World {
             starts,
             flows,
             schedules,
+            shelf,
         }
     }
 
@@ -274,6 +368,23 @@ impl World {
                 serde_json::from_value::<EventRecord>(record.value.clone()).unwrap()
             }));
         }
+    }
+
+    /// Writes an object with that content, and gives its event.
+    pub(crate) fn written(&self, key: &str, content: &str) -> TriggerEvent {
+        let place = ("b".to_owned(), key.to_owned());
+        let objects = &self.shelf.objects;
+        objects.lock().unwrap().insert(place, content.to_owned());
+        let outside = &self.memory.artifacts.outside;
+        let uri = format!("s3://b/{key}");
+        outside
+            .lock()
+            .unwrap()
+            .insert(uri, content.to_owned().into());
+        let mut event = object(key);
+        event.identity = format!("s3://b/{key}@{content}");
+        event.fields.insert("etag".to_owned(), json!(content));
+        event
     }
 
     /// Ends an execution.

@@ -58,6 +58,7 @@ async fn open(directory: &Path, rows: &Rows) -> Laptop {
         runner: RunnerChoice::Process,
         secrets: None,
         variables: Vec::new(),
+        buckets: BTreeMap::new(),
     };
     let observer = Box::new(rows.clone());
     Laptop::open(

@@ -52,6 +52,7 @@ fn replay(flow: &Flow, from: &str, other: Option<&Flow>) -> Outcome {
             runner: crate::runner::RunnerChoice::Process,
             secrets: None,
             variables: Vec::new(),
+            buckets: BTreeMap::new(),
         };
         let observer = Box::new(seen.clone());
         let laptop = Laptop::open(

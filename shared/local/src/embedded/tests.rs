@@ -67,6 +67,7 @@ fn run_with(
             runner: crate::runner::RunnerChoice::Process,
             secrets: None,
             variables: vec![("OPERON_SECRET_KNOWN".into(), "s3cret-value".into())],
+            buckets: BTreeMap::new(),
         };
         let laptop = Laptop::open(
             directory.path(),

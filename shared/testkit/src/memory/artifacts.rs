@@ -15,6 +15,8 @@ use crate::cloud::Faults;
 #[derive(Debug, Default)]
 pub struct MemoryArtifacts {
     files: Mutex<BTreeMap<ArtifactUri, Bytes>>,
+    /// Objects elsewhere, by the URI under which they are imported.
+    pub outside: Mutex<BTreeMap<String, Bytes>>,
     faults: Arc<Faults>,
 }
 
@@ -24,6 +26,7 @@ impl MemoryArtifacts {
     pub fn failing(faults: Arc<Faults>) -> Self {
         Self {
             files: Mutex::default(),
+            outside: Mutex::default(),
             faults,
         }
     }
@@ -106,6 +109,21 @@ impl ArtifactStore for MemoryArtifacts {
         let path = scratch.join(uri.key().replace('/', "_"));
         std::fs::write(&path, self.find(uri)?).map_err(|error| failed(&error))?;
         Ok(path)
+    }
+
+    async fn import(
+        &self,
+        source: &str,
+        _version: Option<&str>,
+        uri: &ArtifactUri,
+    ) -> Result<(), ArtifactError> {
+        let outside = self.outside.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = outside.get(source).cloned();
+        let bytes = found.ok_or_else(|| ArtifactError::Refused(format!("no object {source}")))?;
+        drop(outside);
+        self.faults
+            .write("S3", "copy", || self.keep(uri, bytes))
+            .map_err(ArtifactError::Failed)
     }
 
     async fn delete(&self, uri: &ArtifactUri) -> Result<bool, ArtifactError> {

@@ -45,6 +45,23 @@ const ENDPOINT: PropInfo = prop("endpointOverride", PropType::String, "Kestra.")
     "configure it where the engine is installed",
 );
 
+const MOVE_TO: &[PropInfo] = &[
+    prop(
+        "bucket",
+        PropType::String,
+        "The bucket; the trigger's own when absent.",
+    )
+    .example("archive"),
+    prop(
+        "key",
+        PropType::String,
+        "A directory: the last part of the object's key is appended.",
+    )
+    .required()
+    .dynamic()
+    .example("done/"),
+];
+
 const S3: &[PropInfo] = &[
     prop("bucket", PropType::String, "The bucket.").required().example("submissions"),
     prop("prefix", PropType::String, "Keys that begin so.").example("incoming/"),
@@ -57,14 +74,12 @@ const S3: &[PropInfo] = &[
     prop(
         "action",
         PropType::Enum(&["NONE", "MOVE", "DELETE"]),
-        "What becomes of the object. Only `NONE`: an object starts one execution per version, which reads it where it \
-         is. `MOVE` and `DELETE` are rejected: end the flow with `s3-copy` (`delete: true`) or `s3-delete`.",
+        "What becomes of the object once its execution is stored. With `MOVE` and `DELETE` `trigger.uri` is a copy that \
+         Operon keeps; what was written again meanwhile, and what was rejected, stays.",
     )
     .default("NONE"),
-    prop("moveTo", PropType::Any, "Kestra.").rejects(
-        "the object stays until the flow has read it",
-        "end the flow with `s3-copy` (`delete: true`) of `{{ trigger.bucket }}` and `{{ trigger.key }}`",
-    ),
+    prop("moveTo", PropType::Object(MOVE_TO), "Where `MOVE` puts the object.")
+        .example("{key: done/}"),
     EACH,
     BATCH_PROP,
     PUSHED,

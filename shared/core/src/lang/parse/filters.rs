@@ -11,17 +11,8 @@ use super::Reader;
 use super::conditions::{short_name, states_of};
 use super::convert::short;
 use super::tasks::start_of;
+use crate::expr::calendar;
 
-/// Days of the week, as Kestra writes them.
-const DAYS: [&str; 7] = [
-    "MONDAY",
-    "TUESDAY",
-    "WEDNESDAY",
-    "THURSDAY",
-    "FRIDAY",
-    "SATURDAY",
-    "SUNDAY",
-];
 /// Which of a month.
 const PLACES: [&str; 5] = ["FIRST", "SECOND", "THIRD", "FOURTH", "LAST"];
 /// Conditions inside conditions.
@@ -55,11 +46,11 @@ impl Reader<'_> {
             "Expression" | "ExecutionOutputs" => self.expression(item),
             "Weekend" => Some(format!("isWeekend({})", self.date(item)?)),
             "DayWeek" => {
-                let day = self.word_of(item, "dayOfWeek", &DAYS)?;
+                let day = self.word_of(item, "dayOfWeek", &calendar::NAMES)?;
                 Some(format!("dayOfWeek({}) == '{day}'", self.date(item)?))
             }
             "DayWeekInMonth" => {
-                let day = self.word_of(item, "dayOfWeek", &DAYS)?;
+                let day = self.word_of(item, "dayOfWeek", &calendar::NAMES)?;
                 let place = self.word_of(item, "dayInMonth", &PLACES)?;
                 let date = self.date(item)?;
                 Some(format!("isDayWeekInMonth({date}, '{day}', '{place}')"))

@@ -57,24 +57,8 @@ impl Reader<'_> {
             Some("Flow") => self.flow_trigger(fields, props, place),
             _ => {}
         }
-        if let Some(field) = fields.get("action")
-            && let Some(action @ ("MOVE" | "DELETE")) = props.get("action").and_then(Value::as_str)
-        {
-            let (what, task) = match action {
-                "MOVE" => ("moved", "`s3-copy` with `delete: true`"),
-                _ => ("deleted", "`s3-delete`"),
-            };
-            self.push(
-                Diagnostic::error(
-                    Rule::NotSupported,
-                    field.value.span.clone(),
-                    format!("`action: {action}` is not supported: the object would be {what} before the flow has read it"),
-                )
-                .with_help(format!(
-                    "leave it out, as an object starts one execution per version anyway, and end the flow with {task} of \
-                     `{{{{ trigger.bucket }}}}` and `{{{{ trigger.key }}}}`"
-                )),
-            );
+        if info.name.ends_with("s3.Trigger") {
+            self.action(fields, props, place);
         }
         if let Some(field) = fields.get("password")
             && field.value.as_str().is_some_and(|text| !has_template(text))
@@ -86,6 +70,64 @@ impl Reader<'_> {
                     "`password` is written in plain text",
                 )
                 .with_help("store it as a secret and write `\"{{ secret('NAME') }}\"`"),
+            );
+        }
+    }
+
+    /// `MOVE` needs a place, and one from where the object does not start the flow again.
+    fn action(&mut self, fields: &Fields<'_>, props: &Map<String, Value>, place: &Span) {
+        let text = |of: &Map<String, Value>, name: &str| {
+            let value = of.get(name).and_then(Value::as_str);
+            value.map(str::to_owned)
+        };
+        let moves = text(props, "action").as_deref() == Some("MOVE");
+        let Some(field) = fields.get("moveTo") else {
+            if moves {
+                let span = fields.get("action").map(|field| field.key.span.clone());
+                self.push(
+                    Diagnostic::error(
+                        Rule::MissingProperty,
+                        span.unwrap_or_else(|| place.clone()),
+                        "`action: MOVE` needs `moveTo`",
+                    )
+                    .with_help("add `moveTo: {key: done/}`, with `bucket` if it is another one"),
+                );
+            }
+            return;
+        };
+        if !moves {
+            self.push(
+                Diagnostic::error(
+                    Rule::Exclusive,
+                    field.key.span.clone(),
+                    "`moveTo` says where an object goes that is not moved",
+                )
+                .with_help("add `action: MOVE`, or remove it"),
+            );
+            return;
+        }
+        let Some(Value::Object(to)) = props.get("moveTo") else {
+            return;
+        };
+        let bucket = text(props, "bucket");
+        let same = text(to, "bucket").is_none_or(|to| Some(to) == bucket);
+        let directory = text(to, "key").unwrap_or_default();
+        let prefix = text(props, "prefix").unwrap_or_default();
+        // The rest of a template is known when an object is moved, and refused then.
+        let begin = if has_template(&directory) {
+            directory.split("{{").next().unwrap_or_default().to_owned()
+        } else {
+            format!("{}/", directory.trim_end_matches('/'))
+        };
+        let returns = same && !props.contains_key("regexp") && begin.starts_with(&prefix);
+        if returns {
+            self.push(
+                Diagnostic::error(
+                    Rule::InvalidValue,
+                    field.value.span.clone(),
+                    "an object that is moved there starts the flow again",
+                )
+                .with_help("give the trigger a `prefix` that `moveTo.key` does not begin with, or another `bucket`"),
             );
         }
     }

@@ -166,6 +166,7 @@ pub(super) fn with_property(info: &TypeInfo, prop: &PropInfo, key: &str) -> Stri
         ("taskRunner", "container") => "taskRunner: {type: docker}".clone_into(&mut extra),
         ("runner", "container") => "runner: DOCKER".clone_into(&mut extra),
         ("mode", _) => extra = "mode: ANY".to_owned(),
+        ("moveTo", _) => extra.push_str("\naction: MOVE"),
         ("minSatisfied", _) => extra.push_str("\nmode: AT_LEAST"),
         ("behavior", _) => extra.push_str("\npauseDuration: PT1H"),
         _ => {}
