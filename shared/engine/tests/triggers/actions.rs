@@ -1,6 +1,7 @@
 //! What becomes of an object that is an execution: never before it is one, and then once, whatever crashes.
 
 use bytes::Bytes;
+use operon_core::triggers::TriggerEvent;
 use operon_engine::ports::{ArtifactStore as _, ArtifactUri};
 use operon_engine::triggers::{EventState, Outcome};
 
@@ -9,6 +10,8 @@ use super::world::{World, fields, flow, items};
 const MOVE: &str =
     "  - {id: upload, type: s3, bucket: b, prefix: in/, action: MOVE, moveTo: {key: done/}}\n";
 const DELETE: &str = "  - {id: upload, type: s3, bucket: b, action: DELETE}\n";
+
+type Change = fn(&mut TriggerEvent);
 
 /// What a flow finds at the URI of its trigger.
 async fn content(world: &World, uri: &str) -> Bytes {
@@ -149,16 +152,15 @@ async fn what_is_rejected_or_fails_at_once_keeps_its_object() {
 
 #[tokio::test]
 async fn what_cannot_be_taken_is_a_dead_letter_and_stays() {
-    let too_large = |event: &mut operon_core::triggers::TriggerEvent| {
+    let too_large = |event: &mut TriggerEvent| {
         event.fields.insert("size".to_owned(), (6_u64 << 30).into());
     };
-    let elsewhere = |event: &mut operon_core::triggers::TriggerEvent| {
+    let elsewhere = |event: &mut TriggerEvent| {
         event
             .fields
             .insert("uri".to_owned(), "s3://b/not-readable".into());
     };
     let returns = "  - {id: u, type: s3, bucket: b, prefix: in/, action: MOVE, moveTo: {key: \"{{ trigger.key | split('/') | first }}\"}}\n";
-    type Change = fn(&mut operon_core::triggers::TriggerEvent);
     let cases: [(&str, Change, &str); 3] = [
         (DELETE, too_large, "at most 5368709120"),
         (DELETE, elsewhere, "no object s3://b/not-readable"),
