@@ -218,6 +218,26 @@ describe("what an operator does", () => {
     await leave(visitNow);
   });
 
+  it("retries items whose failure the flow tolerates, and what follows them", async () => {
+    const gate = operon.gate("tolerated");
+    const id = await operon.run("tolerant", { gate: gate.path });
+    await operon.until(id, "WARNING");
+    const visitNow = await visit(`/executions/${id}?tab=items`);
+    const { page } = visitNow;
+    gate.open();
+    await page.getByRole("button", { name: "Retry 1 failed only" }).click();
+    const dialog = page.getByRole("dialog");
+    assert.match(await dialog.innerText(), /What follows their loop runs again/);
+    await dialog.getByRole("button", { name: "Retry failed" }).click();
+    await page.locator(".title-line [data-state=SUCCESS]").waitFor();
+    const over = await operon.until(id, "SUCCESS");
+    const runs = await operon.api("GET", `/executions/${id}/task-runs?limit=100`);
+    const attempts = runs.items.filter((run) => run.kind === "TASK" || run.attempts.length > 0).map((run) => `${run.name} ${run.attempts.length}`);
+    assert.deepEqual(attempts.toSorted(), ["before 1", "merge 2", "work[0] 1", "work[1] 2", "work[2] 1"]);
+    assert.equal(over.failedItems, 0);
+    await leave(visitNow);
+  });
+
   it("acts on many, with a preview and a report of what was skipped", async () => {
     const gate = operon.gate("bulk");
     const ids = await Promise.all([1, 2].map(() => operon.run("waits", { gate: gate.path }, { bulk: "yes" })));

@@ -90,9 +90,10 @@ fn event() -> impl Strategy<Value = Event> {
         2 => Just(Event::Tick),
         1 => Just(Event::Kill { reason: Reason::Kill }),
         1 => (0..18_usize).prop_map(|state| Event::Exit { state: State::ALL[state] }),
-        1 => (0..3_u8).prop_map(|round| Event::Restart { round }),
-        1 => (any::<u8>(), 0..3_u8, 0..5_u32, 0..3_u32, any::<bool>(), any::<bool>()).prop_map(
-            |(round, generation, total, ahead, stop, kill)| Event::Ahead {
+        1 => (0..3_u8, any::<bool>())
+            .prop_map(|(round, tolerated)| Event::Restart { round, tolerated }),
+        1 => (any::<u8>(), 0..3_u8, 0..5_u32, 0..3_u32, any::<[bool; 3]>()).prop_map(
+            |(round, generation, total, ahead, [stop, kill, tolerated])| Event::Ahead {
                 round: round % 3,
                 generation,
                 total,
@@ -101,6 +102,7 @@ fn event() -> impl Strategy<Value = Event> {
                 stop,
                 kill,
                 deadline: None,
+                tolerated,
                 again: false,
             },
         ),
@@ -202,6 +204,7 @@ proptest! {
             stop: false,
             kill: false,
             deadline: None,
+            tolerated: false,
             again: false,
         };
         let mut first = vec![open];

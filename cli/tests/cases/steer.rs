@@ -164,6 +164,45 @@ fn what_failed_is_restarted() {
 }
 
 #[test]
+fn failed_items_that_were_tolerated_are_retried_with_what_follows_them() {
+    let lab = Lab::new();
+    lab.flow(
+        "items",
+        &format!(
+            "tasks:\n  - id: each\n    type: foreach\n    values: [a, b, c]\n    allowFailure: true\n    tasks:\n      \
+             - id: work\n        type: shell\n        env: {{ITEM: '{{{{ item.value }}}}'}}\n        script: '[ $ITEM != b ] || test -e {}/go'\n  \
+             - id: merge\n    type: shell\n    script: echo merged\n  - id: alone\n    type: shell\n    script: exit 3\n    allowFailure: true\n",
+            lab.path().display()
+        ),
+    );
+    let run = lab.operon(&["run", "items.yaml"]);
+    assert_eq!(run.code, Some(0), "{run}");
+    let id = lab.newest();
+    let attempts = |text: &serde_json::Value| {
+        let runs = text["taskRuns"].as_array().unwrap().iter();
+        let told = runs.map(|run| format!("{} {}", run["id"].as_str().unwrap(), run["attempts"]));
+        told.collect::<Vec<_>>()
+    };
+    lab.go();
+    let done = lab.operon(&["executions", "retry-failed", &id, "-o", "json"]);
+    assert_eq!(done.code, Some(0), "{done}");
+    assert_eq!(
+        attempts(&done.json()),
+        [
+            "each 0",
+            "work[0] 1",
+            "work[1] 2",
+            "work[2] 1",
+            "merge 2",
+            "alone 2"
+        ]
+    );
+    let again = lab.operon(&["executions", "retry-failed", &id]);
+    assert_eq!(again.code, Some(2), "{again}");
+    assert!(again.err.contains("has no failed items"), "{again}");
+}
+
+#[test]
 fn a_replay_reuses_what_came_before() {
     let lab = Lab::new();
     lab.waits();

@@ -57,7 +57,8 @@ export function retryFailed(of: Target, failed: number, done?: () => void): void
     title: `Retry the ${failed} failed item${failed === 1 ? "" : "s"}?`,
     verb: "Retry failed",
     consequences: <ul>
-      <li>Only failed items begin again, with a new attempt in a new container each. Those that succeeded are not touched.</li>
+      <li>Failed items begin again, with a new attempt in a new container each. Those that succeeded are not touched.</li>
+      <li>What follows their loop runs again, because the loop's outputs change: also if it succeeded without them.</li>
       <li>No running container is stopped. The results join the same execution.</li>
     </ul>,
     act: async () => { await post(route("executions", of.id, "retry-failed")); done?.(); return `Retrying ${failed} item${failed === 1 ? "" : "s"}`; },
@@ -86,7 +87,7 @@ export const BULK: Record<string, { verb: string; danger?: boolean; meaning: str
   kill: { verb: "Kill", danger: true, meaning: "Running containers are told to stop, and killed if still there after the grace period. Executions they started are killed, too. What waits is cancelled." },
   restart: { verb: "Restart", meaning: "What has not succeeded begins again in new containers. No running container is stopped." },
   resume: { verb: "Resume", meaning: "Pauses end and the tasks after them start in new containers." },
-  "retry-failed": { verb: "Retry failed items", meaning: "Only failed items begin again, in new containers. No running container is stopped." },
+  "retry-failed": { verb: "Retry failed items", meaning: "Failed items begin again, and what follows their loop, in new containers. No running container is stopped." },
 };
 
 export type Report = BulkReport & { action: string };

@@ -142,10 +142,10 @@ impl View<'_> {
                     self.shard.exit = Some(*state);
                 }
             }
-            Event::Restart { round } => {
+            Event::Restart { round, tolerated } => {
                 let over = self.shard.phase == RootPhase::Over;
                 if over && self.shard.round.checked_add(1) == Some(*round) {
-                    self.reset(*round);
+                    self.reset(*round, *tolerated && self.plan.is_one_shard());
                     self.on_start();
                 }
             }
@@ -296,7 +296,7 @@ impl View<'_> {
             return;
         };
         if round > self.shard.round {
-            self.reset(round);
+            self.reset(round, false);
         }
         if round < self.shard.round {
             return;
@@ -334,7 +334,7 @@ impl View<'_> {
                 }
                 RootPhase::Retrying => {
                     if let Some(round) = self.shard.round.checked_add(1) {
-                        self.reset(round);
+                        self.reset(round, false);
                         self.run_flow();
                     }
                 }

@@ -26,6 +26,7 @@ impl View<'_> {
             stop,
             kill,
             deadline,
+            tolerated,
             again: _,
         } = event
         else {
@@ -44,13 +45,13 @@ impl View<'_> {
             return;
         }
         if *generation > self.shard.generation {
-            self.reset(*round);
+            self.reset(*round, *tolerated);
             for slot in self.slots() {
                 self.renew(slot, true);
             }
             self.shard.generation = *generation;
         } else if *round > self.shard.round {
-            self.reset(*round);
+            self.reset(*round, *tolerated);
         }
         if self.shard.open {
             self.shard.ahead = self.shard.ahead.min(*ahead);
@@ -161,6 +162,7 @@ impl View<'_> {
                 continue; // That a repeated loop ends before its maximum cancels nothing.
             }
             counts.unknown += u32::from(unknown);
+            counts.tolerated |= state.lets_pass() && self.iteration_failed(item);
             match state {
                 State::Warning => counts.warning += 1,
                 State::Failed => counts.failed += 1,
@@ -211,6 +213,7 @@ impl View<'_> {
                 stop: self.shard.stop,
                 kill: self.shard.kill,
                 deadline: self.until(),
+                tolerated: self.shard.tolerated,
                 again: false,
             };
             return Some(Command::Send {
@@ -332,6 +335,7 @@ impl View<'_> {
             stop: false,
             kill: self.killed(slot),
             deadline: None,
+            tolerated: self.shard.tolerated,
             again: false,
         };
         Some(Command::Send {

@@ -77,6 +77,9 @@ pub struct Counts {
     pub cancelled: u32,
     /// Of all these, the ones in which a task run ended with [`Reason::OutcomeUnknown`].
     pub unknown: u32,
+    /// Whether something failed in an item that counts as succeeded or warned.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub tolerated: bool,
 }
 
 impl Counts {
@@ -98,6 +101,7 @@ impl std::ops::Add for Counts {
             killed: self.killed + other.killed,
             cancelled: self.cancelled + other.cancelled,
             unknown: self.unknown + other.unknown,
+            tolerated: self.tolerated || other.tolerated,
         }
     }
 }
@@ -196,6 +200,9 @@ pub enum Event {
         /// No iteration begins after this time; chunk 0 sets it when it opens.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         deadline: Option<Time>,
+        /// The round retries failed items: see [`Event::Restart`].
+        #[serde(default, skip_serializing_if = "is_false")]
+        tolerated: bool,
         /// See [`Event::redelivered`].
         #[serde(default, skip_serializing_if = "is_false")]
         again: bool,
@@ -235,6 +242,10 @@ pub enum Event {
     Restart {
         /// The new round: one more than the present one.
         round: u8,
+        /// Also with items of loops that failed and were tolerated, and with what follows them. Only of a flow
+        /// that fits one shard: the others cannot tell each other what begins again.
+        #[serde(default, skip_serializing_if = "is_false")]
+        tolerated: bool,
     },
 }
 

@@ -56,6 +56,8 @@ pub struct Shard {
     pub stop: bool,
     /// Chunk: the next chunk has been opened.
     pub next_open: bool,
+    /// The round retries failed items: also those that were tolerated begin again.
+    pub tolerated: bool,
     /// Root shard only.
     pub phase: RootPhase,
     /// Root shard: why the flow is being killed.
@@ -114,6 +116,7 @@ impl Shard {
             kill_after: false,
             stop: false,
             next_open: false,
+            tolerated: false,
             phase: RootPhase::New,
             kill_reason: Reason::None,
             exit: None,
@@ -184,7 +187,9 @@ impl Shard {
             | u8::from(self.kill) << 1
             | u8::from(self.kill_after) << 2
             | u8::from(self.stop) << 3
-            | u8::from(self.next_open) << 4;
+            | u8::from(self.next_open) << 4
+            | u8::from(self.tolerated) << 5
+            | u8::from(self.before.tolerated) << 6;
         out.extend([
             SHARD_FORMAT,
             self.round,
@@ -263,11 +268,12 @@ impl Shard {
         if slot_count > SHARD_SLOTS || mirror_count > SHARD_BYTES * 2 {
             return Err(ShardError::Damaged("too many task runs"));
         }
-        let before = if total > 0 {
+        let mut before = if total > 0 {
             reader.counts()?
         } else {
             Counts::default()
         };
+        before.tolerated = flags & 64 != 0;
         let mut slots = Vec::with_capacity(slot_count);
         for _ in 0..slot_count {
             slots.push(reader.slot()?);
@@ -291,6 +297,7 @@ impl Shard {
             kill_after: flags & 4 != 0,
             stop: flags & 8 != 0,
             next_open: flags & 16 != 0,
+            tolerated: flags & 32 != 0,
             phase,
             kill_reason,
             exit,
@@ -349,6 +356,7 @@ impl Reader<'_> {
             killed: self.word()?,
             cancelled: self.word()?,
             unknown: self.word()?,
+            tolerated: false,
         })
     }
 

@@ -336,6 +336,12 @@ impl<'a> View<'a> {
         else {
             return;
         };
+        // Says to a retry of failed items, and to people, that there are some.
+        let tolerated = if counts.failed > 0 || counts.tolerated {
+            Reason::ChildFailed
+        } else {
+            Reason::None
+        };
         let (state, reason) = if self.killed(slot) {
             (State::Killed, Reason::Kill)
         } else if counts.failed > 0 && *transmit_failed {
@@ -347,11 +353,11 @@ impl<'a> View<'a> {
         } else if limit && matches!(values, LoopValues::Until(until) if until.fail_on_max) {
             (State::Failed, Reason::LimitReached)
         } else if counts.warning > 0 || counts.failed > 0 {
-            (State::Warning, Reason::None)
+            (State::Warning, tolerated)
         } else if limit {
             (State::Success, Reason::LimitReached)
         } else {
-            (State::Success, Reason::None)
+            (State::Success, tolerated)
         };
         // Whatever else happened: the lock depends on it.
         let unknown = counts.unknown > 0;

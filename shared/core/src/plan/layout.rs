@@ -277,6 +277,14 @@ impl Plan {
         Some(numbers)
     }
 
+    /// Whether everything outside loops is in one shard.
+    #[must_use]
+    pub fn is_one_shard(&self) -> bool {
+        self.scopes
+            .first()
+            .is_none_or(|scope| scope.shards.len() < 2)
+    }
+
     /// Whether every task may be launched again without a person.
     #[must_use]
     pub fn is_repeatable(&self) -> bool {

@@ -1,6 +1,6 @@
 //! The state of an execution, as far as wishes depend on it, and the events a wish becomes.
 
-use operon_core::exec::{Event, Reason, RootPhase, Shard, State, Time};
+use operon_core::exec::{Event, Reason, RootPhase, Shard, State, Time, failed_items};
 use operon_core::lang::model::Input;
 use operon_core::plan::{Layout, NodeKind, Plan, ShardId};
 
@@ -95,21 +95,23 @@ impl Snapshot {
         }
         Ok(self.to_root(Event::Restart {
             round: self.next_round()?,
+            tolerated: false,
         }))
     }
 
-    /// Begins a new round with the iterations that have not succeeded.
+    /// Begins a new round with the iterations that have not succeeded, and with what follows them.
     pub fn retry_failed(&self) -> Result<Wishes, OperationError> {
         let id = &self.row.meta.id;
         self.check_over("retried")?;
         let failed = self.failed_items();
-        if failed > 0 && matches!(self.row.state.as_str(), "SUCCESS" | "WARNING") {
+        let passed = matches!(self.row.state.as_str(), "SUCCESS" | "WARNING");
+        if failed > 0 && passed && !self.plan.is_one_shard() {
             return Err(OperationError::refused(format!(
-                "execution {id} ended {}: its loop tolerates failed items, and a restart would keep them",
+                "execution {id} ended {}, and its flow is too large to begin again with items that it tolerated",
                 self.row.state
             ))
             .with_help(format!(
-                "`operon executions replay {id} --from LOOP` runs the loop again"
+                "`operon executions replay {id} --from LOOP` runs the loop again, and what follows it"
             )));
         }
         if failed == 0 {
@@ -123,26 +125,16 @@ impl Snapshot {
         }
         Ok(self.to_root(Event::Restart {
             round: self.next_round()?,
+            tolerated: true,
         }))
     }
 
-    /// Iterations of loops in which something failed or was killed.
+    /// Iterations of loops in which something failed or was killed, also if the flow tolerates it.
     #[must_use]
     pub fn failed_items(&self) -> usize {
-        let failed = |shard: &Shard, layout: &Layout<'_>| {
-            let nodes = layout.nodes.len().max(1);
-            let iterations = shard.slots.chunks(nodes);
-            iterations
-                .filter(|slots| {
-                    slots
-                        .iter()
-                        .any(|slot| matches!(slot.state, State::Failed | State::Killed))
-                })
-                .count()
-        };
-        let chunks = self.shards.iter().filter(|(id, _)| id.owner().is_some());
+        let chunks = self.shards.iter();
         chunks
-            .filter_map(|(id, shard)| Some(failed(shard, &Layout::of(&self.plan, id)?)))
+            .filter_map(|(id, shard)| Some(failed_items(&Layout::of(&self.plan, id)?, shard)))
             .sum()
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use operon_core::exec::{Event, RootPhase, Shard, State, Time};
+use operon_core::exec::{Event, RootPhase, Shard, Slot, State, Time};
 use operon_core::lang::Plugins;
 use operon_core::plan::{Layout, Plan, ShardId};
 use operon_engine::evaluate::Evaluator;
@@ -234,6 +234,91 @@ async fn the_first_answer_to_a_pause_counts() {
     assert_eq!(later, None, "a restart asks again");
 }
 
+/// Puts a first chunk with an item that failed beside one that succeeded below the flow's only loop.
+async fn put_failed_item(world: &World, id: &ExecutionId) {
+    let row = world.memory.ports().store.execution(id).await.unwrap();
+    let plan = row.unwrap().meta.plan_hash;
+    let plan = world.memory.ports().store.plan(&plan).await.unwrap();
+    let plan: Plan = serde_json::from_slice(&plan.unwrap()).unwrap();
+    let nodes = &plan.scopes[0].nodes;
+    let slot = nodes.iter().position(|node| node.id == "each").unwrap();
+    let at = ShardId::ROOT.of_loop(u16::try_from(slot).unwrap(), 0);
+    let mut chunk = Shard::fresh(&Layout::of(&plan, &at).unwrap(), Time(0));
+    chunk.items = 2;
+    chunk.slots = vec![Slot::default(); 2];
+    chunk.slots[0].state = State::Success;
+    chunk.slots[1].state = State::Failed;
+    let write = Write {
+        shards: vec![ShardWrite {
+            key: ShardKey {
+                execution: id.clone(),
+                shard: at,
+            },
+            expected: 0,
+            bytes: chunk.encode(),
+            due_ms: None,
+        }],
+        ..Write::default()
+    };
+    world.memory.ports().store.write(write).await.unwrap();
+}
+
+/// A flow with a loop, and so many tasks beside it.
+fn with_items(tasks: usize) -> String {
+    use std::fmt::Write as _;
+    let mut flow = "id: release\nnamespace: demo\ninputs:\n  - {id: name, type: STRING}\ntasks:\n  - id: each\n    type: foreach\n    values: [a, b]\n    \
+         allowFailure: true\n    tasks:\n      - {id: work, type: log, message: hi}\n"
+        .to_owned();
+    for task in 0..tasks {
+        writeln!(flow, "  - {{id: t{task}, type: log, message: hi}}").unwrap();
+    }
+    flow
+}
+
+#[tokio::test]
+async fn failed_items_are_retried_whether_or_not_the_flow_tolerates_them() {
+    for (state, tasks, retried) in [
+        ("FAILED", 0, true),
+        ("WARNING", 0, true),
+        ("SUCCESS", 0, true),
+        // In a flow of several shards nobody knows what follows the loop.
+        ("FAILED", 200, true),
+        ("WARNING", 200, false),
+    ] {
+        let world = world().await;
+        let source = with_items(tasks);
+        let deploy = Deploy {
+            source: &source,
+            wanted: None,
+            expected: Expected::Any,
+            directory: None,
+            by: "alice",
+            message: None,
+        };
+        world.operations.flows.deploy(deploy).await.unwrap();
+        let id = world.started().await;
+        world.put(RootPhase::Over, State::Success, state).await;
+        let operations = &world.operations;
+        assert!(
+            matches!(operations.retry_failed(&id).await, Err(OperationError::Refused { what, .. }) if what.contains("no failed items"))
+        );
+        put_failed_item(&world, &id).await;
+        assert_eq!(operations.snapshot(&id).await.unwrap().failed_items(), 1);
+        let outcome = operations.retry_failed(&id).await;
+        let sent = Event::Restart {
+            round: 1,
+            tolerated: true,
+        };
+        match outcome {
+            Ok(()) => assert!(retried && world.sent.take() == [sent], "{state} {tasks}"),
+            Err(OperationError::Refused { what, .. }) => {
+                assert!(!retried && what.contains("too large"), "{what}");
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
 #[tokio::test]
 async fn what_is_over_is_not_killed_and_what_runs_is_not_restarted() {
     let world = world().await;
@@ -258,7 +343,13 @@ async fn what_is_over_is_not_killed_and_what_runs_is_not_restarted() {
         Err(OperationError::Refused { .. })
     ));
     operations.restart(&id).await.unwrap();
-    assert_eq!(world.sent.take(), [Event::Restart { round: 1 }]);
+    assert_eq!(
+        world.sent.take(),
+        [Event::Restart {
+            round: 1,
+            tolerated: false
+        }]
+    );
     world.put(RootPhase::Over, State::Success, "SUCCESS").await;
     assert!(matches!(
         operations.restart(&id).await,

@@ -2,7 +2,7 @@
 
 use super::flows::{
     barrier, chain, clean_up, diamond, flow_retry, guarded, lock, nap, once, quarantine, repeated,
-    repeated_once, retried, turnstile, two_parts,
+    repeated_once, retried, tolerant, turnstile, two_parts,
 };
 use super::{Faults, Invariant, Mutant, Setup};
 
@@ -70,6 +70,13 @@ pub fn small() -> Vec<Case> {
         case(two_parts().without_sweeper(), Faults::of(0, 1, 0, 0)),
         case(barrier().without_sweeper(), none),
         case(repeated_once().without_sweeper(), none),
+        case(
+            tolerant().without_sweeper(),
+            Faults {
+                restart: 1,
+                ..Faults::of(0, 0, 0, 1)
+            },
+        ),
     ]
 }
 

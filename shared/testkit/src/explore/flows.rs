@@ -205,6 +205,25 @@ pub fn barrier() -> Setup {
     setup
 }
 
+/// A loop that tolerates the failure of its two items, and a task behind it.
+#[must_use]
+pub fn tolerant() -> Setup {
+    let plan = compiled(
+        flow()
+            .looped("each", 2, |body| body.task("item"))
+            .with(|task| task.allow_failure = true)
+            .task_after("after", &["each"]),
+    );
+    let mut setup = Setup {
+        tolerated: true,
+        ..Setup::new("tolerant", plan)
+    };
+    let slot = loop_slot(&setup.plan);
+    setup.shards = vec![ShardId::ROOT, ShardId::ROOT.of_loop(slot, 0)];
+    setup.verdicts.insert("each".to_owned(), Verdict::Count(2));
+    setup
+}
+
 /// A loop that is repeated at most twice, whose condition never holds, and a task behind it.
 #[must_use]
 pub fn repeated() -> Setup {

@@ -34,7 +34,7 @@ pub use cases::{Case, MutantCase, large, mutants, small};
 pub use check::Invariant;
 pub use flows::{
     barrier, chain, clean_up, diamond, flow_retry, guarded, lock, nap, once, quarantine, repeated,
-    repeated_once, retried, turnstile, two_parts,
+    repeated_once, retried, tolerant, turnstile, two_parts,
 };
 pub use search::{Report, Violation, WORLDS_MAX, explore};
 pub use world::Faults;
@@ -58,6 +58,8 @@ pub struct Setup {
     pub sweeper: bool,
     /// Whether the runtime reports that an attempt began.
     pub started: bool,
+    /// Whether a person who restarts it retries the failed items of its loops.
+    pub tolerated: bool,
 }
 
 impl Setup {
@@ -73,6 +75,7 @@ impl Setup {
             verdicts: BTreeMap::new(),
             sweeper: true,
             started: false,
+            tolerated: false,
         }
     }
 

@@ -637,7 +637,10 @@ fn people(model: &mut Model<'_>, world: &World, out: &mut Vec<Next>) {
     if world.faults.restart > 0 && phase == RootPhase::Over {
         let mut next = *world;
         next.faults.restart -= 1;
-        let event = Event::Restart { round: round + 1 };
+        let event = Event::Restart {
+            round: round + 1,
+            tolerated: model.setup.tolerated,
+        };
         next.plan = next.plan.with(model.message(root, event));
         out.push(Next {
             step: Step::Restarted { execution },

@@ -340,7 +340,13 @@ impl Simulation {
             .is_some_and(|shard| shard.phase == RootPhase::Over && shard.round < round);
         if over {
             self.restarts.insert((execution, round));
-            self.world.send_event(&root, Event::Restart { round });
+            self.world.send_event(
+                &root,
+                Event::Restart {
+                    round,
+                    tolerated: false,
+                },
+            );
             self.world.after(60_000, Action::Restart(execution, round));
         }
     }

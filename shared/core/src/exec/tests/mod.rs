@@ -1,6 +1,7 @@
 //! Stories of executions: events in, commands out.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod items;
 mod repeated;
 mod rounds;
 mod scenario;

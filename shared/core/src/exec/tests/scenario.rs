@@ -46,9 +46,10 @@ impl Scenario {
 
     /// Applies the event and expects exactly these commands, separated by `, `.
     ///
-    /// Events: `start`, `admitted`, `kill`, `restart N`, `tick`, `TASK#N success|warning|failed|interrupted|
+    /// Events: `start`, `admitted`, `kill`, `restart N`, `retry N` (of failed items), `tick`, `TASK#N success|warning|failed|interrupted|
     /// timeout|stopped|started|alive|absent|gone`, `TASK gate true|false`, `TASK count N`, `TASK branch
-    /// N|none`, `TASK resume`, `LOOP ended SUCCEEDED [limit]`; to a chunk `open ROUND TOTAL`. In a chunk a task is called `ID[ITERATION]`.
+    /// N|none`, `TASK resume`, `LOOP ended SUCCEEDED
+    /// [limit|failed|tolerated|warned]`; to a chunk `open ROUND TOTAL [retry]`. In a chunk a task is called `ID[ITERATION]`.
     #[track_caller]
     pub(super) fn on(mut self, event: &str, expected: &str) -> Self {
         let event = self.event(event);
@@ -72,6 +73,22 @@ impl Scenario {
     pub(super) fn expect(self, task: &str, state: State, reason: Reason) -> Self {
         let slot = self.shard.slots[usize::from(self.slot(task))];
         assert_eq!((slot.state, slot.reason()), (state, reason), "{task}");
+        self
+    }
+
+    /// Expects how often a loop has begun from scratch.
+    #[track_caller]
+    pub(super) fn generation(self, task: &str, expected: u8) -> Self {
+        let slot = self.shard.slots[usize::from(self.slot(task))];
+        assert_eq!(slot.attempt, expected, "{task}");
+        self
+    }
+
+    /// Expects how many items of the chunk failed.
+    #[track_caller]
+    pub(super) fn failed_items(self, expected: usize) -> Self {
+        let layout = self.layout();
+        assert_eq!(crate::exec::failed_items(&layout, &self.shard), expected);
         self
     }
 
@@ -119,6 +136,11 @@ impl Scenario {
             },
             ["restart", round] => Event::Restart {
                 round: round.parse().unwrap(),
+                tolerated: false,
+            },
+            ["retry", round] => Event::Restart {
+                round: round.parse().unwrap(),
+                tolerated: true,
             },
             [task, "gate", verdict] => Event::Decided {
                 slot: self.slot(task),
@@ -132,7 +154,7 @@ impl Scenario {
                 slot: self.slot(task),
                 verdict: Verdict::Branch(branch.parse().ok()),
             },
-            ["open", round, total] => Event::Ahead {
+            ["open", round, total, retry @ ..] => Event::Ahead {
                 round: round.parse().unwrap(),
                 generation: 0,
                 total: total.parse().unwrap(),
@@ -141,17 +163,21 @@ impl Scenario {
                 stop: false,
                 kill: false,
                 deadline: None,
+                tolerated: retry == ["retry"],
                 again: false,
             },
-            [task, "ended", success, limit @ ..] => Event::LoopDone {
+            [task, "ended", success, more @ ..] => Event::LoopDone {
                 round: self.shard.round,
                 generation: self.shard.slots[usize::from(self.slot(task))].attempt,
                 slot: self.slot(task),
                 counts: Counts {
                     success: success.parse().unwrap(),
+                    failed: u32::from(more == ["failed"]),
+                    warning: u32::from(matches!(more, ["tolerated" | "warned"])),
+                    tolerated: more == ["tolerated"],
                     ..Counts::default()
                 },
-                limit: limit == ["limit"],
+                limit: more == ["limit"],
             },
             [task, "resume"] => Event::Resume {
                 slot: self.slot(task),
@@ -204,11 +230,12 @@ impl Scenario {
                 event: Event::LoopDone { counts, limit, .. },
                 ..
             } => format!(
-                "loop done: {} succeeded, {} failed, {} cancelled{}",
+                "loop done: {} succeeded, {} failed, {} cancelled{}{}",
                 counts.success,
                 counts.failed,
                 counts.cancelled,
-                if *limit { " (limit)" } else { "" }
+                if *limit { " (limit)" } else { "" },
+                if counts.tolerated { " (tolerated)" } else { "" }
             ),
             Command::Send { to, .. } => format!("send {to}"),
             Command::Acquire => "acquire".to_owned(),
