@@ -124,9 +124,14 @@ describe("live", () => {
     const visitNow = await visit("/executions?flow=waits");
     const gate = operon.gate("list");
     const id = await operon.run("waits", { gate: gate.path });
-    await visitNow.page.locator(`tr[data-id="${id}"] [data-state=RUNNING]`).waitFor();
+    await visitNow.page.locator(`tr[data-id="${id}"] .state [data-state=RUNNING]`).waitFor();
+    await visitNow.page.locator(`tr[data-id="${id}"] .last-task`, { hasText: "gated" }).locator("[data-state=RUNNING]").waitFor();
     gate.open();
-    await visitNow.page.locator(`tr[data-id="${id}"] [data-state=SUCCESS]`).waitFor();
+    await visitNow.page.locator(`tr[data-id="${id}"] .state [data-state=SUCCESS]`).waitFor();
+    await visitNow.page.locator(`tr[data-id="${id}"] .last-task`, { hasText: "last" }).locator("[data-state=SUCCESS]").waitFor();
+    const [failed] = (await operon.api("GET", "/executions?flow=fails&limit=1")).items;
+    assert.deepEqual(failed.lastTask, { task: "align", state: "FAILED", attempts: 2 });
+    assert.deepEqual((await operon.api("GET", `/executions?flow=items&limit=1`)).items[0].lastTask, { task: "each", state: "FAILED", attempts: 0 }, "a loop stands for its items");
     await leave(visitNow);
   });
 });

@@ -61,3 +61,12 @@ pub(crate) fn run(command: Command, console: &Rc<Console>) -> anyhow::Result<Exi
         Command::Doctor(args) => doctor::doctor(&args, console),
     }
 }
+
+/// Where an execution of a list has come to: `align FAILED, 2 attempts`.
+fn last_task(task: &str, state: &str, attempts: u64) -> String {
+    if attempts > 1 {
+        format!("{task} {state}, {attempts} attempts")
+    } else {
+        format!("{task} {state}")
+    }
+}

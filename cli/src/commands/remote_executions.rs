@@ -22,6 +22,17 @@ const FIELDS: &[&str] = &[
     "endedMs",
     "reason",
 ];
+const LIST_FIELDS: &[&str] = &[
+    "id",
+    "namespace",
+    "flow",
+    "revision",
+    "state",
+    "createdMs",
+    "endedMs",
+    "lastTask",
+    "reason",
+];
 const RUNS: &[&str] = &[
     "name",
     "state",
@@ -176,9 +187,25 @@ async fn list(client: &Client, args: &ListArgs, console: &Console) -> anyhow::Re
     let answer: Value = client.get("/executions", &query).await?;
     match args.output {
         ValidateOutput::Json => console.line(&answer.to_string()),
-        ValidateOutput::Human => table(console, &answer, FIELDS),
+        ValidateOutput::Human => table(console, &with_last(answer), LIST_FIELDS),
     }
     Ok(())
+}
+
+/// The answer with where each execution has come to in one word.
+fn with_last(mut answer: Value) -> Value {
+    let items = answer.get_mut("items").and_then(Value::as_array_mut);
+    for item in items.into_iter().flatten() {
+        let text = |field: &str| item.pointer(field).and_then(Value::as_str);
+        if let (Some(task), Some(state)) = (text("/lastTask/task"), text("/lastTask/state")) {
+            let attempts = item.pointer("/lastTask/attempts").and_then(Value::as_u64);
+            let words = super::last_task(task, state, attempts.unwrap_or_default());
+            if let Some(item) = item.as_object_mut() {
+                item.insert("lastTask".to_owned(), Value::String(words));
+            }
+        }
+    }
+    answer
 }
 
 async fn steer(

@@ -149,6 +149,13 @@ fn what_failed_is_restarted() {
     assert_eq!(lab.operon(&["run", "flips.yaml"]).code, Some(1));
     let id = lab.newest();
     lab.go();
+    let listed = |more: &[&str]| lab.operon(&[&["executions", "list", "--flow", "flips"], more].concat());
+    let last = || listed(&["-o", "json"]).json()["executions"][0]["lastTask"].clone();
+    assert_eq!(
+        last(),
+        serde_json::json!({"task": "flaky", "state": "FAILED", "attempts": 1})
+    );
+    assert!(listed(&[]).out.contains("flaky FAILED  "));
     let done = lab.operon(&["executions", "restart", &id, "-o", "json"]);
     assert_eq!(done.code, Some(0), "{done}");
     let runs = done.json()["taskRuns"].clone();
@@ -159,6 +166,10 @@ fn what_failed_is_restarted() {
         .map(|run| run["attempts"].clone())
         .collect();
     assert_eq!(attempts, [1, 2, 1]);
+    assert_eq!(
+        last(),
+        serde_json::json!({"task": "last", "state": "SUCCESS", "attempts": 1})
+    );
     let again = lab.operon(&["executions", "restart", &id]);
     assert_eq!(again.code, Some(2), "{again}");
 }

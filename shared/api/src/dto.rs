@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use operon_core::lang::diagnostic::{Diagnostic, LineIndex};
 use operon_engine::flows::{FlowHead, RevisionHead};
+use operon_engine::last_task;
 use operon_engine::metrics;
 use operon_engine::ports::{AttemptRow, ExecutionRow};
 use serde::{Deserialize, Serialize};
@@ -94,6 +95,21 @@ pub struct ExecutionSummary {
     pub parent: Option<String>,
     /// The execution it replays.
     pub replay_of: Option<String>,
+    /// Where it has come to; only in lists of executions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_task: Option<LastTask>,
+}
+
+/// The task that is at work, else the one that failed, else the last that ran.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LastTask {
+    /// Of the flow; a loop stands for its items.
+    pub task: String,
+    /// Of its task run.
+    pub state: String,
+    /// Its attempts so far; 0 of what has none, such as a loop or a pause.
+    pub attempts: u32,
 }
 
 /// What started an execution.
@@ -141,6 +157,17 @@ impl From<&ExecutionRow> for ExecutionSummary {
             trigger,
             parent: meta.parent.as_ref().map(|(id, ..)| id.to_string()),
             replay_of: meta.replay_of.as_ref().map(|(id, _)| id.to_string()),
+            last_task: None,
+        }
+    }
+}
+
+impl From<last_task::LastTask> for LastTask {
+    fn from(last: last_task::LastTask) -> Self {
+        Self {
+            task: last.task,
+            state: last.state.to_owned(),
+            attempts: u32::from(last.attempts),
         }
     }
 }

@@ -179,6 +179,10 @@ impl StateStore for DynamoStore {
         self.read_shard(key).await
     }
 
+    async fn shards_at(&self, keys: &[ShardKey]) -> Result<Vec<Option<ShardRow>>, StoreError> {
+        self.read_shards_at(keys).await
+    }
+
     async fn shards(&self, id: &ExecutionId) -> Result<Vec<(ShardId, ShardRow)>, StoreError> {
         self.read_shards(id).await
     }

@@ -19,6 +19,7 @@ pub mod ids;
 pub mod intake;
 pub mod items;
 mod kept;
+pub mod last_task;
 pub mod launch;
 pub mod launcher;
 pub mod locks;

@@ -197,6 +197,13 @@ impl StateStore for SqliteStore {
             .await
     }
 
+    async fn shards_at(&self, keys: &[ShardKey]) -> Result<Vec<Option<ShardRow>>, StoreError> {
+        let keys = keys.to_vec();
+        self.readers
+            .run(move |connection| keys.iter().map(|key| shards::read(connection, key)).collect())
+            .await
+    }
+
     async fn shards(&self, id: &ExecutionId) -> Result<Vec<(ShardId, ShardRow)>, StoreError> {
         let id = id.clone();
         self.readers

@@ -25,7 +25,12 @@ export interface ExecutionSummary {
   trigger: Cause | null;
   parent: string | null;
   replayOf: string | null;
+  /** Only in lists. */
+  lastTask?: LastTask;
 }
+
+/** The task that is at work, else the one that failed, else the last that ran. */
+export interface LastTask { task: string; state: State; attempts: number }
 
 export interface StateChange { state: State; atMs: number }
 

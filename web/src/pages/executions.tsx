@@ -7,7 +7,7 @@ import { useData, useDebounced, useKeys, useTitle } from "../lib/hooks";
 import { go, listOf, path, patch, query, toggled, withQuery } from "../lib/route";
 import { FILTER_STATES, look, reasonText } from "../lib/states";
 import { since, now } from "../lib/time";
-import type { BulkReport, ExecutionSummary, Page } from "../lib/types";
+import type { BulkReport, ExecutionSummary, LastTask, Page } from "../lib/types";
 import { bucketsOf, StackedBars } from "../ui/charts";
 import { Dialog, say, attempt } from "../ui/dialog";
 import { Icon } from "../ui/icons";
@@ -110,7 +110,7 @@ function List({ first, error, reload, params, within }: ListProps): JSX.Element 
             <thead><tr>
               <th class="check"><input type="checkbox" aria-label="Select all shown" checked={whole} ref={(box) => { if (box) box.indeterminate = !whole && chosen.length > 0; }}
                 onChange={() => { select(whole ? new Set() : new Set(rows.map((row) => row.id))); setAll(false); }} /></th>
-              <th>State</th>{within ? null : <th>Flow</th>}<th>Execution</th><th>Created</th><th class="right">Duration</th><th class="wide-only">Cause</th><th>Labels</th>
+              <th>State</th>{within ? null : <th>Flow</th>}<th>Execution</th><th>Created</th><th class="right">Duration</th><th class="wide-only">Last task</th><th class="wide-only">Cause</th><th>Labels</th>
             </tr></thead>
             <tbody ref={body}>
               {rows.map((row, index) => (
@@ -122,6 +122,7 @@ function List({ first, error, reload, params, within }: ListProps): JSX.Element 
                   <td class="id"><ExecutionLink id={row.id} />{row.replayOf ? <span class="muted tiny"> replay</span> : null}</td>
                   <td class="when"><When at={row.createdMs} /></td>
                   <td class="right took"><Took from={row.startedMs} to={row.endedMs} /></td>
+                  <td class="wide-only last-task"><Last of={row.lastTask} /></td>
                   <td class="wide-only muted">{row.trigger?.type ?? (row.parent ? "execution" : "by hand")}</td>
                   <td class="labels-cell"><Labels labels={row.labels} href={labelHref} most={3} /></td>
                 </tr>
@@ -145,6 +146,13 @@ function List({ first, error, reload, params, within }: ListProps): JSX.Element 
         close={() => setBulk(null)} done={() => { select(new Set()); setAll(false); reload(); }} /> : null}
     </div>
   );
+}
+
+/** Where an execution has come to, with the attempts of that task if it needed more than one. */
+function Last({ of }: { of: LastTask | undefined }): JSX.Element | null {
+  if (!of) return null;
+  const words = `${of.task}: ${look(of.state).word.toLowerCase()}${of.attempts > 1 ? `, ${of.attempts} attempts` : ""}`;
+  return <span title={words}><StateIcon state={of.state} /> <code>{of.task}</code>{of.attempts > 1 ? <span class="muted"> ×{of.attempts}<span class="sr"> attempts</span></span> : null}</span>;
 }
 
 function withTab(params: URLSearchParams): URLSearchParams {

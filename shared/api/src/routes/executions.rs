@@ -11,6 +11,7 @@ use axum::response::sse::{Event, KeepAlive};
 use futures_util::Stream;
 use operon_core::plan::{Layout, NodeKind, ShardId};
 use operon_engine::evaluate::{Overlay, Site};
+use operon_engine::last_task::last_tasks;
 use operon_engine::metrics::{self, Reservations};
 use operon_engine::operations::Snapshot;
 use operon_engine::plans::LoadedPlan;
@@ -223,9 +224,15 @@ pub(crate) async fn list(
         q: query.q.map(|q| text("q", q)).transpose()?,
         parent: query.parent,
     };
-    let (rows, next) = find(&*api.ports().store, &query, limit, after).await?;
+    let store = &*api.ports().store;
+    let (rows, next) = find(store, &query, limit, after).await?;
+    let last = last_tasks(store, api.plans(), &rows).await?;
+    let items = rows.iter().zip(last).map(|(row, last)| ExecutionSummary {
+        last_task: last.map(Into::into),
+        ..ExecutionSummary::from(row)
+    });
     Ok(Answer(Page {
-        items: rows.iter().map(ExecutionSummary::from).collect(),
+        items: items.collect(),
         next: next.and_then(|place| cursor::write(&place)),
     }))
 }

@@ -3,6 +3,8 @@
 //! A shard's item stays within 1 KiB, which is one write unit: two keys, the version `v`, the bytes `b`, and while it
 //! is not complete its place in the due index, `q` and `due`.
 
+use std::collections::HashMap;
+
 use futures_util::future::join_all;
 use operon_core::plan::ShardId;
 use operon_engine::ports::{ExecutionId, SaveOutcome, ShardKey, ShardRow, ShardWrite, StoreError};
@@ -94,6 +96,25 @@ impl DynamoStore {
             .get(&keys::shard(&key.execution, &key.shard))
             .await?;
         item.as_ref().map(row).transpose()
+    }
+
+    pub(super) async fn read_shards_at(
+        &self,
+        wanted: &[ShardKey],
+    ) -> Result<Vec<Option<ShardRow>>, StoreError> {
+        let wanted: Vec<Key> = (wanted.iter())
+            .map(|key| keys::shard(&key.execution, &key.shard))
+            .collect();
+        let items = self.table.get_all(&wanted).await?;
+        let found: Result<HashMap<Key, ShardRow>, StoreError> = items
+            .iter()
+            .map(|item| {
+                let key = Key::new(get_text(item, "pk")?, get_text(item, "sk")?);
+                Ok((key, row(item)?))
+            })
+            .collect();
+        let found = found?;
+        Ok(wanted.iter().map(|key| found.get(key).cloned()).collect())
     }
 
     pub(super) async fn read_shards(

@@ -308,6 +308,8 @@ pub trait StateStore: Send + Sync {
     ) -> Result<bool, StoreError>;
     /// A shard, strongly consistent.
     async fn shard(&self, key: &ShardKey) -> Result<Option<ShardRow>, StoreError>;
+    /// Shards by their keys, in the order of these; none where there is none. At once, for lists.
+    async fn shards_at(&self, keys: &[ShardKey]) -> Result<Vec<Option<ShardRow>>, StoreError>;
     /// All shards of an execution, for people and for recovery.
     async fn shards(&self, id: &ExecutionId) -> Result<Vec<(ShardId, ShardRow)>, StoreError>;
     /// Writes; one outcome per shard write, in order. Durable when it returns.

@@ -204,6 +204,18 @@ pub async fn a_conflict_drops_that_shard_only(store: &dyn StateStore) {
         .map(|(id, _)| id)
         .collect();
     assert_eq!(shards, [ShardId::of_part(0), ShardId::of_part(2)]);
+    let key = |part| ShardKey {
+        execution: id("some"),
+        shard: ShardId::of_part(part),
+    };
+    let keys = [key(2), key(1), key(0), key(2)];
+    let found = store.shards_at(&keys).await.unwrap();
+    let versions: Vec<_> = (found.iter().map(Option::as_ref))
+        .map(|row| row.map(|row| row.version))
+        .collect();
+    assert_eq!(versions, [Some(1), None, Some(1), Some(1)]);
+    let none = store.shards_at(&[]).await.unwrap();
+    assert_eq!(none, []);
     let page = store.attempts_page(&id("some"), None, 9).await.unwrap();
     assert_eq!(page.len(), 1);
     assert!(store.execution(&id("some")).await.unwrap().is_some());

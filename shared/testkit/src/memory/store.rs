@@ -328,6 +328,13 @@ impl StateStore for MemoryStore {
         })
     }
 
+    async fn shards_at(&self, keys: &[ShardKey]) -> Result<Vec<Option<ShardRow>>, StoreError> {
+        Ok(self.with(|tables| {
+            let found = |key| tables.shards.get(key).map(|(row, _)| row.clone());
+            keys.iter().map(found).collect()
+        }))
+    }
+
     async fn shards(&self, id: &ExecutionId) -> Result<Vec<(ShardId, ShardRow)>, StoreError> {
         Ok(self.with(|tables| {
             let own = tables.shards.iter().filter(|(key, _)| key.execution == *id);
