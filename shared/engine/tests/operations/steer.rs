@@ -241,8 +241,9 @@ async fn put_failed_item(world: &World, id: &ExecutionId) {
     let plan = world.memory.ports().store.plan(&plan).await.unwrap();
     let plan: Plan = serde_json::from_slice(&plan.unwrap()).unwrap();
     let nodes = &plan.scopes[0].nodes;
-    let slot = nodes.iter().position(|node| node.id == "each").unwrap();
-    let at = ShardId::ROOT.of_loop(u16::try_from(slot).unwrap(), 0);
+    let node = nodes.iter().position(|node| node.id == "each").unwrap();
+    let (part, slot) = plan.home(u16::try_from(node).unwrap()).unwrap();
+    let at = ShardId::of_part(part).of_loop(slot, 0);
     let mut chunk = Shard::fresh(&Layout::of(&plan, &at).unwrap(), Time(0));
     chunk.items = 2;
     chunk.slots = vec![Slot::default(); 2];

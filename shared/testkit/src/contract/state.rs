@@ -3,8 +3,8 @@
 
 use operon_core::plan::ShardId;
 use operon_engine::ports::{
-    AttemptRow, ExecutionFilter, KV_BYTES_MAX, KvEntry, Metric, MetricKind, SaveOutcome, ShardRow,
-    StateStore, TaskRunKey, Usage, Write,
+    AttemptRow, ExecutionFilter, KV_BYTES_MAX, KvEntry, Metric, MetricKind, SaveOutcome, ShardKey,
+    ShardRow, StateStore, TaskRunKey, Usage, Write,
 };
 use serde_json::{Map, Value, json};
 

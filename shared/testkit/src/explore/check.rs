@@ -213,9 +213,10 @@ fn everywhere(model: &Model<'_>, world: &World) -> Option<Invariant> {
             let former = task_run.attempt.saturating_sub(u8::from(!waits));
             let superseded = (1..=former).all(|attempt| {
                 let fate = token_of(model, world, cell, slot, attempt).fate;
-                // An attempt that is being stopped may succeed in its last moment.
+                // An attempt that is being stopped may succeed in its last moment, and what follows an item that is
+                // retried has seen other outputs.
                 matches!(fate, Fate::Failed | Fate::Interrupted | Fate::Stopped)
-                    || fate == Fate::Succeeded && model.stops
+                    || fate == Fate::Succeeded && (model.stops || model.setup.tolerated)
             });
             let fate = token_of(model, world, cell, slot, task_run.attempt).fate;
             let real = match (task_run.state, task_run.reason()) {

@@ -74,12 +74,19 @@ pub(super) enum Work {
     Stop(u16),
 }
 
+/// What is recorded of the end of a round, 0 of none. Of a later round it is larger, so that what a slow planner says of
+/// an earlier one is seen to be old, as stores see it by the version of the shard.
+pub(super) fn recorded(round: u8, state: State) -> u8 {
+    round << 5 | (state as u8 + 1)
+}
+
 /// Something a planner does after its write, one at a time, with a crash point before each.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Op {
     Tell(u16),
     Work(u16),
-    Finish(u8, State),
+    /// Of an execution, what [`recorded`] gives.
+    Finish(u8, u8),
     /// Puts an execution into the queue of the lock, or takes it out.
     Queue(u8, bool),
     /// Admission, read by read: the lock, its owners' shards, the queue; then the conditional write.
@@ -346,11 +353,11 @@ impl<'s> Model<'s> {
         if self.mutated(Mutant::SendOnChangeOnly) && before == stored.shard {
             commands.clear();
         }
-        let cell = stored.cell;
+        let (cell, round) = (stored.cell, stored.shard.round);
         let next = self.store(stored);
         let ops: Vec<Op> = commands
             .into_iter()
-            .flat_map(|command| self.ops_of(execution, cell, command))
+            .flat_map(|command| self.ops_of((execution, round), cell, command))
             .collect();
         let ops = self.ops.number(ops).0;
         Turn { next, ops }
@@ -433,7 +440,7 @@ impl<'s> Model<'s> {
         }
     }
 
-    fn ops_of(&mut self, execution: u8, cell: u8, command: Command) -> Vec<Op> {
+    fn ops_of(&mut self, (execution, round): (u8, u8), cell: u8, command: Command) -> Vec<Op> {
         match command {
             // Evaluated inside the turn.
             Command::Evaluate { .. } => Vec::new(),
@@ -460,7 +467,7 @@ impl<'s> Model<'s> {
                 Op::TakeOver(execution),
             ],
             Command::Release { .. } => vec![Op::Queue(execution, false), Op::Release(execution)],
-            Command::Finish { state, .. } => vec![Op::Finish(execution, state)],
+            Command::Finish { state, .. } => vec![Op::Finish(execution, recorded(round, state))],
         }
     }
 
@@ -479,8 +486,8 @@ impl<'s> Model<'s> {
     pub(super) fn is_over(&self, world: &World) -> bool {
         let over = |execution| {
             let root = self.root(world, execution);
-            let recorded = world.finished[usize::from(execution)];
-            root.phase == RootPhase::Over && recorded == root.slots[0].state as u8 + 1
+            let record = world.finished[usize::from(execution)];
+            root.phase == RootPhase::Over && record == recorded(root.round, root.slots[0].state)
         };
         (0..self.setup.executions).all(over)
     }

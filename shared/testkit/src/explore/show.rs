@@ -233,7 +233,13 @@ fn op(model: &Model<'_>, op: &Op) -> String {
     match op {
         Op::Tell(number) => format!("send `{}`", message(model, *number)),
         Op::Work(number) => format!("send `{}`", work(model, *number)),
-        Op::Finish(execution, state) => format!("record execution {execution} as {state:?}"),
+        Op::Finish(execution, record) => {
+            let state = State::ALL.get(usize::from(record & 0x1f).wrapping_sub(1));
+            format!(
+                "record round {} of execution {execution} as {state:?}",
+                record >> 5
+            )
+        }
         Op::Queue(execution, true) => format!("queue execution {execution} for the lock"),
         Op::Queue(execution, false) => format!("take execution {execution} out of the queue"),
         Op::Admit => "admission: read the lock".to_owned(),

@@ -430,8 +430,11 @@ fn effect(model: &mut Model<'_>, world: &World, which: usize, out: &mut Vec<Next
     match op {
         Op::Tell(message) => next.plan = next.plan.with(message),
         Op::Work(work) => next.launch = next.launch.with(work),
-        Op::Finish(execution, state) => {
-            next.finished[usize::from(execution)] = state as u8 + 1;
+        Op::Finish(execution, record) => {
+            let there = &mut next.finished[usize::from(execution)];
+            if record >> 5 >= *there >> 5 {
+                *there = record;
+            }
         }
         Op::Queue(execution, wanted) => {
             let bit = 1 << execution;
@@ -634,7 +637,10 @@ fn people(model: &mut Model<'_>, world: &World, out: &mut Vec<Next>) {
             world: super::locks::quarantine_passes(model, world, execution),
         });
     }
-    if world.faults.restart > 0 && phase == RootPhase::Over {
+    // Nobody knows that it is over before that is recorded.
+    let known = world.finished[usize::from(execution)] >> 5 == round
+        && world.finished[usize::from(execution)] > 0;
+    if world.faults.restart > 0 && phase == RootPhase::Over && known {
         let mut next = *world;
         next.faults.restart -= 1;
         let event = Event::Restart {

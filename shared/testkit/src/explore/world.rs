@@ -183,7 +183,7 @@ pub(super) struct World {
     pub(super) queued: u8,
     /// Executions whose outcome is unknown and whose quarantine has not passed, one bit each.
     pub(super) resting: u8,
-    /// State recorded for each execution, plus one; 0 when none is.
+    /// What is recorded of the end of each execution, see [`super::model::recorded`].
     pub(super) finished: [u8; 2],
     /// What may still go wrong.
     pub(super) faults: Faults,
