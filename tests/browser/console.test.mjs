@@ -125,7 +125,7 @@ describe("live", () => {
     const gate = operon.gate("list");
     const id = await operon.run("waits", { gate: gate.path });
     await visitNow.page.locator(`tr[data-id="${id}"] .state [data-state=RUNNING]`).waitFor();
-    await visitNow.page.locator(`tr[data-id="${id}"] .last-task`, { hasText: "gated" }).locator("[data-state=RUNNING]").waitFor();
+    await visitNow.page.locator(`tr[data-id="${id}"] .last-task`, { hasText: "gated" }).locator("[data-state=RUNNING], [data-state=SUBMITTED]").waitFor();
     gate.open();
     await visitNow.page.locator(`tr[data-id="${id}"] .state [data-state=SUCCESS]`).waitFor();
     await visitNow.page.locator(`tr[data-id="${id}"] .last-task`, { hasText: "last" }).locator("[data-state=SUCCESS]").waitFor();
@@ -259,6 +259,27 @@ describe("what an operator does", () => {
     await dialog.getByText("2 of 3 done").waitFor();
     assert.equal(await dialog.locator("tbody tr").count(), 1);
     for (const id of ids) await operon.until(id, "KILLED");
+    await leave(visitNow);
+  });
+
+  it("shows the slots of each key with who holds them and who waits", async () => {
+    const gate = operon.gate("keyed");
+    const run = (organism) => operon.run("keyed", { gate: gate.path, organism });
+    const [first, other] = [await run("mpox"), await run("measles")];
+    await operon.until(first, "RUNNING");
+    const second = await run("mpox");
+    await operon.until(second, "QUEUED");
+    const visitNow = await visit(`/flows/${NAMESPACE}/keyed?tab=concurrency`);
+    const { page } = visitNow;
+    const mpox = page.locator(".lock", { hasText: "mpox: 1 of 1 slot taken" });
+    await mpox.getByRole("list", { name: "Slots of mpox" }).locator(`a[href="/executions/${first}"]`).waitFor();
+    await mpox.locator("ol", { hasText: second.slice(-4) }).locator(`a[href="/executions/${second}"]`).waitFor();
+    await page.locator(".lock", { hasText: "measles: 1 of 1 slot taken" }).locator(`a[href="/executions/${other}"]`).waitFor();
+    const { items } = await operon.api("GET", "/locks");
+    assert.deepEqual(items.filter((lock) => lock.key).map((lock) => `${lock.name} ${lock.owners.length} ${lock.queue.length}`).toSorted(), [`${NAMESPACE}/keyed:measles 1 0`, `${NAMESPACE}/keyed:mpox 1 1`]);
+    gate.open();
+    for (const id of [first, other, second]) await operon.until(id, "SUCCESS");
+    await page.getByText("No slot is taken").waitFor();
     await leave(visitNow);
   });
 

@@ -193,6 +193,9 @@ pub struct ExecutionDetail {
     pub cost: Cost,
     /// The task it was replayed from.
     pub replay_from: Option<String>,
+    /// Of the execution that everything began with: the first of those that started each other as subflows. Its own id
+    /// when nothing waits for it.
+    pub correlation_id: String,
     /// The execution of the same flow before it.
     pub previous: Option<String>,
     /// The execution of the same flow after it.
@@ -573,6 +576,9 @@ pub struct LogPageDto {
 pub struct LockView {
     /// `namespace/flow`, or with a key after it.
     pub name: String,
+    /// What `concurrency.key` gave, when it is one of several locks of a flow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
     /// Slots of the flow that counts now; null when a lock is asked for by name.
     pub limit: Option<u32>,
     /// Who holds a slot, in the order of taking it.

@@ -82,7 +82,10 @@ fn last_of<'a>(
             let Some(telling) = telling(node, *slot) else {
                 continue;
             };
-            if best.as_ref().is_none_or(|(old, at, _)| (*old, *at) < (telling, index)) {
+            if best
+                .as_ref()
+                .is_none_or(|(old, at, _)| (*old, *at) < (telling, index))
+            {
                 let attempts = match node.kind {
                     NodeKind::Task(_) => slot.attempt,
                     NodeKind::Group { .. }

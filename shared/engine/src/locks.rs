@@ -3,6 +3,10 @@
 //! A lock is granted in the order of the queue. An owner whose execution is over gave it back or crashed
 //! before it could; both are seen by asking for its root shard, so nothing leaks (invariant 6).
 
+mod in_use;
+
+pub use in_use::LockInUse;
+
 use operon_core::exec::{Event, Lock, Reason, RootPhase, Slot, State, Time};
 use operon_core::lang::model::{Concurrency, ConcurrencyBehavior};
 use operon_core::plan::Plan;
@@ -10,7 +14,8 @@ use serde_json::Map;
 
 use crate::evaluate::{EvaluateError, Evaluator, Overlay, Site};
 use crate::planner::{Active, Message};
-use crate::ports::{ExecutionId, SaveOutcome, ShardKey, StoreError};
+use crate::plans::LoadedPlan;
+use crate::ports::{ExecutionId, ExecutionMeta, SaveOutcome, ShardKey, StoreError};
 use crate::script::text_of;
 use crate::templates::Tree;
 
@@ -23,15 +28,15 @@ impl Evaluator {
     /// The name of the lock an execution takes.
     pub async fn lock_name(
         &self,
-        active: &Active,
+        plan: &LoadedPlan,
+        meta: &ExecutionMeta,
         concurrency: &Concurrency,
     ) -> Result<String, EvaluateError> {
-        let meta = &active.meta;
         let Some(key) = &concurrency.key else {
             return Ok(format!("{}/{}", meta.namespace, meta.flow));
         };
         let tree = Tree::parse(&serde_json::Value::String(key.clone()))?;
-        let site = Site::flow(&active.plan, meta);
+        let site = Site::flow(plan, meta);
         let rendered = self
             .render(site, &tree, &Map::new(), &Overlay::default())
             .await?;
@@ -52,8 +57,8 @@ impl Evaluator {
         let Some(concurrency) = &active.plan.plan.concurrency else {
             return Ok(Vec::new());
         };
-        let name = self.lock_name(active, concurrency).await?;
         let meta = &active.meta;
+        let name = self.lock_name(&active.plan, meta, concurrency).await?;
         self.ports
             .store
             .set_queued(&name, &meta.id, meta.priority, true)
@@ -127,7 +132,9 @@ impl Evaluator {
             // A late command of the round before: the execution was restarted and needs its slot.
             return Ok(Vec::new());
         }
-        let name = self.lock_name(active, concurrency).await?;
+        let name = self
+            .lock_name(&active.plan, &active.meta, concurrency)
+            .await?;
         self.ports
             .store
             .set_queued(&name, &active.meta.id, 0, false)

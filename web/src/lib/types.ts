@@ -41,6 +41,7 @@ export interface Execution extends ExecutionSummary {
   counts: Partial<Record<State, number>>;
   cost: Cost;
   replayFrom: string | null;
+  correlationId?: string;
   previous: string | null;
   next: string | null;
   children: ExecutionSummary[];
@@ -135,8 +136,8 @@ export interface Trigger {
 
 export interface DeadLetter { id: string; queue: string; atMs: number; reason: string; body: string; execution: string | null }
 
-export interface Lock { name: string; owners: { execution: string; quarantinedUntilMs: number | null }[]; queue: string[] }
-export interface Concurrency { limit: number | null; behavior: string | null; key: string | null; lock: Lock | null }
+export interface Lock { name: string; key?: string; owners: { execution: string; quarantinedUntilMs: number | null }[]; queue: string[] }
+export interface Concurrency { limit: number | null; behavior: string | null; key: string | null; lock: Lock | null; locks: Lock[] }
 
 export type InputType =
   | "STRING" | "INT" | "FLOAT" | "BOOLEAN" | "DURATION" | "DATE" | "TIME" | "DATETIME" | "SELECT" | "MULTISELECT"
@@ -160,7 +161,7 @@ export interface Overview {
 }
 
 export interface BulkReport { matched: number; more: boolean; done: number; skipped: { id: string; reason: string }[]; preview: ExecutionSummary[] }
-export interface Me { subject: string; role: "viewer" | "operator" | "editor" | "admin" }
+export interface Me { subject: string; local: boolean; role: "viewer" | "operator" | "editor" | "admin" }
 
 export interface Problem {
   type?: string; title: string; status: number; detail?: string;

@@ -11,7 +11,7 @@ import type { BulkReport, ExecutionSummary, LastTask, Page } from "../lib/types"
 import { bucketsOf, StackedBars } from "../ui/charts";
 import { Dialog, say, attempt } from "../ui/dialog";
 import { Icon } from "../ui/icons";
-import { Empty, ExecutionLink, FlowLink, Labels, Skeleton, StateChip, Took, Trouble, When } from "../ui/bits";
+import { Empty, ExecutionLink, FlowLink, Labels, Skeleton, StateChip, StateIcon, Took, Trouble, When } from "../ui/bits";
 
 const PAGE = 100;
 const LIVE_MS = 1_200;

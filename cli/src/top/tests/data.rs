@@ -64,7 +64,7 @@ pub(super) fn failed() -> ExecutionDetail {
     let mut value = execution(FAILED, "nightly", "FAILED", 300, Some(12));
     let more = json!({
         "inputs": {}, "outputs": {}, "history": [], "counts": {"SUCCESS": 4, "FAILED": 1, "SKIPPED": 1},
-        "cost": {"vcpuSeconds": 0.0, "gbSeconds": 0.0, "cpuSecondsUsed": 0.0, "usd": 0.0, "complete": true}, "replayFrom": null, "previous": "1m8b5a1va8ja0zp0", "next": null,
+        "cost": {"vcpuSeconds": 0.0, "gbSeconds": 0.0, "cpuSecondsUsed": 0.0, "usd": 0.0, "complete": true}, "replayFrom": null, "correlationId": FAILED, "previous": "1m8b5a1va8ja0zp0", "next": null,
         "children": [], "pauses": [], "failedItems": 1, "priority": 0,
     });
     value
@@ -278,6 +278,6 @@ pub(super) fn locks() -> Page<LockView> {
             ],
             "queue": ["1m8b5a1va8ja0zp0"],
         },
-        {"name": "genomics.pathoplexus/release", "limit": 1, "owners": [], "queue": []},
+        {"name": "genomics.pathoplexus/release:mpox", "key": "mpox", "limit": 1, "owners": [], "queue": []},
     ]))
 }

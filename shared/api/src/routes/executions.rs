@@ -40,6 +40,8 @@ const ATTEMPTS_MAX: u32 = 5_000;
 const CHILDREN_MAX: u32 = 100;
 /// States in a filter at most, and labels.
 const FILTERS_MAX: usize = 32;
+/// Executions that started each other, looked at on the way up.
+const ANCESTORS_MAX: usize = 32;
 /// Bytes of an expression at most.
 const EXPRESSION_MAX: usize = 64 * 1024;
 
@@ -291,6 +293,7 @@ pub(crate) async fn detail(api: &Api, row: ExecutionRow) -> Result<ExecutionDeta
         counts: counts(&snapshot),
         cost,
         replay_from: row.meta.replay_of.as_ref().map(|(_, task)| task.clone()),
+        correlation_id: first_of(store, row).await?.to_string(),
         previous: first(store.executions(&before).await?),
         next: first(store.executions(&after).await?),
         children: children.iter().map(ExecutionSummary::from).collect(),
@@ -298,6 +301,21 @@ pub(crate) async fn detail(api: &Api, row: ExecutionRow) -> Result<ExecutionDeta
         failed_items: u64::try_from(snapshot.failed_items()).unwrap_or(u64::MAX),
         priority: row.meta.priority,
     })
+}
+
+/// The first of the executions that started each other as subflows, as far as they are still there.
+async fn first_of(store: &dyn StateStore, row: &ExecutionRow) -> Result<ExecutionId, Problem> {
+    let mut first = row.meta.id.clone();
+    let mut parent = row.meta.parent.as_ref().map(|(id, ..)| id.clone());
+    for _ in 0..ANCESTORS_MAX {
+        let Some(id) = parent else { break };
+        parent = match store.execution(&id).await? {
+            Some(row) => row.meta.parent.map(|(id, ..)| id),
+            None => None,
+        };
+        first = id;
+    }
+    Ok(first)
 }
 
 /// `shard:slot`.

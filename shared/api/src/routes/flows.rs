@@ -13,7 +13,7 @@ use similar::TextDiff;
 use utoipa::{IntoParams, ToSchema};
 
 use super::graph;
-use super::server::lock_view;
+use super::server::locks_of;
 use crate::cursor;
 use crate::dto::{Finding, FlowSummary, Graph, LockView, Page, RevisionSummary};
 use crate::extract::{Headers, Json, Path, Query, Raw};
@@ -274,6 +274,9 @@ pub(crate) async fn inputs(
     })))
 }
 
+/// Locks of a flow with a key that are shown at once.
+const KEYS_MAX: usize = 100;
+
 /// Slots of a flow's lock.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -286,6 +289,8 @@ pub(crate) struct ConcurrencyView {
     key: Option<String>,
     /// The lock itself; null when its name depends on the execution.
     lock: Option<LockView>,
+    /// With a key: the locks that are in use, at most 100, those of the newest executions first.
+    locks: Vec<LockView>,
 }
 
 /// Concurrency of a flow: slots, who holds them, who waits.
@@ -303,13 +308,12 @@ pub(crate) async fn concurrency(
             behavior: None,
             key: None,
             lock: None,
+            locks: Vec::new(),
         }));
     };
-    let lock = match &concurrency.key {
-        None => {
-            let name = format!("{namespace}/{id}");
-            Some(lock_view(&api, &name, Some(concurrency.limit)).await?)
-        }
+    let mut locks = locks_of(&api, (&namespace, &id), &revision.plan, KEYS_MAX).await?;
+    let lock = match concurrency.key {
+        None => locks.pop(),
         Some(_) => None,
     };
     let behavior = json!(concurrency.behavior);
@@ -318,6 +322,7 @@ pub(crate) async fn concurrency(
         behavior: behavior.as_str().map(str::to_owned),
         key: concurrency.key.clone(),
         lock,
+        locks,
     }))
 }
 

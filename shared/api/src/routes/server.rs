@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use operon_core::exec::Lock;
+use operon_core::plan::Plan;
 use operon_engine::audit::{AuditCursor, AuditEntry};
 use operon_engine::ports::ExecutionFilter;
 use serde::{Deserialize, Serialize};
@@ -30,6 +31,9 @@ pub(crate) struct Health {
     status: String,
     /// Of Operon.
     version: String,
+    /// How one signs in to the console: `issuer` at the issuer, `token` with a token.
+    #[serde(rename = "signIn")]
+    sign_in: String,
 }
 
 /// Whether the server works and reaches its store.
@@ -48,6 +52,12 @@ pub(crate) async fn health(State(api): State<Api>) -> Result<Answer<Health>, Pro
     Ok(Answer(Health {
         status: "ok".to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        sign_in: if api.auth().oidc().is_some() {
+            "issuer"
+        } else {
+            "token"
+        }
+        .to_owned(),
     }))
 }
 
@@ -186,12 +196,42 @@ pub(crate) async fn audit(
     }))
 }
 
-/// A lock by its name.
-pub(super) async fn lock_view(
+/// The locks of a flow that are in use, at most `most` of them; the only one of a flow without a key also when it is not.
+pub(super) async fn locks_of(
     api: &Api,
-    name: &str,
-    limit: Option<u32>,
-) -> Result<LockView, Problem> {
+    (namespace, id): (&str, &str),
+    plan: &Plan,
+    most: usize,
+) -> Result<Vec<LockView>, Problem> {
+    let Some(concurrency) = &plan.concurrency else {
+        return Ok(Vec::new());
+    };
+    let evaluator = &api.operations().evaluator;
+    let quarantine = plan.longest_quarantine_ms();
+    let flow = (namespace, id);
+    let found = evaluator
+        .locks_in_use(api.plans(), flow, concurrency, quarantine, most)
+        .await
+        .map_err(|error| Problem::internal(&error.to_string()))?;
+    let views = found.into_iter().map(async |lock| {
+        let view = lock_view(api, &lock.name, Some(concurrency.limit)).await?;
+        Ok(LockView {
+            key: lock.key,
+            ..view
+        })
+    });
+    let views: Result<Vec<LockView>, Problem> = futures_util::future::join_all(views)
+        .await
+        .into_iter()
+        .collect();
+    // An execution that has only just begun or ended holds nothing.
+    let used =
+        |view: &LockView| view.key.is_none() || !view.owners.is_empty() || !view.queue.is_empty();
+    Ok(views?.into_iter().filter(used).collect())
+}
+
+/// A lock by its name.
+async fn lock_view(api: &Api, name: &str, limit: Option<u32>) -> Result<LockView, Problem> {
     let store = &api.ports().store;
     let lock = match store.lock(name).await? {
         None => Lock::default(),
@@ -205,11 +245,15 @@ pub(super) async fn lock_view(
     let queue = store.queued(name, QUEUE_MAX).await?;
     Ok(LockView {
         name: name.to_owned(),
+        key: None,
         limit,
         owners: lock.owners().iter().map(owner).collect(),
         queue: queue.into_iter().map(|id| id.to_string()).collect(),
     })
 }
+
+/// Locks of one flow in the list of all.
+const KEYS_OF_A_FLOW: usize = 20;
 
 /// Which locks.
 #[derive(Debug, Clone, Default, Deserialize, IntoParams)]
@@ -224,7 +268,8 @@ pub(crate) struct LockQuery {
     cursor: Option<String>,
 }
 
-/// Locks of flows, who holds their slots, and who waits.
+/// Locks of flows, who holds their slots, and who waits. Of a flow with `concurrency.key` those that are in use, at most
+/// 20, the newest first.
 #[utoipa::path(get, path = "/api/v1/locks", params(LockQuery), tag = "server",
     responses((status = 200, body = Page<LockView>), (status = 400, body = Problem)))]
 pub(crate) async fn locks(
@@ -253,9 +298,12 @@ pub(crate) async fn locks(
             .flows()
             .revision(&head.namespace, &head.id, head.revision)
             .await?;
-        if let Some(concurrency) = &revision.plan.concurrency {
-            let name = format!("{}/{}", head.namespace, head.id);
-            items.push(lock_view(&api, &name, Some(concurrency.limit)).await?);
+        let flow = (head.namespace.as_str(), head.id.as_str());
+        for lock in locks_of(&api, flow, &revision.plan, KEYS_OF_A_FLOW).await? {
+            // One that flows share is shown once, with the slots of the first.
+            if items.iter().all(|shown: &LockView| shown.name != lock.name) {
+                items.push(lock);
+            }
         }
     }
     Ok(Answer(Page { items, next }))

@@ -2,6 +2,8 @@
 
 use axum::body::Body;
 use axum::http::{Method, StatusCode};
+use operon_core::plan::ShardId;
+use operon_engine::ports::{ExecutionFilter, ExecutionId, TaskRunKey};
 use operon_testkit::memory::MemoryPorts;
 use serde_json::{Value, json};
 
@@ -62,6 +64,42 @@ async fn an_action_on_many_goes_on_page_by_page_and_meets_each_once() {
     let list = "/api/v1/executions?label=seen:yes";
     let list = call(&application, Method::GET, list, &Value::Null).await;
     assert_eq!(list.json()["items"].as_array().unwrap().len(), 5);
+}
+
+#[tokio::test]
+async fn executions_that_started_each_other_have_the_id_of_the_first_in_common() {
+    let memory = MemoryPorts::default();
+    let application = deployed(&memory, 1).await;
+    let store = memory.ports().store;
+    let first = store
+        .executions(&ExecutionFilter {
+            limit: 1,
+            ..ExecutionFilter::default()
+        })
+        .await
+        .unwrap()
+        .remove(0);
+    let mut above = first.meta.id.clone();
+    let told = async |id: &ExecutionId| {
+        let path = format!("/api/v1/executions/{id}");
+        let shown = call(&application, Method::GET, &path, &Value::Null)
+            .await
+            .json();
+        shown["correlationId"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(told(&above).await, first.meta.id.as_str());
+    for name in ["child", "grandchild"] {
+        let mut row = first.clone();
+        row.meta.id = name.parse().unwrap();
+        let run = TaskRunKey {
+            shard: ShardId::ROOT,
+            slot: 1,
+        };
+        row.meta.parent = Some((above, run, 1));
+        store.create(&row, b"").await.unwrap();
+        above = row.meta.id;
+        assert_eq!(told(&above).await, first.meta.id.as_str(), "{name}");
+    }
 }
 
 #[tokio::test]

@@ -86,6 +86,7 @@ function Page({ live, execution, runs }: { live: Live; execution: Execution; run
           <Fact name="Cause"><Cause execution={execution} /></Fact>
           {execution.replayOf ? <Fact name="Replay of"><ExecutionLink id={execution.replayOf} />{execution.replayFrom ? <span class="muted"> from {execution.replayFrom}</span> : null}</Fact> : null}
           {execution.parent ? <Fact name="Parent"><ExecutionLink id={execution.parent} /></Fact> : null}
+          {execution.correlationId && execution.correlationId !== execution.id ? <Fact name="Correlation id"><ExecutionLink id={execution.correlationId} /></Fact> : null}
           <Fact name="Task runs"><Counts counts={execution.counts} /></Fact>
           <Fact name="Cost"><CostOf cost={execution.cost} /></Fact>
           {Object.keys(execution.labels).length > 0 ? <Fact name="Labels"><Labels labels={execution.labels} href={(key, value) => `/executions?label=${encodeURIComponent(`${key}:${value}`)}`} /></Fact> : null}
@@ -269,6 +270,7 @@ function About({ execution }: { execution: Execution }): JSX.Element {
         <Fact name="Started">{execution.startedMs === null ? "–" : exact(execution.startedMs)}</Fact>
         <Fact name="Ended">{execution.endedMs === null ? "–" : exact(execution.endedMs)}</Fact>
         <Fact name="Id"><span class="mono wrap">{execution.id}</span></Fact>
+        <Fact name="Correlation id"><span class="mono wrap">{execution.correlationId ?? execution.id}</span></Fact>
       </dl></section>
     </div>
   );

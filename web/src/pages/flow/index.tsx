@@ -5,7 +5,7 @@ import { get, post, route } from "../../lib/api";
 import { useData, useKeys, useTitle } from "../../lib/hooks";
 import { go, here, path, query, withQuery } from "../../lib/route";
 import { isOver } from "../../lib/states";
-import type { Concurrency, ExecutionSummary, Flow, Graph, Overview, Page } from "../../lib/types";
+import type { Concurrency, ExecutionSummary, Flow, Graph, Lock, Overview, Page } from "../../lib/types";
 import { Empty, ExecutionLink, Labels, Skeleton, StateIcon, Tabs, Trouble, When } from "../../ui/bits";
 import { Line } from "../../ui/charts";
 import { ask } from "../../ui/dialog";
@@ -96,18 +96,30 @@ function FlowTopology({ namespace, id, revision }: { namespace: string; id: stri
 function Slots({ namespace, id }: { namespace: string; id: string }): JSX.Element {
   const found = useData(`slots ${namespace}/${id}`, (signal) => get<Concurrency>(route("flows", namespace, id, "concurrency"), {}, signal), 1_500);
   if (!found.data) return found.error ? <Trouble error={found.error} retry={found.reload} /> : <Skeleton rows={4} />;
-  const { limit, behavior, key, lock } = found.data;
+  const { limit, behavior, key, lock, locks } = found.data;
   if (limit === null) return <Empty title="No limit" icon="item">As many executions as are started run at once. A flow limits them with <code>concurrency: {"{limit: 4}"}</code>.</Empty>;
-  if (!lock) return <Empty title={`${limit} slot${limit === 1 ? "" : "s"} per key`} icon="item">Executions are limited by <code>{key}</code>: each value of it has slots of its own.</Empty>;
-  const { owners, queue } = lock;
+  const all = lock ? [lock] : locks;
   return (
-    <section class="card">
-      <h2>{owners.length} of {limit} slot{limit === 1 ? "" : "s"} taken{behavior ? <span class="muted">, one too many: {behavior.toLowerCase()}</span> : null}</h2>
-      <div class="slots" role="list" aria-label="Slots">{Array.from({ length: Math.min(Math.max(limit, owners.length), 200) }, (_, index) => {
+    <>
+      {lock ? null : <p class="muted">Each value of <code>{key}</code> has {limit} slot{limit === 1 ? "" : "s"} of its own.{locks.length === 0 ? "" : locks.length >= KEYS_MAX ? ` The ${KEYS_MAX} that were used last are shown.` : ""}</p>}
+      {all.length === 0 ? <Empty title="No slot is taken" icon="item">No execution holds one, and none waits.</Empty> : null}
+      {all.map((one) => <LockCard key={one.name} lock={one} limit={limit} behavior={behavior} />)}
+    </>
+  );
+}
+
+/** Keys that the server shows at once. */
+const KEYS_MAX = 100;
+
+function LockCard({ lock: { key, owners, queue }, limit, behavior }: { lock: Lock; limit: number; behavior: string | null }): JSX.Element {
+  return (
+    <section class="card lock">
+      <h2>{key ? <><code>{key}</code>: </> : null}{owners.length} of {limit} slot{limit === 1 ? "" : "s"} taken{behavior ? <span class="muted">, one too many: {behavior.toLowerCase()}</span> : null}</h2>
+      <div class="slots" role="list" aria-label={key ? `Slots of ${key}` : "Slots"}>{Array.from({ length: Math.min(Math.max(limit, owners.length), 200) }, (_, index) => {
         const owner = owners[index];
         return <span key={index} role="listitem" class={owner ? "slot taken" : "slot"}>{owner ? <><StateIcon state={owner.quarantinedUntilMs ? "WARNING" : "RUNNING"} /><ExecutionLink id={owner.execution} />{owner.quarantinedUntilMs ? <span class="muted">held <When at={owner.quarantinedUntilMs} />: outcome unknown</span> : null}</> : <span class="muted">free</span>}</span>;
       })}</div>
-      <h2>{queue.length === 0 ? "Nothing waits" : `${queue.length}${queue.length >= 100 ? " or more" : ""} waiting`}</h2>
+      <h3>{queue.length === 0 ? "Nothing waits" : `${queue.length}${queue.length >= 100 ? " or more" : ""} waiting`}</h3>
       <ol class="plain">{queue.map((id) => <li key={id}><StateIcon state="QUEUED" /> <ExecutionLink id={id} /></li>)}</ol>
     </section>
   );
