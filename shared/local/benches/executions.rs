@@ -3,14 +3,17 @@
 //!     cargo bench -p operon-local --bench executions [-- NUMBER]
 //!
 //! A million executions of 50 flows in 10 namespaces are stored as the engine stores them, then each filter that the
-//! console has is asked for 50 rows, cold (the first time) and warm (the median of 20). Exits with 1 if one takes
+//! console has is asked for 50 rows with the shards that say where each has come to, cold (the first time) and warm (the
+//! median of 20). Exits with 1 if one takes
 //! longer than 500 ms.
 #![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)]
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use operon_engine::ports::{ExecutionFilter, ExecutionMeta, ExecutionRow, StateStore as _, Write};
+use operon_engine::ports::{
+    ExecutionFilter, ExecutionMeta, ExecutionRow, ShardKey, ShardWrite, StateStore as _, Write,
+};
 use operon_local::store::SqliteStore;
 use serde_json::{Map, Value};
 
@@ -51,6 +54,16 @@ fn execution(number: u64) -> ExecutionRow {
         ended_ms: Some(created_ms + 500),
         outputs: Map::new(),
         labels: BTreeMap::new(),
+    }
+}
+
+/// The root shard of an execution with ten task runs.
+fn shard(row: &ExecutionRow) -> ShardWrite {
+    ShardWrite {
+        key: ShardKey::root(&row.meta.id),
+        expected: 0,
+        bytes: vec![7; 110],
+        due_ms: None,
     }
 }
 
@@ -217,9 +230,11 @@ fn main() {
             let mut next = 1;
             while next < number {
                 let end = (next + 5_000).min(number);
-                let executions = (next..end).map(execution).collect();
+                let executions: Vec<_> = (next..end).map(execution).collect();
+                let shards = executions.iter().map(shard).collect();
                 store
                     .write(Write {
+                        shards,
                         executions,
                         ..Write::default()
                     })
@@ -240,7 +255,11 @@ fn main() {
             let mut rows = 0;
             for _ in 0..21 {
                 let begun = Instant::now();
-                rows = store.executions(&filter).await.unwrap().len();
+                let found = store.executions(&filter).await.unwrap();
+                let roots = found.iter().map(|row| ShardKey::root(&row.meta.id));
+                let shards = store.shards_at(&roots.collect::<Vec<_>>()).await.unwrap();
+                assert_eq!(shards.len(), found.len());
+                rows = found.len();
                 times.push(begun.elapsed());
             }
             let first = times.remove(0);
