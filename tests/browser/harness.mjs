@@ -127,8 +127,8 @@ export async function server({ more = {}, fill } = {}) {
   return self;
 }
 
-/** A page that is signed in, and keeps what went wrong in it: errors, CSP reports, bytes that came. */
-export async function signIn(browserNow, serverNow, options = {}) {
+/** A page of somebody new, which keeps what went wrong in it: errors, CSP reports. */
+export async function visitor(browserNow, options = {}) {
   const context = await browserNow.newContext({ viewport: { width: 1280, height: 800 }, reducedMotion: "reduce", ...options });
   context.setDefaultTimeout(PATIENCE_MS);
   const page = await context.newPage();
@@ -139,6 +139,12 @@ export async function signIn(browserNow, serverNow, options = {}) {
     globalThis.cspReports = [];
     document.addEventListener("securitypolicyviolation", (event) => globalThis.cspReports.push(`${event.violatedDirective} ${event.blockedURI} ${event.sourceFile ?? ""}`));
   });
+  return { context, page, wrong };
+}
+
+/** A page that is signed in. */
+export async function signIn(browserNow, serverNow, options = {}) {
+  const { context, page, wrong } = await visitor(browserNow, options);
   await page.goto(`${serverNow.base}/?token=${serverNow.token}`);
   await page.getByRole("heading", { name: "Overview", exact: true }).waitFor();
   return { context, page, wrong, open: (path) => page.goto(serverNow.base + path) };

@@ -48,6 +48,7 @@ pub(crate) fn auth(config: &Config) -> Result<Auth, String> {
         role_claim: config.oidc_role_claim.clone(),
         groups: groups(&config.oidc_groups)
             .map_err(|reason| format!("OPERON_OIDC_GROUPS: {reason}"))?,
+        console: Some(config.console_url.clone()).filter(|url| !url.is_empty()),
     });
     let oidc = Arc::new(oidc.map_err(|error| format!("OPERON_OIDC_KEYS_URL: {error}"))?);
     Ok(if config.iam_roles.is_empty() {

@@ -7,6 +7,7 @@
 mod iam;
 mod local;
 mod oidc;
+pub(crate) mod sign_in;
 pub mod table;
 
 use std::str::FromStr;
@@ -27,6 +28,7 @@ use table::Access;
 pub use iam::{IamCaller, IamRoles};
 pub use local::LocalToken;
 pub use oidc::{Oidc, OidcError, OidcSettings};
+pub use sign_in::CALLBACK;
 
 /// Bytes of a token at most.
 pub const TOKEN_BYTES_MAX: usize = 16 * 1024;
@@ -139,6 +141,14 @@ impl Auth {
         Ok(identity)
     }
 
+    /// The issuer at which one can sign in, if there is one.
+    pub(crate) fn oidc(&self) -> Option<&Oidc> {
+        match self {
+            Self::Oidc(oidc) | Self::OidcOrIam(oidc, _) => Some(oidc),
+            Self::Local(_) | Self::Iam(_) => None,
+        }
+    }
+
     /// Whether this server is on this machine only.
     #[must_use]
     pub const fn is_local(&self) -> bool {
@@ -169,15 +179,39 @@ fn credential(headers: &HeaderMap) -> Result<Credential, Problem> {
             )),
         };
     }
-    let cookies = headers.get_all(header::COOKIE).into_iter();
-    let found = cookies
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(';'))
-        .find_map(|pair| pair.trim().strip_prefix(COOKIE)?.strip_prefix('='));
-    Ok(match found {
+    Ok(match cookie(headers, COOKIE) {
         Some(token) if token.len() <= TOKEN_BYTES_MAX => Credential::Cookie(token.to_owned()),
         Some(_) | None => Credential::None,
     })
+}
+
+/// The value of a cookie.
+pub(crate) fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    let cookies = headers.get_all(header::COOKIE).into_iter();
+    cookies
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(';'))
+        .find_map(|pair| pair.trim().strip_prefix(name)?.strip_prefix('='))
+}
+
+/// The console's address, as whoever asks sees it. A wrong `Host` gains nothing: the issuer sends nobody to an address
+/// that was not registered there.
+pub(crate) fn origin_of(oidc: &Oidc, headers: &HeaderMap) -> Result<String, Problem> {
+    if let Some(console) = &oidc.settings.console {
+        return Ok(console.trim_end_matches('/').to_owned());
+    }
+    let host = headers.get(header::HOST);
+    let host = host.and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-:".contains(&byte);
+    if host.is_empty() || host.len() > 255 || !host.bytes().all(plain) {
+        return Err(Problem::bad_request("`Host` is no name of a host"));
+    }
+    let scheme = if host.starts_with("127.0.0.1:") {
+        "http"
+    } else {
+        "https"
+    };
+    Ok(format!("{scheme}://{host}"))
 }
 
 /// Stands before every route.

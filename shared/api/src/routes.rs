@@ -9,6 +9,7 @@ mod logs;
 mod namespaces;
 mod overview;
 mod server;
+mod session;
 mod start;
 mod steer;
 mod task_runs;
@@ -58,6 +59,8 @@ pub(crate) fn documented() -> OpenApiRouter<Api> {
         .routes(routes!(server::open_session, server::close_session))
         .routes(routes!(server::openapi))
         .routes(routes!(server::flow_schema))
+        .routes(routes!(session::begin))
+        .routes(routes!(session::callback))
         .routes(routes!(server::audit))
         .routes(routes!(server::locks))
         .routes(routes!(server::metrics))

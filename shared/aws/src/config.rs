@@ -160,7 +160,7 @@ variables! {
     MailFrom "OPERON_MAIL_FROM" "Sender of e-mail, an identity that SES has verified; without it there is none.",
     ConsoleUrl "OPERON_CONSOLE_URL" "Address of the console, for links in messages.",
     OidcIssuer "OPERON_OIDC_ISSUER" "Issuer whose tokens are believed, exactly as `iss` says it; without it none are.",
-    OidcAudience "OPERON_OIDC_AUDIENCE" "The `aud` of its tokens, or `client_id` of access tokens of Cognito.",
+    OidcAudience "OPERON_OIDC_AUDIENCE" "The `aud` of its tokens, or `client_id` of access tokens of Cognito; for signing in to the console the client's id.",
     OidcKeysUrl "OPERON_OIDC_KEYS_URL" "Where it publishes its keys; without it `/.well-known/jwks.json` below the issuer.",
     OidcRoleClaim "OPERON_OIDC_ROLE_CLAIM" "The claim with the role or a list of groups; without it `roles`.",
     OidcGroups "OPERON_OIDC_GROUPS" "Groups and their roles, such as `ops=operator,all=viewer`.",

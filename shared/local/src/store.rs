@@ -200,7 +200,11 @@ impl StateStore for SqliteStore {
     async fn shards_at(&self, keys: &[ShardKey]) -> Result<Vec<Option<ShardRow>>, StoreError> {
         let keys = keys.to_vec();
         self.readers
-            .run(move |connection| keys.iter().map(|key| shards::read(connection, key)).collect())
+            .run(move |connection| {
+                keys.iter()
+                    .map(|key| shards::read(connection, key))
+                    .collect()
+            })
             .await
     }
 

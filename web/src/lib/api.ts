@@ -1,5 +1,9 @@
 // One way to the server: the session's cookie, problem details as errors, and an address for `curl`.
+import { signal } from "@preact/signals";
 import type { Page, Problem } from "./types";
+
+/** The server does not know any more who calls: the session has ended. */
+export const signedOut = signal(false);
 
 export const API = "/api/v1";
 
@@ -45,6 +49,7 @@ export async function call<T>(method: string, at: string, options: Options = {})
     if ((error as Error).name === "AbortError") throw error;
     throw new ApiError({ status: 0, title: "The server does not answer", detail: "The server does not answer. Is `operon server` running? The page tries again by itself." });
   }
+  if (response.status === 401) signedOut.value = true;
   if (!response.ok) throw new ApiError(await problemOf(response));
   if (response.status === 204) return undefined as T;
   const type = response.headers.get("Content-Type") ?? "";

@@ -1,5 +1,6 @@
 // Server-sent events that survive a broken connection: the last id seen is asked for again.
 // `EventSource` gives up on an HTTP error and forgets the id, so this reads the stream itself.
+import { signedOut } from "./api";
 
 export interface SseEvent { event: string; data: string; id: string | null }
 
@@ -122,6 +123,7 @@ export function stream(address: (lastId: string | null) => string, handlers: Han
     const resumed = parser.lastId !== null;
     if (parser.lastId !== null) headers["Last-Event-ID"] = parser.lastId;
     const response = await fetch(address(parser.lastId), { headers, signal: abort.signal, cache: "no-store", credentials: "same-origin" });
+    if (response.status === 401) signedOut.value = true;
     if (!response.ok || !response.body) throw new Error(`status ${response.status}`);
     failures = 0;
     handlers.connection?.("live");

@@ -27,6 +27,7 @@ const PATHS: Record<string, JSX.Element> = {
   download: <><path d="M8 2v8.2M4.8 7.2 8 10.4l3.2-3.2" /><path d="M2.5 13.5h11" /></>,
   play: <path d="M4.5 2.8v10.4L13 8z" />,
   replay: <><path d="M2.5 8a5.5 5.5 0 1 0 1.9-4.2" /><path d="M4 1.5v2.6h2.6" /><path d="M6.9 6v4l3-2z" fill="currentColor" /></>,
+  leave: <><path d="M6.5 2.5h-3a1 1 0 0 0-1 1v9a1 1 0 0 0 1 1h3" /><path d="M10 5l3 3-3 3M13 8H6" /></>,
   more: <path d="M3 8h.1M8 8h.1M13 8h.1" stroke-width="2.4" />,
   close: <path d="m4 4 8 8m0-8-8 8" />,
   file: <><path d="M9.5 1.8H4.2A1.2 1.2 0 0 0 3 3v10a1.2 1.2 0 0 0 1.2 1.2h7.6A1.2 1.2 0 0 0 13 13V5.3z" /><path d="M9.5 1.8v3.5H13" /></>,

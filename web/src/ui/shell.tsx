@@ -2,7 +2,7 @@
 import type { ComponentChildren, JSX } from "preact";
 import { useState } from "preact/hooks";
 import { signal } from "@preact/signals";
-import { ApiError, call, get } from "../lib/api";
+import { ApiError, call, get, signedOut } from "../lib/api";
 import { commands } from "../lib/keys";
 import { useData, useKeys } from "../lib/hooks";
 import { go, here } from "../lib/route";
@@ -10,6 +10,7 @@ import type { Me } from "../lib/types";
 import { Dialog, Questions } from "./dialog";
 import { Icon } from "./icons";
 import { Key } from "./bits";
+import { SessionOver, SignIn } from "./sign-in";
 
 type Theme = "auto" | "light" | "dark";
 const theme = signal<Theme>((document.documentElement.dataset["theme"] as Theme | undefined) ?? "auto");
@@ -44,7 +45,7 @@ export function may(what: "operate" | "edit"): boolean {
 
 export function Shell({ children }: { children: ComponentChildren }): JSX.Element {
   const [help, setHelp] = useState(false);
-  const who = useData<Me>("me", async (signal) => { me.value = await get<Me>("/me", {}, signal); return me.value; });
+  const who = useData<Me>("me", async (signal) => { me.value = await get<Me>("/me", {}, signal); signedOut.value = false; return me.value; });
   useKeys([
     { key: "?", label: "This help", run: () => setHelp(true) },
     { key: "/", label: "Filter", run: () => document.querySelector<HTMLElement>("[data-filter]")?.focus() },
@@ -54,7 +55,7 @@ export function Shell({ children }: { children: ComponentChildren }): JSX.Elemen
     { key: "4", label: "", run: () => go("/triggers") },
   ]);
   const at = here.value.path;
-  if (who.error instanceof ApiError && who.error.status === 401) return <SignIn />;
+  if (!me.value && who.error instanceof ApiError && who.error.status === 401) return <SignIn />;
   return (
     <>
       <a class="skip" href="#main" onClick={(event) => { event.preventDefault(); document.getElementById("main")?.focus(); }}>Skip to content</a>
@@ -70,14 +71,22 @@ export function Shell({ children }: { children: ComponentChildren }): JSX.Elemen
         <span class="grow" />
         {who.error && who.error.status !== 401 ? <span class="offline" role="status"><Icon name="warn" size={14} /><span>Server not reached</span></span> : null}
         {me.value ? <span class="who" title={`Signed in as ${me.value.subject}`}><Icon name="person" size={14} /><span>{me.value.subject}</span><span class="muted">{me.value.role}</span></span> : null}
+        {me.value && !me.value.local ? <button type="button" class="icon-button" onClick={() => void leave()} aria-label="Sign out" title="Sign out"><Icon name="leave" /></button> : null}
         <button type="button" class="icon-button" onClick={() => setHelp(true)} aria-label="Keyboard" title="Keyboard (?)"><Icon name="keyboard" /></button>
         <button type="button" class="icon-button" onClick={() => setTheme(NEXT[theme.value])} aria-label={`Theme: ${theme.value}`} title={`Theme: ${theme.value}`}><Icon name={ICONS[theme.value]} /></button>
       </header>
       <main id="main" tabIndex={-1}>{children}</main>
       {help ? <Help close={() => setHelp(false)} /> : null}
       <Questions />
+      {signedOut.value && me.value ? <SessionOver again={who.reload} /> : null}
     </>
   );
+}
+
+/** Forgets who it is, and asks anew. */
+async function leave(): Promise<void> {
+  await call("DELETE", "/session");
+  location.assign("/");
 }
 
 function Help({ close }: { close: () => void }): JSX.Element {
@@ -89,32 +98,5 @@ function Help({ close }: { close: () => void }): JSX.Element {
         <tr><th scope="row"><Key>Esc</Key></th><td>Leave a field, close a dialog</td></tr>
       </tbody></table>
     </Dialog>
-  );
-}
-
-function SignIn(): JSX.Element {
-  const [token, set] = useState("");
-  const [error, setError] = useState("");
-  const enter = async (): Promise<void> => {
-    setError("");
-    try {
-      // The server keeps the token in a cookie that scripts cannot read.
-      await call("POST", "/session", { headers: { Authorization: `Bearer ${token.trim()}` } });
-      window.location.reload();
-    } catch (failure) {
-      setError(failure instanceof ApiError && failure.status === 401 ? "The server does not know this token." : (failure as Error).message);
-    }
-  };
-  return (
-    <main class="sign-in">
-      <form onSubmit={(event) => { event.preventDefault(); if (token.trim()) void enter(); }}>
-        <img src="/favicon.svg" width="40" height="40" alt="" />
-        <h1>Sign in to Operon</h1>
-        <p>Open the address that <code>operon server</code> printed when it started, or paste its token here. On AWS, paste the token of your identity provider.</p>
-        <label>Token<input type="password" autocomplete="off" value={token} onInput={(event) => set(event.currentTarget.value)} autofocus aria-invalid={error !== ""} /></label>
-        {error ? <p class="field-error" role="alert">{error}</p> : null}
-        <button class="button primary" type="submit" disabled={!token.trim()}>Sign in</button>
-      </form>
-    </main>
   );
 }

@@ -12,6 +12,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use serde_json::{Map, Value};
 use tracing::warn;
 
+use super::sign_in::Provider;
 use super::{Identity, Role, TOKEN_BYTES_MAX};
 use crate::problem::Problem;
 
@@ -48,6 +49,8 @@ pub struct OidcSettings {
     pub role_claim: String,
     /// Groups and their roles, `operators=operator`; a claim that names a role needs none.
     pub groups: Vec<(String, Role)>,
+    /// Address of the console, where somebody who signs in comes back to; without it, the one that is asked.
+    pub console: Option<String>,
 }
 
 /// Why an issuer cannot be used.
@@ -63,9 +66,10 @@ pub enum OidcError {
 
 /// Checks tokens.
 pub struct Oidc {
-    settings: OidcSettings,
-    client: reqwest::Client,
+    pub(super) settings: OidcSettings,
+    pub(super) client: reqwest::Client,
     keys: RwLock<Keys>,
+    pub(super) provider: tokio::sync::Mutex<Option<(Provider, u64)>>,
     // One question to the issuer at a time.
     asking: tokio::sync::Mutex<()>,
 }
@@ -81,8 +85,7 @@ impl Oidc {
     /// Checks tokens by these settings. Keys are read when the first token comes.
     pub fn new(settings: OidcSettings) -> Result<Self, OidcError> {
         let url = &settings.keys_url;
-        let local = url.starts_with("http://127.0.0.1:");
-        if !url.starts_with("https://") && !local {
+        if !is_allowed(url) {
             return Err(OidcError::Address(url.clone()));
         }
         let client = reqwest::Client::builder()
@@ -93,12 +96,22 @@ impl Oidc {
             settings,
             client,
             keys: RwLock::default(),
+            provider: tokio::sync::Mutex::default(),
             asking: tokio::sync::Mutex::default(),
         })
     }
 
     /// Who a token is about.
     pub async fn identify(&self, token: &str, now_ms: u64) -> Result<Identity, Problem> {
+        self.who(&self.claims(token, now_ms).await?)
+    }
+
+    /// What a token says, if it is one of the issuer's for us.
+    pub(super) async fn claims(
+        &self,
+        token: &str,
+        now_ms: u64,
+    ) -> Result<Map<String, Value>, Problem> {
         let refuse = |why: &str| Problem::unauthorized(format!("the token is not accepted: {why}"));
         if token.len() > TOKEN_BYTES_MAX {
             return Err(refuse("it is too long"));
@@ -131,12 +144,17 @@ impl Oidc {
         if !self.is_for_us(&claims) {
             return Err(refuse("it is for another audience"));
         }
+        Ok(claims)
+    }
+
+    /// Whom these claims are about, and what they may do.
+    pub(super) fn who(&self, claims: &Map<String, Value>) -> Result<Identity, Problem> {
         let subject = claims
             .get("email")
             .or_else(|| claims.get("sub"))
             .and_then(Value::as_str)
-            .ok_or_else(|| refuse("it names nobody"))?;
-        let role = self.role(&claims).ok_or_else(|| {
+            .ok_or_else(|| Problem::unauthorized("the token is not accepted: it names nobody"))?;
+        let role = self.role(claims).ok_or_else(|| {
             Problem::forbidden(format!(
                 "`{subject}` has no role; the claim `{}` must name one of viewer, operator, editor and admin, or \
                  a group that has one",
@@ -231,6 +249,11 @@ impl Oidc {
         set.keys.truncate(KEYS_MAX);
         Ok(set)
     }
+}
+
+/// Whether an address may be asked: nobody on the way can read or change what is said there.
+pub(super) fn is_allowed(url: &str) -> bool {
+    url.starts_with("https://") || url.starts_with("http://127.0.0.1:")
 }
 
 /// Whether a key is for an algorithm of ours.

@@ -24,6 +24,8 @@ pub const TABLE: &[(Method, &str, Access)] = &[
     (Method::GET, "/api/v1/me", Needs(Viewer)),
     (Method::POST, "/api/v1/session", Needs(Viewer)),
     (Method::DELETE, "/api/v1/session", Public),
+    (Method::GET, "/api/v1/session/begin", Public),
+    (Method::GET, "/api/v1/session/callback", Public),
     (Method::GET, "/api/v1/overview", Needs(Viewer)),
     (Method::GET, "/api/v1/metrics", Needs(Viewer)),
     (Method::GET, "/api/v1/audit", Needs(Viewer)),

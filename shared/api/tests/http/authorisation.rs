@@ -65,7 +65,7 @@ fn every_route_has_an_entry_and_every_entry_a_route() {
 
 #[tokio::test]
 async fn every_route_admits_its_roles_and_nobody_else() {
-    let issuer = Issuer::start().await;
+    let issuer = Issuer::here().await;
     let memory = MemoryPorts::default();
     let application = application(&memory, Auth::Oidc(Arc::clone(&issuer.oidc)));
     let bad = [

@@ -1,12 +1,12 @@
 //! An issuer of tokens with a key of its own, and what it publishes.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
 use axum::Router;
-use axum::routing::get;
+use axum::routing::{get, post};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
@@ -18,13 +18,30 @@ pub(crate) const AUDIENCE: &str = "operon";
 
 pub(crate) struct Issuer {
     key: EncodingKey,
+    /// Its own address.
+    pub(crate) address: String,
+    /// Its `iss`.
+    name: String,
+    /// The forms it got at its token endpoint, and what it answers there.
+    pub(crate) exchanges: Arc<Mutex<Vec<String>>>,
+    pub(crate) answer: Arc<Mutex<Value>>,
     /// How often the keys were read.
     pub(crate) reads: Arc<AtomicUsize>,
     pub(crate) oidc: Arc<Oidc>,
 }
 
 impl Issuer {
+    /// An issuer whose tokens are believed, at which nobody signs in.
     pub(crate) async fn start() -> Self {
+        Self::named(Some(ISSUER)).await
+    }
+
+    /// An issuer at which somebody signs in: its name is its address.
+    pub(crate) async fn here() -> Self {
+        Self::named(None).await
+    }
+
+    async fn named(name: Option<&str>) -> Self {
         let random = SystemRandom::new();
         let pkcs8 =
             EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).unwrap();
@@ -39,27 +56,51 @@ impl Issuer {
         }]});
         let reads = Arc::<AtomicUsize>::default();
         let counted = Arc::clone(&reads);
-        let served = Router::new().route(
-            "/keys",
-            get(async move || {
-                counted.fetch_add(1, Ordering::SeqCst);
-                axum::Json(keys.clone())
-            }),
-        );
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let description = json!({
+            "issuer": address, "authorization_endpoint": format!("{address}/authorize?tenant=t"),
+            "token_endpoint": format!("{address}/token"), "jwks_uri": format!("{address}/keys"),
+        });
+        let exchanges = Arc::<Mutex<Vec<String>>>::default();
+        let answer = Arc::new(Mutex::new(Value::Null));
+        let (asked, told) = (Arc::clone(&exchanges), Arc::clone(&answer));
+        let served = Router::new()
+            .route(
+                "/keys",
+                get(async move || {
+                    counted.fetch_add(1, Ordering::SeqCst);
+                    axum::Json(keys.clone())
+                }),
+            )
+            .route(
+                "/.well-known/openid-configuration",
+                get(async move || axum::Json(description.clone())),
+            )
+            .route(
+                "/token",
+                post(async move |form: String| {
+                    asked.lock().unwrap().push(form);
+                    axum::Json(told.lock().unwrap().clone())
+                }),
+            );
         tokio::spawn(async move { axum::serve(listener, served).await });
         let oidc = Oidc::new(OidcSettings {
-            issuer: ISSUER.to_owned(),
+            issuer: name.unwrap_or(&address).to_owned(),
             audience: AUDIENCE.to_owned(),
-            keys_url: format!("http://{address}/keys"),
+            keys_url: format!("{address}/keys"),
             role_claim: "groups".to_owned(),
             groups: vec![("on-call".to_owned(), Role::Operator)],
+            console: None,
         })
         .unwrap();
         Self {
             key: EncodingKey::from_ec_der(pkcs8.as_ref()),
             reads,
+            name: name.unwrap_or(&address).to_owned(),
+            address,
+            exchanges,
+            answer,
             oidc: Arc::new(oidc),
         }
     }
@@ -73,7 +114,7 @@ impl Issuer {
     /// A token with this role that is good, but for what `change` does to it.
     pub(crate) fn token(&self, role: &str, change: impl FnOnce(&mut Value)) -> String {
         let mut claims = json!({
-            "iss": ISSUER, "aud": AUDIENCE, "sub": "alice", "exp": 4_000_000_000_u64, "groups": [role],
+            "iss": self.name, "aud": AUDIENCE, "sub": "alice", "exp": 4_000_000_000_u64, "groups": [role],
         });
         change(&mut claims);
         self.sign("k1", &claims)
