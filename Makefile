@@ -45,6 +45,7 @@ check: need-rust need-python deny ## Format, lints, dependencies, documentation,
 	$(IN) cargo clippy --locked --workspace --all-targets -- -D warnings
 	$(IN) PATH="$$PWD/.tools/bin:$$PATH" cargo deny --locked check bans licenses sources
 	$(IN) RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
+	$(IN) cargo metadata --locked --format-version 1 --manifest-path fuzz/Cargo.toml >/dev/null
 	$(IN) for script in .ci/run tests/find-python tests/tools/agent-binary tests/tools/binary tests/tools/fuzz tests/tools/console tests/tools/container-engine tests/tools/demo tests/tools/pictures; \
 		do sh -n "$$script" || exit 1; done
 	$(IN) "$$(tests/find-python)" tests/tools/check_docs.py
