@@ -146,3 +146,44 @@ async fn costs_are_added_up_by_flow_and_by_label() {
     let none = costs(&ports.ports(), &query(by)).await.unwrap();
     assert_eq!(groups(none), [(String::new(), 3, 300.0)]);
 }
+
+/// The sum that people see against a second way to it: each attempt that there was, at the prices of Fargate, which
+/// bills a minute at least.
+#[tokio::test]
+async fn a_day_costs_what_its_attempts_cost() {
+    const DAY_MS: u64 = 86_400_000;
+    let ports = MemoryPorts::default();
+    let (mut raw, mut seed) = (0.0, 7_u64);
+    let mut next = |below: u64| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (seed >> 33) % below
+    };
+    for number in 0..400 {
+        let mut at = next(DAY_MS);
+        let mut row = row(&format!("x{number}"), "processing", at, "mpox");
+        for attempts in 1..=u8::try_from(1 + next(3)).unwrap() {
+            let seconds = 1 + next(if attempts == 1 { 90 } else { 3_600 });
+            attempt(&ports, &row, attempts, at, seconds).await;
+            at += seconds * 1_000;
+            let paid = f64::from(u32::try_from(seconds.max(60)).unwrap());
+            raw += paid / 3_600.0 * (0.040_48 + 2.0 * 0.004_445);
+        }
+        row.ended_ms = Some(at);
+        // Told twice, as ends are.
+        for _ in 0..2 {
+            measure(&ports.ports(), &plan(), &row, Prices::FARGATE)
+                .await
+                .unwrap();
+        }
+    }
+    let query = CostQuery {
+        namespace: "genomics".to_owned(),
+        by: By::Flow,
+        from_ms: 0,
+        to_ms: DAY_MS,
+    };
+    let found = costs(&ports.ports(), &query).await.unwrap();
+    assert!(found.complete);
+    let shown = found.groups[0].values["cost_usd"];
+    assert!((shown - raw).abs() < 0.05 * raw, "{shown} against {raw}");
+}
