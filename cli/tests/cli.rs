@@ -13,6 +13,7 @@ mod cases {
     mod conformance;
     mod files;
     mod forms;
+    mod inbox;
     mod lab;
     mod remote;
     mod run;

@@ -76,7 +76,7 @@ fn flow(hook: u16) -> String {
 }
 
 /// Ends the server with the test.
-struct Server(Child);
+pub(super) struct Server(pub(super) Child);
 
 impl Drop for Server {
     fn drop(&mut self) {
@@ -322,23 +322,28 @@ fn every_form_of_a_secret_is_masked_in_logs_outputs_state_alerts_and_pages() {
         "the execution",
         &body(&get(host, token, &own("")))["outputs"],
     );
-    // What people see in a terminal.
-    for arguments in [
-        &["executions", "logs", &id][..],
-        &["executions", "show", &id],
-        &["executions", "show", &id, "-o", "json"],
-        &["executions", "evaluate", &id, "{{ outputs.leak.vars }}"],
-        &[
-            "executions",
-            "evaluate",
-            &id,
-            "{{ secret('TOKEN') | upper }}",
-        ],
+    // What people see in a terminal; what asks for the secret itself is refused.
+    for (arguments, code) in [
+        (&["executions", "logs", &id][..], Some(0)),
+        (&["executions", "show", &id], Some(0)),
+        (&["executions", "show", &id, "-o", "json"], Some(0)),
+        (
+            &["executions", "evaluate", &id, "{{ outputs.leak.vars }}"],
+            Some(0),
+        ),
+        (
+            &[
+                "executions",
+                "evaluate",
+                &id,
+                "{{ secret('TOKEN') | upper }}",
+            ],
+            Some(1),
+        ),
     ] {
-        hides(
-            &format!("{arguments:?}"),
-            &lab.operon(arguments).to_string(),
-        );
+        let done = lab.operon(arguments);
+        assert_eq!(done.code, code, "{arguments:?}: {done}");
+        hides(&format!("{arguments:?}"), &done.to_string());
     }
     drop(server);
     hidden_below(&lab.path().join(".operon"));

@@ -22,6 +22,27 @@ fn incoming_files(directory: &TempDir) -> usize {
 }
 
 #[tokio::test]
+async fn a_file_of_a_bucket_becomes_an_artifact_that_stays() {
+    let (directory, store) = fresh();
+    let file = directory.path().join("a b.fasta");
+    fs::write(&file, "old").unwrap();
+    let place = format!("file://{}", file.display());
+    store.import(&place, None, &uri("copy")).await.unwrap();
+    // In place, so a link would change with it.
+    fs::write(&file, "new").unwrap();
+    assert_eq!(store.get(&uri("copy"), 9).await.unwrap(), "old");
+    fs::remove_file(&file).unwrap();
+    for wrong in [&place, "s3://bucket/key"] {
+        let refused = store.import(wrong, None, &uri("other")).await;
+        assert!(
+            matches!(refused, Err(ArtifactError::Refused(_))),
+            "{refused:?}"
+        );
+    }
+    assert_eq!(incoming_files(&directory), 0);
+}
+
+#[tokio::test]
 async fn bytes_come_back_whole_and_in_ranges() {
     let (directory, store) = fresh();
     let key = uri("a/b c/ü.txt");
