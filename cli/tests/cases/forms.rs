@@ -338,7 +338,7 @@ fn every_form_of_a_secret_is_masked_in_logs_outputs_state_alerts_and_pages() {
                 &id,
                 "{{ secret('TOKEN') | upper }}",
             ],
-            Some(1),
+            Some(2),
         ),
     ] {
         let done = lab.operon(arguments);
