@@ -15,6 +15,7 @@ mod cases {
     mod forms;
     mod inbox;
     mod lab;
+    mod registry;
     mod remote;
     mod run;
     mod secrets;

@@ -132,6 +132,7 @@ fn spec(slot: u16, script: &str) -> AttemptSpec {
         priority: 0,
         rank: 0,
         runner_options: serde_json::Map::new(),
+        registry: None,
         secrets: Vec::new(),
     }
 }

@@ -24,7 +24,7 @@ tasks:
 ";
 
 /// Files below a directory that hold the text.
-fn holding(directory: &Path, text: &str, found: &mut Vec<String>) {
+pub(super) fn holding(directory: &Path, text: &str, found: &mut Vec<String>) {
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {

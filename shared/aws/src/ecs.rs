@@ -13,7 +13,7 @@ use aws_sdk_ecs::types::{
     ContainerDefinition as Container, ContainerDependency, ContainerOverride as Override,
     DesiredStatus, EphemeralStorage, FirelensConfiguration, FirelensConfigurationType,
     KeyValuePair, LinuxParameters, LogConfiguration, LogDriver, MountPoint, NetworkConfiguration,
-    NetworkMode, Secret, Task, TaskOverride, Volume,
+    NetworkMode, RepositoryCredentials, Secret, Task, TaskOverride, Volume,
 };
 use operon_engine::ports::{
     ContainerDefinition, ContainerView, Ecs, EcsError, EcsFailure, Output, RunReply, RunTask,
@@ -113,7 +113,14 @@ impl FargateEcs {
         let seconds = container
             .stop_timeout_s
             .and_then(|seconds| i32::try_from(seconds).ok());
+        let login = container.repository_credentials.as_ref().map(|arn| {
+            RepositoryCredentials::builder()
+                .credentials_parameter(arn)
+                .build()
+        });
+        let login = login.transpose().map_err(incomplete)?;
         Ok(Container::builder()
+            .set_repository_credentials(login)
             .name(&container.name)
             .image(&container.image)
             .essential(container.essential)

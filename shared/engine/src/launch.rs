@@ -17,6 +17,7 @@ use crate::ports::{
     ArtifactError, ArtifactUri, AttemptId, AttemptResult, AttemptRow, AttemptSpec, FileSource,
     StoreError,
 };
+use crate::registry::RegistryLogin;
 use crate::rows;
 use crate::script;
 
@@ -106,6 +107,8 @@ impl Evaluator {
                         .to_owned(),
                 ));
             }
+            // Also what no expression marked, such as a password that was put together.
+            secrets.extend(spec.registry.iter().flat_map(RegistryLogin::secrets));
             spec.secrets = secrets.clone();
             Prepared::Process(Box::new(spec))
         } else {

@@ -33,6 +33,7 @@ pub mod plans;
 pub mod ports;
 mod postgres;
 pub mod reconciler;
+pub mod registry;
 pub mod repeated;
 pub mod replay;
 pub mod reports;

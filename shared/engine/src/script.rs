@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::files::{self, Beside};
 use crate::ports::{ArtifactUri, AttemptId, AttemptSpec, FileSource, InputFile, TaskRunKey};
+use crate::registry::RegistryLogin;
 
 /// Directory of the files that belong to the engine, inside the working directory.
 const OWN_DIRECTORY: &str = ".operon";
@@ -92,6 +93,7 @@ pub fn spec(
             runner_options.insert(key.to_owned(), value.clone());
         }
     }
+    let registry = RegistryLogin::take(&mut runner_options)?;
     let execution = "none".parse().map_err(|error: String| error)?;
     Ok(AttemptSpec {
         id: AttemptId {
@@ -119,6 +121,7 @@ pub fn spec(
         priority: 0,
         rank: 0,
         runner_options,
+        registry,
         secrets: Vec::new(),
     })
 }

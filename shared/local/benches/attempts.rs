@@ -91,6 +91,7 @@ fn spec(number: u32) -> AttemptSpec {
         priority: 0,
         rank: 0,
         runner_options: serde_json::Map::new(),
+        registry: None,
         secrets: Vec::new(),
     }
 }

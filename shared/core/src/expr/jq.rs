@@ -13,6 +13,7 @@ use serde_json::Value as Json;
 
 use super::catalog::{Callable, filter_of};
 use super::error::{Fault, bad};
+use super::functions::parse_json;
 use super::limits::{MAX_JQ_BYTES, MAX_JQ_STEPS, MAX_NESTING};
 use super::runtime::Call;
 use super::value::{from_json, to_json};
@@ -33,11 +34,20 @@ fn fail<T>(message: impl Into<String>) -> Result<T, Stop> {
     Err(Stop::Error(Json::from(message.into())))
 }
 
-/// All results of the program, as a list.
+/// All results of the program, as a list. As in Kestra, a text is read as JSON, which the body of an answer is, and there
+/// is nothing to ask of null. A text that is not JSON stays one.
 fn jq(call: &Call<'_>) -> Result<Value, Fault> {
     let code = call.text(1)?;
     let program = parse(&code)?;
-    let input = to_json(&call.value(0))?;
+    let input = match to_json(&call.value(0))? {
+        Json::Null => return Ok(Value::from(())),
+        Json::String(text) => match parse_json(&text) {
+            Ok(value) => to_json(&value)?,
+            Err(fault @ Fault::Limit(_)) => return Err(fault),
+            Err(_) => Json::String(text),
+        },
+        other => other,
+    };
     let mut machine = eval::Machine::new(call.runtime.jq_steps_left());
     let results = machine.run(&program, &input);
     call.runtime.take_jq_steps(machine.steps());

@@ -19,6 +19,7 @@ use super::Size;
 use crate::ports::{
     AttemptSpec, ContainerDefinition, ContainerOverride, FileSource, Output, TaskDefinition,
 };
+use crate::registry::Proof;
 use crate::script::text_of;
 
 /// Characters of all overrides of a launch together, JSON included (aws.md 2.4).
@@ -93,6 +94,13 @@ fn parts(text: &str) -> Vec<Result<&str, SecretRef>> {
 /// The secrets that an attempt mentions anywhere.
 #[must_use]
 pub fn secrets_of(spec: &AttemptSpec) -> BTreeSet<SecretRef> {
+    let mut all = secrets_inside(spec, &spec.secrets);
+    all.extend(pull_secret(spec).ok().flatten());
+    all
+}
+
+/// The secrets that are needed inside of the task, where `stage`, `main` and `agent` get them. That of a login is not.
+fn secrets_inside(spec: &AttemptSpec, also: &[String]) -> BTreeSet<SecretRef> {
     let env = spec.env.values();
     let files = spec
         .input_files
@@ -101,11 +109,29 @@ pub fn secrets_of(spec: &AttemptSpec) -> BTreeSet<SecretRef> {
             FileSource::Inline(text) => Some(text),
             FileSource::Artifact(_) | FileSource::Path(_) => None,
         });
-    let texts = env.chain(files).chain(&spec.secrets);
+    let texts = env.chain(files).chain(also);
     texts
         .flat_map(|text| parts(text))
         .filter_map(Result::err)
         .collect()
+}
+
+/// The secret with which ECS pulls the image. ECS reads it by itself, from one secret in a form of its own.
+fn pull_secret(spec: &AttemptSpec) -> Result<Option<SecretRef>, String> {
+    let Some(login) = &spec.registry else {
+        return Ok(None);
+    };
+    login.registry_for(&image_of(spec))?;
+    if let Proof::Document(value) = &login.proof
+        && let [Err(secret)] = parts(value).as_slice()
+    {
+        return Ok(Some(secret.clone()));
+    }
+    Err(
+        "on AWS a login is one secret `{\"username\": \"…\", \"password\": \"…\"}` that ECS reads by itself: write \
+         `credentials: {login: \"{{ secret('NAME') }}\"}`"
+            .to_owned(),
+    )
 }
 
 /// One launch, and the definition it needs.
@@ -144,7 +170,20 @@ pub fn build(
                 .to_owned(),
         );
     }
-    let variables = variables(arns);
+    let pull = pull_secret(spec)?;
+    let inside = secrets_inside(spec, &spec.secrets);
+    let outside = pull.as_ref().filter(|&secret| {
+        // Masking it would need it there; nothing in the task has it.
+        !secrets_inside(spec, &[]).contains(secret)
+    });
+    let variables = variables(inside.iter().filter(|&secret| Some(secret) != outside));
+    let pull = match &pull {
+        None => None,
+        Some(secret) => Some(
+            arns.get(secret)
+                .ok_or_else(|| format!("secret `{}` has no ARN", secret.1))?,
+        ),
+    };
     let (env, by_reference) = environment(spec, arns)?;
     for text in spec.command.iter().chain(spec.entrypoint.iter().flatten()) {
         if parts(text).iter().any(Result::is_err) {
@@ -156,7 +195,7 @@ pub fn build(
         }
     }
     let mut document = document(site, spec, size, name, &variables)?;
-    let definition = definition(site, spec, by_reference, &variables, arns);
+    let definition = definition(site, spec, by_reference, &variables, arns, pull);
     let mut command = (!spec.command.is_empty()).then(|| spec.command.clone());
     let main_mib = size.memory_mib.saturating_sub(AGENT_MIB);
     let overrides = |command: Option<&Vec<String>>, place: (&str, String)| {
@@ -213,9 +252,9 @@ fn to_json(document: &AgentSpec) -> Result<String, String> {
 }
 
 /// The variables by which `stage` and `agent` see the secrets, in a fixed order.
-fn variables(arns: &BTreeMap<SecretRef, String>) -> BTreeMap<SecretRef, String> {
-    let numbered = arns.keys().enumerate();
-    numbered
+fn variables<'a>(secrets: impl Iterator<Item = &'a SecretRef>) -> BTreeMap<SecretRef, String> {
+    secrets
+        .enumerate()
         .map(|(index, secret)| (secret.clone(), format!("OPERON_SECRET_{index}")))
         .collect()
 }
@@ -342,6 +381,7 @@ fn definition(
     secrets: Vec<(String, String)>,
     variables: &BTreeMap<SecretRef, String>,
     arns: &BTreeMap<SecretRef, String>,
+    pull: Option<&String>,
 ) -> TaskDefinition {
     let own = |name: &str, mode: &str| ContainerDefinition {
         name: name.to_owned(),
@@ -359,6 +399,7 @@ fn definition(
     let main = ContainerDefinition {
         name: CONTAINER_MAIN.to_owned(),
         image: image_of(spec),
+        repository_credentials: pull.cloned(),
         entry_point: spec.entrypoint.clone(),
         working_directory: option(spec, "workingDir").or_else(|| has_files.then(work)),
         user: option(spec, "user"),

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{ArtifactUri, ExecutionId, ShardKey, TaskRunKey};
+use crate::registry::RegistryLogin;
 
 /// Names one attempt, everywhere and for ever: the ECS client token and the claim are derived from it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -85,6 +86,8 @@ pub struct AttemptSpec {
     pub rank: u32,
     /// Pull policy, network, user, volumes and other properties of a container runner.
     pub runner_options: Map<String, Value>,
+    /// For whoever pulls the image, and nobody else.
+    pub registry: Option<RegistryLogin>,
     /// Values that must not appear in logs or outputs.
     pub secrets: Vec<String>,
 }

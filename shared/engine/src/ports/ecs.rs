@@ -16,6 +16,8 @@ pub struct ContainerDefinition {
     pub image: String,
     /// When it ends the task ends.
     pub essential: bool,
+    /// ARN of the secret with which ECS pulls the image from a private registry.
+    pub repository_credentials: Option<String>,
     /// Replaces the image's; none leaves it as it is (invariant 9).
     pub entry_point: Option<Vec<String>>,
     /// Replaces the image's; a launch may override it.

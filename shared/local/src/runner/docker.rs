@@ -6,6 +6,7 @@
 
 mod attempt;
 mod options;
+mod pull;
 
 use std::env;
 use std::sync::Arc;

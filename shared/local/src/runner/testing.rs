@@ -143,6 +143,7 @@ pub(crate) fn spec(slot: u16, command: &[&str]) -> AttemptSpec {
         priority: 0,
         rank: 0,
         runner_options: serde_json::Map::new(),
+        registry: None,
         secrets: Vec::new(),
     }
 }

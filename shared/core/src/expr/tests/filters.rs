@@ -248,6 +248,10 @@ fn dates_have_javas_patterns() {
 fn jq_is_jqs() {
     for (source, expected) in [
         ("[1, 2, 3] | jq('.')", json!([[1, 2, 3]])),
+        // As a body of an answer is: text.
+        ("'{\"a\": [1, 2]}' | jq('.a[1]') | first", json!(2)),
+        ("'5' | jq('. + 1') | first", json!(6)),
+        ("null | jq('.a')", json!(null)),
         ("[1, 2, 3] | jq('.[0]') | first", json!(1)),
         ("{'value': 2} | jq('.value * 2') | first", json!(4)),
         (

@@ -71,6 +71,18 @@ const TABLE: &[Elsewhere] = &[
     at("io.kestra.plugin.core.state.", "use `kv-set` and `kv-get`"),
     at("io.kestra.core.tasks.states.", "use `kv-set` and `kv-get`"),
     at(
+        "io.kestra.core.tasks.scripts.Python",
+        "use `python-commands` (`io.kestra.plugin.scripts.python.Commands`)",
+    ),
+    at(
+        "io.kestra.core.tasks.scripts.Node",
+        "use `io.kestra.plugin.scripts.node.Commands`",
+    ),
+    at(
+        "io.kestra.core.tasks.trigger.Toggle",
+        "set `disabled` on the trigger and deploy the flow",
+    ),
+    at(
         "io.kestra.plugin.core.templating.",
         "use `return` or `write`",
     ),

@@ -23,6 +23,43 @@ const DOCKER_MEMORY: &[PropInfo] = &[
         .warns("a container over its memory is always stopped"),
 ];
 
+/// A login at a registry. What is secret in it must be an expression: see the parser.
+const CREDENTIALS: &[PropInfo] = &[
+    prop(
+        "registry",
+        PropType::String,
+        "The registry it is for, and no other gets it; that of the image by default.",
+    )
+    .dynamic()
+    .example("ghcr.io"),
+    prop(
+        "login",
+        PropType::String,
+        "A secret `{\"username\": \"…\", \"password\": \"…\"}`: the form that every runner takes. Not in Kestra.",
+    )
+    .dynamic()
+    .example("\"{{ secret('GHCR') }}\""),
+    prop("username", PropType::String, "Name, with `password` (local runner).")
+        .dynamic()
+        .example("robot"),
+    prop("password", PropType::String, "Password, with `username` (local runner).")
+        .dynamic()
+        .example("\"{{ secret('GHCR_PASSWORD') }}\""),
+    prop("auth", PropType::String, "base64 of `name:password` (local runner).")
+        .dynamic()
+        .example("\"{{ secret('GHCR_AUTH') }}\""),
+    prop("registryToken", PropType::String, "A token of the registry (local runner).")
+        .dynamic()
+        .example("\"{{ secret('GHCR_TOKEN') }}\""),
+    prop(
+        "identityToken",
+        PropType::String,
+        "A token that gets tokens of the registry (local runner).",
+    )
+    .dynamic()
+    .example("\"{{ secret('GHCR_TOKEN') }}\""),
+];
+
 /// Properties of `docker:` and of the Docker task runner.
 pub(crate) const DOCKER: &[PropInfo] = &[
     prop("image", PropType::String, "The image; the same as `containerImage`.")
@@ -72,10 +109,12 @@ pub(crate) const DOCKER: &[PropInfo] = &[
     prop("deviceRequests", PropType::Any, "GPUs.").rejects("Fargate has no GPUs", "remove it"),
     prop("host", PropType::String, "Docker host.").warns(NO_HOST).example("tcp://docker:2375"),
     prop("config", PropType::Any, "Docker configuration.").warns(NO_HOST).example("{}"),
-    prop("credentials", PropType::Any, "Login of a registry.").rejects(
-        "a login in a flow is a secret in a flow",
-        "let the runner's role pull the image, or configure the login where the runner is installed",
-    ),
+    prop(
+        "credentials",
+        PropType::Object(CREDENTIALS),
+        "Login at the registry of the image, by secrets only. On AWS by `login`; images in ECR need none there.",
+    )
+    .example("{login: \"{{ secret('GHCR') }}\"}"),
     prop("wait", PropType::Bool, "Wait for the end.")
         .warns("a task run always waits for its container's end"),
     prop("killGracePeriod", PropType::Duration, "From SIGTERM to SIGKILL.")

@@ -87,7 +87,7 @@ pub(super) const TYPES: &[TypeInfo] = &[
     },
     TypeInfo {
         name: "io.kestra.plugin.core.storage.Size",
-        aliases: &["size"],
+        aliases: &["size", "io.kestra.core.tasks.storages.Size"],
         doc: "Size of a file in bytes. Returns `size`.",
         example: "id: how-big\ntype: size\nuri: \"{{ inputs.file }}\"",
         props: &[URI],
@@ -113,7 +113,11 @@ pub(super) const TYPES: &[TypeInfo] = &[
     },
     TypeInfo {
         name: "io.kestra.plugin.core.storage.FilterItems",
-        aliases: &["filter", "filter-items"],
+        aliases: &[
+            "filter",
+            "filter-items",
+            "io.kestra.core.tasks.storages.FilterItems",
+        ],
         doc: "Keeps the JSON lines of a file for which a condition holds. Returns `uri`, `processedItemsTotal` and `droppedItemsTotal`.",
         example: "id: recent\ntype: filter\nfrom: \"{{ inputs.file }}\"\nfilterCondition: \"{{ length > 1000 }}\"",
         props: &[
@@ -145,7 +149,11 @@ pub(super) const TYPES: &[TypeInfo] = &[
     },
     TypeInfo {
         name: "io.kestra.plugin.core.storage.DeduplicateItems",
-        aliases: &["deduplicate", "deduplicate-items"],
+        aliases: &[
+            "deduplicate",
+            "deduplicate-items",
+            "io.kestra.core.tasks.storages.DeduplicateItems",
+        ],
         doc: "Keeps the last JSON line of a file for each key. Returns `uri`, `processedItemsTotal`, `droppedItemsTotal` and `numKeys`.",
         example: "id: once\ntype: deduplicate\nfrom: \"{{ inputs.file }}\"\nexpr: \"{{ accession }}\"",
         props: &[

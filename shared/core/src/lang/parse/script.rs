@@ -288,6 +288,9 @@ impl Reader<'_> {
                     }
                 }
                 name => {
+                    if name == "credentials" {
+                        self.registry_login(option);
+                    }
                     if let Some(value) = self.field(option) {
                         runner.insert(name.to_owned(), value);
                     }

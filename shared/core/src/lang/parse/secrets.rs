@@ -96,6 +96,51 @@ impl Reader<'_> {
         }
     }
 
+    /// The login at a registry: one form of it, and what is secret in it never in plain text.
+    pub(super) fn registry_login(&mut self, field: Field<'_>) {
+        const FORMS: [&str; 5] = [
+            "login",
+            "password",
+            "auth",
+            "registryToken",
+            "identityToken",
+        ];
+        let Some(entries) = field.value.as_map() else {
+            return;
+        };
+        let given: Vec<_> = entries
+            .iter()
+            .filter(|(key, _)| FORMS.contains(&key.name.as_str()))
+            .collect();
+        for (key, value) in &given {
+            if value.as_str().is_none_or(|text| !has_template(text)) {
+                self.push(
+                    Diagnostic::error(
+                        Rule::PlainSecret,
+                        value.span.clone(),
+                        format!("`{}` is written in plain text", short(&key.name)),
+                    )
+                    .with_help("store it as a secret and write `\"{{ secret('NAME') }}\"`"),
+                );
+            }
+        }
+        let named = field.value.get("username").is_some();
+        let complete = match given.as_slice() {
+            [(key, _)] => (key.name == "password") == named,
+            _ => false,
+        };
+        if !complete {
+            self.push(
+                Diagnostic::error(
+                    Rule::Exclusive,
+                    field.key.span.clone(),
+                    "`credentials` needs one login",
+                )
+                .with_help("write `login`, or `username` and `password`, or one of `auth`, `registryToken` and `identityToken`"),
+            );
+        }
+    }
+
     /// Credentials of an `http` task that are not secrets.
     pub(super) fn http_secrets(&mut self, fields: &Fields<'_>) {
         let auth = fields.value("options").and_then(|node| node.get("auth"));

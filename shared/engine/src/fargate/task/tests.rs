@@ -180,3 +180,44 @@ fn secrets_go_by_reference_only() {
         assert!(build(&site(), &spec, size_for(100, 0).unwrap(), &arns).is_err());
     }
 }
+
+#[test]
+fn a_login_at_a_registry_is_a_secret_that_only_ecs_reads() {
+    let with = |credentials: Value| {
+        json!({
+            "containerImage": "ghcr.io/a/b:1", "env": {"TOKEN": marker("genomics", "TOKEN")},
+            "taskRunner": {"type": "docker", "credentials": credentials},
+        })
+    };
+    let login = marker("genomics", "GHCR");
+    let mut spec_of = spec(&with(json!({"login": login.as_str()})), "e");
+    // As the launcher hands it on: everything that an expression mentioned.
+    spec_of.secrets = vec![marker("genomics", "TOKEN"), login.clone()];
+    let made = built(&spec_of).unwrap();
+    let of: Vec<_> = made.definition.containers.iter().collect();
+    assert_eq!(of[1].repository_credentials.as_deref(), Some("arn:GHCR"));
+    assert_eq!(
+        (&of[0].repository_credentials, &of[2].repository_credentials),
+        (&None, &None)
+    );
+    for container in of {
+        assert!(!format!("{:?}", container.secrets).contains("GHCR"));
+    }
+    for (credentials, words) in [
+        (
+            json!({"username": "u", "password": login.as_str()}),
+            "credentials: {login:",
+        ),
+        (
+            json!({"login": format!("x{login}")}),
+            "credentials: {login:",
+        ),
+        (
+            json!({"login": login.as_str(), "registry": "quay.io"}),
+            "its own registry only",
+        ),
+    ] {
+        let error = built(&spec(&with(credentials), "e")).unwrap_err();
+        assert!(error.contains(words), "{error}");
+    }
+}

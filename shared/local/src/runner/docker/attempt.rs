@@ -9,8 +9,8 @@ use bollard::container::LogOutput;
 use bollard::errors::Error;
 use bollard::models::{ContainerState, ContainerStatsResponse};
 use bollard::query_parameters::{
-    CreateContainerOptionsBuilder, CreateImageOptionsBuilder, KillContainerOptionsBuilder,
-    LogsOptionsBuilder, StatsOptionsBuilder, WaitContainerOptionsBuilder,
+    CreateContainerOptionsBuilder, KillContainerOptionsBuilder, LogsOptionsBuilder,
+    StatsOptionsBuilder, WaitContainerOptionsBuilder,
 };
 use futures_util::{Stream, StreamExt as _};
 use operon_core::exec::{Outcome, Reason};
@@ -18,8 +18,9 @@ use operon_engine::ports::{AttemptResult, AttemptSpec, LogLevel, Usage};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::options::{self, Options, PullPolicy};
-use super::{Shared, is_absent};
+use super::Shared;
+use super::options::{self, Options};
+use super::pull::ready;
 use crate::runner::claims::ProcessMark;
 use crate::runner::directory::{Spares, WorkDir};
 use crate::runner::finish::{self, Ending};
@@ -27,8 +28,6 @@ use crate::runner::log::{AttemptLog, Lines, now_ms};
 use crate::runner::process::{signal_name, words};
 use crate::runner::stage::{self, StageError};
 
-/// How long a pull may take.
-const PULL_MAX: Duration = Duration::from_hours(1);
 /// How long the engine may take to deliver the end of a log.
 const LOG_END_MAX: Duration = Duration::from_secs(10);
 
@@ -91,7 +90,7 @@ async fn in_directory(
         .as_deref()
         .ok_or_else(|| StageError::invalid("the task has no container image"))?;
     tokio::select! {
-        ready = ready(docker, image, options.pull, log) => ready?,
+        ready = ready(shared, docker, spec, image, options.pull, log) => ready?,
         () = stopped(&mut stop) => return Err(not_started_any_more()),
     }
     stage::input_files(dir, &spec.input_files, shared.artifacts.as_ref()).await?;
@@ -117,64 +116,6 @@ fn not_started_any_more() -> StageError {
 async fn stopped(stop: &mut watch::Receiver<bool>) {
     if stop.wait_for(|stop| *stop).await.is_err() {
         std::future::pending::<()>().await;
-    }
-}
-
-/// Sees that the image is there.
-async fn ready(
-    docker: &Docker,
-    image: &str,
-    policy: PullPolicy,
-    log: &mut AttemptLog,
-) -> Result<(), StageError> {
-    let cannot = |message: String| StageError {
-        reason: Reason::CannotPull,
-        message,
-    };
-    let present = match docker.inspect_image(image).await {
-        Ok(_) => true,
-        Err(error) if is_absent(&error) => false,
-        Err(error) => return Err(cannot(format!("the image `{image}`: {error}"))),
-    };
-    match (policy, present) {
-        (PullPolicy::Never | PullPolicy::IfNotPresent, true) => return Ok(()),
-        (PullPolicy::Never, false) => {
-            return Err(cannot(format!(
-                "the image `{image}` is not on this machine and `pullPolicy` is NEVER; pull or build it"
-            )));
-        }
-        (PullPolicy::Always, _) | (PullPolicy::IfNotPresent, false) => {}
-    }
-    log.note(LogLevel::Info, &format!("pulling the image {image}"));
-    let options = CreateImageOptionsBuilder::default()
-        .from_image(&tagged(image))
-        .build();
-    let pulled = timeout(PULL_MAX, async {
-        let mut progress = std::pin::pin!(docker.create_image(Some(options), None, None));
-        while let Some(part) = progress.next().await {
-            part?;
-        }
-        Ok::<(), Error>(())
-    });
-    match pulled.await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(cannot(format!(
-            "the image `{image}` cannot be pulled ({error}); check its name and your network, and for a private registry pull it yourself first"
-        ))),
-        Err(_) => Err(cannot(format!(
-            "pulling the image `{image}` took longer than {}",
-            words(PULL_MAX)
-        ))),
-    }
-}
-
-/// Without a tag all of them would be pulled.
-fn tagged(image: &str) -> String {
-    let last = image.rsplit('/').next().unwrap_or(image);
-    if last.contains([':', '@']) {
-        image.to_owned()
-    } else {
-        format!("{image}:latest")
     }
 }
 
@@ -479,13 +420,5 @@ mod tests {
         let cause = Some(Cause::Timeout);
         assert_eq!(outcome(cause, 143, false).0, failed(Reason::Timeout));
         assert_eq!(outcome(Some(Cause::Stop), 0, false).0, failed(Reason::Kill));
-    }
-
-    #[test]
-    fn an_image_without_a_tag_is_the_latest() {
-        assert_eq!(tagged("a/b"), "a/b:latest");
-        assert_eq!(tagged("host:5000/b"), "host:5000/b:latest");
-        assert_eq!(tagged("a/b:1"), "a/b:1");
-        assert_eq!(tagged("a/b@sha256:00"), "a/b@sha256:00");
     }
 }
