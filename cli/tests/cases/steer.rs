@@ -238,6 +238,40 @@ fn a_replay_reuses_what_came_before() {
 }
 
 #[test]
+fn a_loop_is_replayed_as_a_whole() {
+    let lab = Lab::new();
+    lab.flow(
+        "loops",
+        "tasks:\n  - id: each\n    type: foreach\n    values: [1, 2, 3]\n    tasks:\n      - {id: item, type: shell, env: \
+         {N: \"{{ taskrun.value }}\"}, script: 'test $N != 2 || test -e good'}\n",
+    );
+    assert_eq!(lab.operon(&["run", "loops.yaml", "-q"]).code, Some(1));
+    let id = lab.newest();
+    let inside = lab.operon(&["executions", "replay", &id, "--from", "item"]);
+    assert_eq!(inside.code, Some(2), "{inside}");
+    for words in [
+        format!("replay {id} --from each"),
+        format!("retry-failed {id}"),
+    ] {
+        assert!(inside.err.contains(&words), "{inside}");
+    }
+    // Both of what it says work.
+    let whole = lab.operon(&["executions", "replay", &id, "--from", "each", "-o", "json"]);
+    assert_eq!(whole.code, Some(1), "{whole}");
+    let runs = whole.json()["taskRuns"].as_array().unwrap().clone();
+    let items = runs.iter().filter(|run| run["task"] == "item");
+    assert_eq!(items.filter(|run| run["reason"] != "reused").count(), 3);
+    let again = lab.operon(&["executions", "retry-failed", &id, "-o", "json"]);
+    let runs = again.json()["taskRuns"].as_array().unwrap().clone();
+    let attempts: Vec<_> = runs
+        .iter()
+        .filter(|run| run["task"] == "item")
+        .map(|run| run["attempts"].as_u64().unwrap())
+        .collect();
+    assert_eq!(attempts, [1, 2, 1], "{again}");
+}
+
+#[test]
 fn a_pause_is_resumed_from_elsewhere() {
     let lab = Lab::new();
     lab.flow(

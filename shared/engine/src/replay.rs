@@ -74,15 +74,18 @@ pub enum ReplayError {
         /// Asked for.
         task: String,
     },
-    /// Iterations of a loop are executed together.
+    /// A loop is replayed as a whole (docs/decisions/0012-replays-and-loops.md).
     #[error(
-        "task `{task}` is inside the loop `{outer}`; replay from `{outer}`, or restart the execution"
+        "task `{task}` is inside the loop `{outer}`, which is replayed as a whole: replay from `{outer}`, or retry the \
+         failed iterations of execution {id} without a replay"
     )]
     InLoop {
         /// Asked for.
         task: String,
         /// The loop outside all others.
         outer: String,
+        /// Of the execution.
+        id: ExecutionId,
     },
     /// What handles the end of an execution follows from the execution.
     #[error(
@@ -140,7 +143,7 @@ impl Evaluator {
             None => store.revision(&plan.namespace, &plan.flow, &hash).await?,
         };
         let states = self.states(&of, &old.plan).await?;
-        let reused = Reused::find(&plan, &states, &from)?;
+        let reused = Reused::find(&plan, &states, &from, &of)?;
         let mut meta = ExecutionMeta {
             revision,
             plan_hash: hash.clone(),

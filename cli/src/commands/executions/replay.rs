@@ -108,7 +108,11 @@ fn refused(error: ReplayError, id: &ExecutionId) -> anyhow::Error {
         ReplayError::Unfinished { .. } => {
             "wait for its end, kill it, or take it up with `operon resume`".to_owned()
         }
-        ReplayError::InLoop { .. } | ReplayError::Handler(_) | ReplayError::OtherFlow(_) => {
+        ReplayError::InLoop { outer, .. } => format!(
+            "`operon executions replay {id} --from {outer}` executes all of its iterations again; `operon executions \
+             retry-failed {id}` executes those that failed"
+        ),
+        ReplayError::Handler(_) | ReplayError::OtherFlow(_) => {
             return Usage::new(error.to_string()).into();
         }
     };

@@ -6,6 +6,7 @@ use operon_core::exec::Slot;
 use operon_core::plan::{Node, NodeIndex, NodeKind, Phase, Plan};
 
 use super::ReplayError;
+use crate::ports::ExecutionId;
 
 /// What is reused, by node of the static scope of the new plan.
 #[derive(Debug)]
@@ -21,9 +22,10 @@ impl Reused {
         plan: &Plan,
         states: &BTreeMap<String, Slot>,
         from: &str,
+        of: &ExecutionId,
     ) -> Result<Self, ReplayError> {
         let nodes = plan.scopes.first().map_or(&[][..], |scope| &scope.nodes);
-        let start = start(plan, nodes, from)?;
+        let start = start(plan, nodes, from, of)?;
         let mut again = Again {
             nodes,
             executed: BTreeSet::new(),
@@ -84,7 +86,12 @@ impl Reused {
 }
 
 /// The node of a task outside loops and handlers.
-fn start(plan: &Plan, nodes: &[Node], from: &str) -> Result<NodeIndex, ReplayError> {
+fn start(
+    plan: &Plan,
+    nodes: &[Node],
+    from: &str,
+    of: &ExecutionId,
+) -> Result<NodeIndex, ReplayError> {
     let visible = |node: &Node| node.id == from && !node.hidden;
     let place = (0_u16..).zip(nodes).find(|(_, node)| visible(node));
     if let Some((index, _)) = place.filter(|(index, _)| *index > 0) {
@@ -105,6 +112,7 @@ fn start(plan: &Plan, nodes: &[Node], from: &str) -> Result<NodeIndex, ReplayErr
             return Err(ReplayError::InLoop {
                 task: from.to_owned(),
                 outer: outer.to_owned(),
+                id: of.clone(),
             });
         }
         owner = plan

@@ -8,9 +8,14 @@ use operon_core::plan::{Plan, compile};
 
 use super::ReplayError;
 use super::scope::Reused;
+use crate::ports::ExecutionId;
 
 fn plan(build: impl FnOnce(FlowBuilder) -> FlowBuilder) -> Plan {
     compile(&build(FlowBuilder::new("test", "replayed")).build()).unwrap()
+}
+
+fn id() -> ExecutionId {
+    "first".parse().unwrap()
 }
 
 /// All nodes succeeded, but for those named.
@@ -32,7 +37,7 @@ fn states(plan: &Plan, others: &[(&str, State)]) -> BTreeMap<String, Slot> {
 }
 
 fn reused(plan: &Plan, states: &BTreeMap<String, Slot>, from: &str) -> Vec<String> {
-    let found = Reused::find(plan, states, from).unwrap();
+    let found = Reused::find(plan, states, from, &id()).unwrap();
     (0_u16..)
         .zip(&plan.scopes[0].nodes)
         .filter(|(index, node)| found.state(*index).is_some() && !node.hidden)
@@ -88,7 +93,7 @@ fn handlers_are_never_reused_and_cannot_be_replayed_from() {
     });
     let states = states(&plan, &[]);
     assert_eq!(reused(&plan, &states, "b"), ["a"]);
-    let error = Reused::find(&plan, &states, "cleanup").unwrap_err();
+    let error = Reused::find(&plan, &states, "cleanup", &id()).unwrap_err();
     assert!(matches!(error, ReplayError::Handler(_)), "{error}");
 }
 
@@ -99,12 +104,12 @@ fn a_task_in_a_loop_names_the_loop() {
             .task("after")
     });
     let states = states(&plan, &[]);
-    let error = Reused::find(&plan, &states, "child").unwrap_err();
+    let error = Reused::find(&plan, &states, "child", &id()).unwrap_err();
     assert!(
         matches!(&error, ReplayError::InLoop { outer, .. } if outer == "each"),
         "{error}"
     );
-    let error = Reused::find(&plan, &states, "nothing").unwrap_err();
+    let error = Reused::find(&plan, &states, "nothing", &id()).unwrap_err();
     assert!(matches!(error, ReplayError::UnknownTask { .. }), "{error}");
     assert_eq!(reused(&plan, &states, "after"), ["each"]);
 }
