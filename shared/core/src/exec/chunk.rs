@@ -241,6 +241,23 @@ impl View<'_> {
         })
     }
 
+    /// For the loop, which asks whether it is over: passes the question on, up to the first chunk that is not over, and
+    /// says once more what may have been lost on the way. Chunks that are over are due no more, so that nobody else
+    /// would; one that is not over asks and tells by itself.
+    pub(super) fn loop_asked(&self, by: &ShardId) -> Vec<Command> {
+        if !self.shard.open || self.shard.ahead + self.unfinished() > 0 {
+            return Vec::new();
+        }
+        let question = || {
+            Some(Command::Send {
+                to: self.at.next_chunk()?,
+                event: Event::Asked { by: by.clone() },
+            })
+        };
+        let next = self.shard.next_open.then(question).flatten();
+        self.chain().into_iter().chain(next).collect()
+    }
+
     /// The node of a repeated loop that says whether another iteration follows.
     fn check(&self) -> Option<NodeIndex> {
         match self.layout.place {
@@ -319,13 +336,18 @@ impl View<'_> {
         }
     }
 
+    /// Whether this is a loop whose iterations go on, as far as is known here.
+    pub(super) fn is_open_loop(&self, slot: u16) -> bool {
+        self.slot(slot).state == State::Body
+            && matches!(self.node(slot).kind, NodeKind::Loop { .. })
+    }
+
     /// What a running loop has to say to its first chunk.
     pub(super) fn open_loop(&self, slot: u16) -> Option<Command> {
-        let task_run = self.slot(slot);
-        let running = task_run.state == State::Body;
-        if !running || !matches!(self.node(slot).kind, NodeKind::Loop { .. }) {
+        if !self.is_open_loop(slot) {
             return None;
         }
+        let task_run = self.slot(slot);
         let event = Event::Ahead {
             round: self.shard.round,
             generation: task_run.attempt,

@@ -311,6 +311,10 @@ fn answer(view: &View<'_>, by: &ShardId, out: &mut Vec<Command>) {
         out.extend(view.chain());
         return;
     }
+    if view.at.owner().is_some_and(|(owner, ..)| owner == *by) {
+        out.extend(view.loop_asked(by));
+        return;
+    }
     match by.owner() {
         Some((owner, slot, 0)) if owner == *view.at && view.has(slot) => {
             out.extend(view.open_loop(slot));
@@ -351,5 +355,11 @@ fn ask(view: &View<'_>, out: &mut Vec<Command>) {
             view.predecessor()
                 .map(|to| Command::Send { to, event: event() }),
         );
+    }
+    for slot in view.slots().filter(|&slot| view.is_open_loop(slot)) {
+        out.push(Command::Send {
+            to: view.at.of_loop(slot, 0),
+            event: event(),
+        });
     }
 }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod items;
+mod lost;
 mod repeated;
 mod rounds;
 mod scenario;
