@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use operon_core::exec::{self, Command, Event, Reason, RootPhase, Shard, State, Time};
+use operon_core::exec::{self, Command, Event, Reason, RootPhase, Shard, Slot, State, Time};
 use operon_core::plan::{Layout, ShardId};
 use tracing::warn;
 
@@ -296,7 +296,7 @@ impl Planner {
         for _ in 0..DECISIONS_MAX {
             // From state, not from the commands: a decision that a crash left open is made by whatever
             // comes next.
-            let open = |(index, slot): (u16, &exec::Slot)| {
+            let open = |(index, slot): (u16, &Slot)| {
                 matches!(slot.state, State::Gate | State::Deciding).then_some(index)
             };
             let slots: Vec<u16> = (0_u16..).zip(&turn.next.slots).filter_map(open).collect();
@@ -527,6 +527,7 @@ impl Planner {
                 continue;
             }
             let site = site(slot);
+            out.extend(self.superseded(site, was, after, now_ms).await?);
             let lost = was.is_some_and(|was| was.state.is_live()) && after.state.is_terminal();
             let row = if lost && site.task().is_some() {
                 // The attempt ended without a report: its row says what is known.
@@ -569,6 +570,41 @@ impl Planner {
 }
 
 impl Planner {
+    /// The row of an attempt that ended without a report and is followed by another one.
+    async fn superseded(
+        &self,
+        site: Site<'_>,
+        was: Option<&Slot>,
+        after: &Slot,
+        now_ms: u64,
+    ) -> Result<Option<AttemptRow>, StoreError> {
+        let ended = |was: &&Slot| {
+            let goes_on = after.state.is_live() && after.attempt == was.attempt;
+            was.state.is_live() && !after.state.is_terminal() && !goes_on
+        };
+        let Some(was) = was.filter(ended).filter(|_| site.task().is_some()) else {
+            return Ok(None);
+        };
+        let Some(blank) = rows::blank(site, was.attempt) else {
+            return Ok(None);
+        };
+        let reason = if was.state == State::Killing {
+            Reason::Timeout
+        } else {
+            Reason::Lost
+        };
+        let mut row = AttemptRow {
+            state: rows::state_name(State::Failed).to_owned(),
+            reason: rows::reason_words(reason),
+            created_ms: now_ms,
+            ended_ms: Some(now_ms),
+            ..blank
+        };
+        self.keep_beginning(&mut row).await?;
+        row.item = self.evaluator.item(site).await.unwrap_or_default();
+        Ok(Some(row))
+    }
+
     /// What stood for a while before it ended has a row that says since when.
     async fn keep_beginning(&self, row: &mut AttemptRow) -> Result<(), StoreError> {
         let store = &*self.evaluator.ports.store;

@@ -28,6 +28,8 @@ use crate::store::SqliteStore;
 mod attempt;
 mod effects;
 mod flows;
+#[cfg(test)]
+mod migration_tests;
 mod recovery;
 #[cfg(test)]
 mod recovery_tests;
@@ -216,10 +218,11 @@ impl Engine {
         let mut inbox = tokio::time::interval(INBOX_INTERVAL);
         inbox.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let result = loop {
-            inner.tick();
             while let Ok(message) = receiver.try_recv() {
                 inner.queue.borrow_mut().push_back(message);
             }
+            // After what is known: an attempt that has ended is not overdue.
+            inner.tick();
             if !inner.queue.borrow().is_empty() {
                 if let Err(error) = inner.turn().await {
                     break Err(error);

@@ -3,6 +3,7 @@
 //! Invariant: all executions that are taken up are known to be in progress before any of them goes on.
 
 use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
 
 use operon_core::exec::{self, Command, Event};
 use operon_core::plan::Layout;
@@ -11,6 +12,7 @@ use operon_engine::ports::{ExecutionFilter, ExecutionId, ShardKey, StateStore as
 
 use operon_engine::subflow::DEPTH_MAX;
 
+use super::effects::attempt_id;
 use super::{Engine, EngineError};
 
 /// Executions looked for that were created and perhaps never told to start.
@@ -115,23 +117,33 @@ impl Engine {
             return Ok(());
         };
         let plan = &active.plan.plan;
+        let commands = exec::commands_of(plan, &key.shard, &shard, true);
+        // What became of attempts comes before what their time says: it may have passed while no engine was there, and
+        // an attempt that was lost with its engine is tried again, however long ago that was.
+        for command in &commands {
+            if let Command::Probe { slot, attempt } = command {
+                Rc::clone(inner)
+                    .probe(attempt_id(key, *slot, *attempt))
+                    .await;
+            }
+        }
         if let Some(layout) = Layout::of(plan, &key.shard) {
             inner
                 .timers
                 .borrow_mut()
                 .set(key, shard.due(&layout).map(|time| time.0));
         }
-        for command in exec::commands_of(plan, &key.shard, &shard, true) {
+        for command in commands {
             // What was sent before the crash may be lost with its answer, so it counts as delivered again.
             let command = match command {
                 Command::Send { to, event } => Command::Send {
                     to,
                     event: event.redelivered(),
                 },
+                Command::Probe { .. } => continue,
                 Command::Evaluate { .. }
                 | Command::Launch { .. }
                 | Command::Stop { .. }
-                | Command::Probe { .. }
                 | Command::Acquire
                 | Command::Release { .. }
                 | Command::Finish { .. } => command,

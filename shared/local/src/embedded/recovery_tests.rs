@@ -35,7 +35,7 @@ outputs:
 
 /// Every row of an execution, in the order in which it became durable.
 #[derive(Clone, Default)]
-struct Rows(Rc<RefCell<Vec<ExecutionRow>>>);
+pub(super) struct Rows(Rc<RefCell<Vec<ExecutionRow>>>);
 
 impl Observer for Rows {
     fn execution(&self, row: &ExecutionRow) {
@@ -52,7 +52,7 @@ fn parent() -> String {
     text + "outputs:\n  - {id: said, type: STRING, value: \"{{ outputs.s0.outputs.said }}\"}\n"
 }
 
-async fn open(directory: &Path, rows: &Rows) -> Laptop {
+pub(super) async fn open(directory: &Path, rows: &Rows) -> Laptop {
     let options = Options {
         limits: Limits::of_machine(),
         runner: RunnerChoice::Process,
@@ -72,7 +72,7 @@ async fn open(directory: &Path, rows: &Rows) -> Laptop {
 }
 
 /// One engine's life: everything of it is dropped at the end, whatever it was doing.
-fn life<T>(work: impl Future<Output = T>) -> T {
+pub(super) fn life<T>(work: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
