@@ -1,6 +1,6 @@
 //! Starting the main process of an attempt and waiting for it without a thread.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -8,6 +8,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -25,6 +26,19 @@ const INHERITED: [&str; 4] = ["PATH", "HOME", "LANG", "TZ"];
 const PATH_DEFAULT: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// A script that was just written is busy while another thread starts a process.
 const BUSY_TRIES: u32 = 50;
+
+/// Numbers of what was started here and is not reaped yet.
+static LEADERS: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
+
+fn leaders() -> MutexGuard<'static, BTreeSet<i32>> {
+    LEADERS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether this number is that of a process started here, which somebody watches. Its number means nobody else before it
+/// is reaped, and it is forgotten before that.
+pub(super) fn is_leader(pid: u32) -> bool {
+    i32::try_from(pid).is_ok_and(|pid| leaders().contains(&pid))
+}
 
 /// A started process: leader of its own group, not reaped until [`Child::reap`].
 pub(crate) struct Child {
@@ -143,6 +157,7 @@ impl Child {
 
     fn adopt(mut child: std::process::Child, use_descriptor: bool) -> io::Result<Self> {
         let pid = pid_of(child.id()).ok_or_else(|| io::Error::other("no process number"))?;
+        leaders().insert(pid.as_raw_pid());
         let wired = (|| {
             let out = child.stdout.take().ok_or_else(no_pipe)?;
             let err = child.stderr.take().ok_or_else(no_pipe)?;
@@ -156,6 +171,7 @@ impl Child {
         })();
         if wired.is_err() {
             signal_group(pid, Signal::KILL);
+            leaders().remove(&pid.as_raw_pid());
             let _ = child.wait();
         }
         wired
@@ -169,6 +185,7 @@ impl Child {
     /// Takes the exit status of a process that has been killed or has ended.
     pub(crate) async fn reap_ended(&mut self) -> io::Result<ResUse> {
         let pid = self.pid.as_raw_pid().unsigned_abs();
+        leaders().remove(&self.pid.as_raw_pid());
         loop {
             if let Some(used) = wait4::try_wait4_pid(pid)? {
                 self.reaped = true;
@@ -184,6 +201,7 @@ impl Drop for Child {
     fn drop(&mut self) {
         if !self.reaped {
             signal_group(self.pid, Signal::KILL);
+            leaders().remove(&self.pid.as_raw_pid());
             let _ = wait4::try_wait4_pid(self.pid.as_raw_pid().unsigned_abs());
         }
     }

@@ -15,6 +15,7 @@ use rustix::process::{
     waitpgid, waitpid,
 };
 
+use super::child::is_leader;
 use crate::runner::claims::ProcessMark;
 
 /// Name of the marker variable: `<engine>/<attempt id>`.
@@ -140,6 +141,8 @@ fn kill_escaped(marker: &str) -> bool {
     for pid in children
         .split_ascii_whitespace()
         .filter_map(|pid| pid.parse().ok())
+        // What other attempts started is no orphan, and looking at it costs as much as a short task.
+        .filter(|pid| !is_leader(*pid))
     {
         if marker_of(pid).as_deref() == Some(marker) {
             found = true;
