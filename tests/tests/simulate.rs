@@ -14,8 +14,9 @@ const SEEDS: u64 = 900;
 /// each other, ever more often, so that the simulation did not end. 1352: a failed round that is tried again has
 /// nothing after it, which the reference did not know.
 const FOUND: [u64; 2] = [955, 1352];
-/// Seeds of flows with some thousand task runs.
-const LARGE_SEEDS: u64 = 3;
+/// Seeds of large flows. 1: the end of a loop of several chunks was lost, and nobody asked for it. 14: more than 10,000
+/// task runs in one execution.
+const LARGE_SEEDS: [u64; 4] = [0, 1, 2, 14];
 
 fn config() -> Config {
     Config {
@@ -33,21 +34,24 @@ fn every_seed_keeps_the_invariants() {
     }
 }
 
-/// Flows of up to 10,000 task runs. `make simulate` runs more of them.
+/// Flows with up to 10,000 task runs and more. `make simulate` runs more of them.
 #[test]
 fn large_flows_keep_the_invariants() {
     let mut most = 0;
-    for seed in 0..LARGE_SEEDS {
+    for seed in LARGE_SEEDS {
         let config = Config {
             shape: Some(Shape::LARGE),
             ..config()
         };
         match Simulation::new(seed, config).run() {
-            Ok(report) => most = most.max(report.task_runs),
+            Ok(report) => most = most.max(report.largest),
             Err(failure) => panic!("{failure}"),
         }
     }
-    assert!(most > 5_000, "the largest flow has {most} task runs only");
+    assert!(
+        most >= 10_000,
+        "the largest execution has {most} task runs only"
+    );
 }
 
 /// The seed in `OPERON_SEED`, of a large flow with `OPERON_LARGE`, with its trace when it fails.

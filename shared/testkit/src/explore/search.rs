@@ -26,6 +26,8 @@ pub struct Report {
     pub edges: usize,
     /// That it took.
     pub elapsed: Duration,
+    /// Steps to the last world that was looked at: of all worlds nearer to the beginning every successor was looked at.
+    pub steps: usize,
     /// Whether everything reachable was reached; false when the limit came first or a violation ended the
     /// search.
     pub complete: bool,
@@ -87,6 +89,7 @@ pub fn explore(setup: &Setup, faults: Faults, mutant: Option<Mutant>, worlds_max
         edges: Vec::new(),
         starts: Vec::new(),
         violations: Vec::new(),
+        looked_at: 0,
     };
     let complete = search.run(&mut model, mutant.is_some(), worlds_max);
     let mut ends = 0;
@@ -99,6 +102,7 @@ pub fn explore(setup: &Setup, faults: Faults, mutant: Option<Mutant>, worlds_max
         states: search.reached.len(),
         edges: search.edges.len(),
         elapsed: started.elapsed(),
+        steps: search.steps_to(search.looked_at),
         complete,
         ends,
         violations: search.violations,
@@ -114,6 +118,8 @@ struct Search {
     /// By world: where its successors begin in `edges`.
     starts: Vec<usize>,
     violations: Vec<Violation>,
+    /// The last world whose successors were looked at.
+    looked_at: u32,
 }
 
 impl Search {
@@ -123,6 +129,7 @@ impl Search {
         let mut at = 0;
         while (at as usize) < self.reached.len() {
             let world = self.reached.get(at);
+            self.looked_at = at;
             self.starts.push(self.edges.len());
             next.clear();
             successors(model, &world, &mut next);
@@ -158,6 +165,16 @@ impl Search {
         }
         self.starts.push(self.edges.len());
         true
+    }
+
+    /// On the shortest way.
+    fn steps_to(&self, mut index: u32) -> usize {
+        let mut steps = 0;
+        while index != 0 {
+            index = self.parents[index as usize];
+            steps += 1;
+        }
+        steps
     }
 
     /// Finds the worlds from which the end cannot be reached; returns the number of ends.

@@ -313,7 +313,9 @@ impl Simulation {
             let script = &self.world.script;
             let expected = Oracle::round(&self.flow, script, execution, round, &before, retried);
             let killed = self.killed.contains(&(execution, round));
-            self.world.report.task_runs += expected.len();
+            let report = &mut self.world.report;
+            report.task_runs += expected.len();
+            report.largest = report.largest.max(expected.len());
             for (name, expected) in expected {
                 let is = states.get(&name).copied().unwrap_or_default();
                 let kept = killed && before.get(&name) == Some(&is);

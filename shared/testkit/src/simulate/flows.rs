@@ -15,21 +15,25 @@ const TIMEOUT_MS: u64 = 3 * 60 * 60 * 1000;
 /// Lists inside lists.
 const DEPTH_MAX: usize = 4;
 
+/// Tasks of the outermost list at most: with what is inside of them, a flow may have 10,000 outside of loops.
+const LIST_MAX: usize = 3_000;
+
 /// What a flow may have.
 #[derive(Debug, Clone, Copy)]
 pub struct Shape {
     /// Task runs at most, iterations multiplied.
     pub task_runs: usize,
-    /// Tasks of a list at most; of the outermost up to `task_runs`.
+    /// Tasks of a list at most; of the outermost sometimes more.
     pub list: usize,
     /// Pauses and sleeps, locks, retries of the flow.
     pub waits: bool,
 }
 
 impl Shape {
-    /// As large as flows with many tasks are.
+    /// As large as flows with many tasks are. Of what a flow may become, much is never executed (branches that are
+    /// not taken, loops that end early), so that this is needed for some to really have 10,000 task runs.
     pub const LARGE: Self = Self {
-        task_runs: 10_000,
+        task_runs: 24_000,
         list: 16,
         waits: true,
     };
@@ -65,7 +69,7 @@ impl<'r> Maker<'r> {
             flow.after_execution = self.list(0, 3, 1, DEPTH_MAX - 1);
         }
         let count = if self.one_in(3) {
-            self.shape.task_runs
+            self.shape.task_runs.min(LIST_MAX)
         } else {
             self.shape.list.min(self.shape.task_runs)
         };

@@ -166,6 +166,8 @@ pub struct Config {
 pub struct Report {
     /// Task runs compared with the reference, over all executions and rounds.
     pub task_runs: usize,
+    /// The same of one execution in one round, the most.
+    pub largest: usize,
     /// Shards read.
     pub reads: u64,
     /// Shards written, refused writes included.
