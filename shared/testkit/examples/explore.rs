@@ -140,9 +140,8 @@ fn run(search: &Search) -> bool {
     };
     let mut text = row(&search.name, &report, &result);
     if !well {
-        for violation in &report.violations {
-            text.push_str(&format!("\n{violation}"));
-        }
+        let shown = report.violations.iter();
+        text.extend(shown.map(|violation| format!("\n{violation}")));
     }
     println!("{text}");
     well

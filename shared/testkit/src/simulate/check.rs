@@ -66,7 +66,10 @@ impl Simulation {
         if before.round != next.round {
             self.end_round(execution, before.round);
         }
-        if next.kill || next.exit.is_some() {
+        // Also by a message that was said in the round before, and by one that came before the round began.
+        let unbegun = matches!(before.phase, RootPhase::New | RootPhase::Queued);
+        let refused = unbegun && flow.reason() == Reason::Kill;
+        if next.kill || next.exit.is_some() || refused {
             self.killed.insert((execution, next.round));
         }
         if next.phase == RootPhase::Over
