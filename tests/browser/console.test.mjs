@@ -125,7 +125,7 @@ describe("live", () => {
     const gate = operon.gate("list");
     const id = await operon.run("waits", { gate: gate.path });
     await visitNow.page.locator(`tr[data-id="${id}"] .state [data-state=RUNNING]`).waitFor();
-    await visitNow.page.locator(`tr[data-id="${id}"] .last-task`, { hasText: "gated" }).locator("[data-state=RUNNING], [data-state=SUBMITTED]").waitFor();
+    await visitNow.page.locator(`tr[data-id="${id}"] .last-task`, { hasText: "gated" }).locator("[data-state=RUNNING]").waitFor();
     gate.open();
     await visitNow.page.locator(`tr[data-id="${id}"] .state [data-state=SUCCESS]`).waitFor();
     await visitNow.page.locator(`tr[data-id="${id}"] .last-task`, { hasText: "last" }).locator("[data-state=SUCCESS]").waitFor();

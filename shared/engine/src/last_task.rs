@@ -97,7 +97,11 @@ fn last_of<'a>(
                 };
                 let last = LastTask {
                     task: node.id.clone(),
-                    state: state_name(slot.state),
+                    // That an attempt began is told to the shard on AWS only; what was launched is at work.
+                    state: match slot.state {
+                        State::Launching => state_name(State::Running),
+                        other => state_name(other),
+                    },
                     attempts,
                 };
                 best = Some((telling, index, last));
@@ -184,6 +188,10 @@ mod tests {
         assert_eq!(
             last(&[fetched, ("each", Body, 1)]),
             told("each", "RUNNING", 0)
+        );
+        assert_eq!(
+            last(&[fetched, ("merge", State::Launching, 1)]),
+            told("merge", "RUNNING", 1)
         );
         let failed = ("each", Failed, 0);
         let running = ("merge", Running, 3);

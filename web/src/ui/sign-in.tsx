@@ -36,7 +36,7 @@ export function SignIn(): JSX.Element {
         <h1>Sign in to Operon</h1>
         {refused ? <p class="field-error" role="alert">{REFUSED[refused] ?? REFUSED["failed"]}</p> : null}
         {atIssuer ? <>
-          <a class="button primary" href={issuerAddress()}><Icon name="person" size={14} />{refused ? "Try again" : "Sign in"} with your organisation</a>
+          <a class="button primary" href={issuerAddress()}><Icon name="person" size={14} />{refused ? "Try again" : "Sign in with your organisation"}</a>
           <details><summary>With a token</summary><TokenForm hint="A token of your identity provider, as `operon` uses it." /></details>
         </> : health.data || health.error ? <TokenForm hint="Open the address that `operon server` printed when it started, or paste its token here." /> : null}
       </div>
