@@ -98,10 +98,11 @@ fn last_of<'a>(
                 let last = LastTask {
                     task: node.id.clone(),
                     // That an attempt began is told to the shard on AWS only; what was launched is at work.
-                    state: match slot.state {
-                        State::Launching => state_name(State::Running),
-                        other => state_name(other),
-                    },
+                    state: state_name(if slot.state == State::Launching {
+                        State::Running
+                    } else {
+                        slot.state
+                    }),
                     attempts,
                 };
                 best = Some((telling, index, last));
