@@ -88,7 +88,7 @@ test-aws: need-rust need-python ## Tests on emulators of AWS; LANE=ministack for
 		$(if $(ENDPOINT),--endpoint "$(ENDPOINT)")
 
 package: need-rust need-python ## Builds the functions and writes the zips target/lambda/*.zip; ARCH=x86_64.
-	$(IN) "$$(tests/find-python)" infra/tools/package.py --arch "$(ARCH)" --profile "$(PROFILE)"
+	$(IN) "$$(tests/find-python)" infra/tools/package.py --arch "$(ARCH)"
 
 deploy: need-python package ## Makes or changes the deployment STAGE=main on AWS; see docs/operations.md.
 	$(IN) "$$(tests/find-python)" infra/tools/deploy.py deploy --stage "$(STAGE)" --arch "$(ARCH)" \

@@ -143,6 +143,16 @@ class TestTerraform(unittest.TestCase):
         names = re.findall(r"^  (\w+):$", parameters, re.MULTILINE)
         self.assertEqual(sorted(re.findall(r"^    (\w+) +=", passed, re.MULTILINE)), sorted(names))
 
+    def test_every_parameter_is_explained(self) -> None:
+        parameters = TEMPLATE[TEMPLATE.index("\nParameters:\n") : TEMPLATE.index("\nConditions:\n")]
+        guide = (INFRA.parent / "docs/operations.md").read_text(encoding="utf-8")
+        rows = [line.split("|")[1] for line in guide.splitlines() if line.startswith("| `")]
+        explained = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+        # Those are the words of `make deploy`.
+        expected = set(re.findall(r"^  (\w+):$", parameters, re.MULTILINE)) - {"Stage", "Architecture"}
+        self.assertGreater(len(expected), 10)
+        self.assertEqual(expected - explained, set())
+
     def test_every_function_gets_its_zip(self) -> None:
         main = (INFRA / "terraform/main.tf").read_text(encoding="utf-8")
         pattern = re.search(r'"/(CodeUri.*)/",', main)

@@ -4,7 +4,8 @@
     python3 deploy.py destroy --stage NAME
 
 Needs credentials of AWS in the environment, and the zips of `make package`. What is deployed is
-infra/template.yaml with the zips in place of the sources: target/lambda/template.yaml.
+infra/template.yaml with the zips in place of the sources: target/lambda/template.yaml. Then the agent's image goes into
+the stack's repository, unless the parameter `AgentImage` names one that is elsewhere.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ ROOT = INFRA.parent
 LAMBDA = ROOT / "target/lambda"
 sys.path.insert(0, str(ROOT / "tests/tools"))
 
+import image  # noqa: E402 - beside this file
 import venvs  # noqa: E402 - it lives with the tools of the tests
 
 _CODE = re.compile(r"^( +CodeUri: )\.\./functions/([a-z]+)$", re.MULTILINE)
@@ -50,6 +52,23 @@ def destroy_command(sam: Path, stage: str) -> list[str]:
     return [str(sam), "delete", "--stack-name", f"operon-{stage}", "--no-prompts"]
 
 
+def needs_agent(parameters: list[str]) -> bool:
+    """Whether the agent's image is to be that of the stack's own repository."""
+    return not any(one.startswith("AgentImage=") and one != "AgentImage=" for one in parameters)
+
+
+def push_agent(lint: Path, stage: str) -> int:
+    """Builds the agent and puts its image into the stack's repository."""
+    built = subprocess.run(
+        ["tests/tools/agent-binary", image.TARGET], cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=False
+    )
+    if built.returncode != 0:
+        sys.exit(f"deploy: the stack stands, but the agent does not build: {image.REMEDY}; then deploy again")
+    agent = built.stdout.decode().strip()
+    command = [str(lint / "bin/python"), str(Path(image.__file__)), "--stage", stage, "--agent", agent]
+    return subprocess.run(command, check=False).returncode
+
+
 def main() -> int:
     """Does what is asked."""
     parser = argparse.ArgumentParser(description="Operon on AWS")
@@ -59,9 +78,10 @@ def main() -> int:
     parser.add_argument("parameters", nargs="*", metavar="Key=value", help="of the template")
     options = parser.parse_args()
     try:
-        sam = venvs.ensure("lint", INFRA / "requirements-lint.txt") / "bin/sam"
+        lint = venvs.ensure("lint", INFRA / "requirements-lint.txt")
     except venvs.InstallFailed as error:
         sys.exit(f"deploy: {error}")
+    sam = lint / "bin/sam"
     if options.action == "deploy":
         LAMBDA.mkdir(parents=True, exist_ok=True)
         text = (INFRA / "template.yaml").read_text(encoding="utf-8")
@@ -70,7 +90,10 @@ def main() -> int:
     else:
         command = destroy_command(sam, options.stage)
     environment = {"SAM_CLI_TELEMETRY": "0", **os.environ}
-    return subprocess.run(command, env=environment, check=False).returncode
+    code = subprocess.run(command, env=environment, check=False).returncode
+    if code == 0 and options.action == "deploy" and needs_agent(options.parameters):
+        code = push_agent(lint, options.stage)
+    return code
 
 
 if __name__ == "__main__":

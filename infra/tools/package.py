@@ -105,7 +105,7 @@ def main() -> int:
     """Packages all functions."""
     parser = argparse.ArgumentParser(description="The zips of the functions")
     parser.add_argument("--arch", choices=sorted(_MACHINES), default="arm64")
-    parser.add_argument("--profile", default="release")
+    parser.add_argument("--profile", default="lambda", help="of cargo; made for small zips")
     options = parser.parse_args()
     try:
         directory = build(options.arch, options.profile)

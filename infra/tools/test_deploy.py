@@ -24,6 +24,10 @@ class TestDeploy(unittest.TestCase):
         self.assertEqual(given, ["Stage=staging", "Architecture=x86_64", "AlertEmail=a@b.example"])
         self.assertIn("operon-staging", command)
 
+    def test_the_agent_is_pushed_unless_its_image_is_elsewhere(self) -> None:
+        self.assertTrue(deploy.needs_agent(["AlertEmail=a@b.example", "AgentImage="]))
+        self.assertFalse(deploy.needs_agent(["AgentImage=registry.example/agent:1"]))
+
     def test_destroying_leaves_the_data_bucket_and_nothing_else(self) -> None:
         text = (deploy.INFRA / "template.yaml").read_text(encoding="utf-8")
         self.assertEqual(text.count("DeletionPolicy: Retain\n"), 1)

@@ -2,7 +2,7 @@
 
     python3 run.py [--lane localstack|ministack] [--endpoint URL] [--binaries DIRECTORY]
 
-Without arguments both lanes, one after the other. `--endpoint` names an emulator that already runs, or
+Without arguments both lanes at the same time, and what each says when it is over. `--endpoint` names an emulator that already runs, or
 `aws` for the account that the environment's credentials belong to: then the stack it makes costs money
 for as long as it stands, and is removed at the end.
 """
@@ -15,8 +15,10 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import lanes
@@ -37,6 +39,14 @@ def binaries(profile: str) -> Path:
     return lanes.ROOT / target / profile
 
 
+def command() -> Path:
+    """The command line, which the Rust tests have built; this makes sure."""
+    build = ["cargo", "build", "--locked", "--quiet", "--workspace", "--bin", "operon"]
+    if subprocess.run(build, cwd=lanes.ROOT, stdin=subprocess.DEVNULL, check=False).returncode != 0:
+        sys.exit("aws: the command line does not build")
+    return lanes.ROOT / os.environ.get("CARGO_TARGET_DIR", "target") / "debug/operon"
+
+
 @contextlib.contextmanager
 def lane_of(name: str, endpoint: str | None) -> Iterator[lanes.Lane]:
     """An emulator of our own, or whatever is at the endpoint."""
@@ -47,7 +57,17 @@ def lane_of(name: str, endpoint: str | None) -> Iterator[lanes.Lane]:
         yield lanes.Lane(name, "" if endpoint == "aws" else endpoint, Path())
 
 
-def run(name: str, endpoint: str | None, directory: Path, pattern: str, only: list[str]) -> int:
+@dataclass(frozen=True)
+class Wanted:
+    """What is run, and with what."""
+
+    binaries: Path
+    operon: Path
+    pattern: str
+    only: list[str]
+
+
+def run(name: str, endpoint: str | None, wanted: Wanted) -> int:
     """Runs the suite on one lane; its exit code."""
     started = time.monotonic()
     # The client's Python is that of the lane: boto3 is pinned there.
@@ -58,11 +78,12 @@ def run(name: str, endpoint: str | None, directory: Path, pattern: str, only: li
         environment |= {
             "OPERON_TEST_LANE": name,
             "OPERON_TEST_ENDPOINT": lane.endpoint,
-            "OPERON_TEST_BINARIES": str(directory),
+            "OPERON_TEST_BINARIES": str(wanted.binaries),
+            "OPERON_TEST_COMMAND": str(wanted.operon),
             "PYTHONPATH": str(SUITE.parent),
         }
-        command = [str(python), "-m", "unittest", "discover", "-v", "-s", str(SUITE), "-p", pattern]
-        command += [part for name in only for part in ("-k", name)]
+        command = [str(python), "-m", "unittest", "discover", "-v", "-s", str(SUITE), "-p", wanted.pattern]
+        command += [part for name in wanted.only for part in ("-k", name)]
         done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, check=False)
         if done.returncode != 0:
             print(f"aws: the end of what {name} wrote:\n{lanes.tail(lane)}", flush=True)
@@ -71,6 +92,26 @@ def run(name: str, endpoint: str | None, directory: Path, pattern: str, only: li
     took = time.monotonic() - started
     print(f"aws: lane {name}: healthy after {ready:.1f} s, over after {took:.0f} s", flush=True)
     return done.returncode
+
+
+def side_by_side(names: list[str], wanted: Wanted) -> list[int]:
+    """Runs the suite on several lanes at once; they wait more than they work. What each says comes in one piece."""
+    options = ["--binaries", str(wanted.binaries), "--operon", str(wanted.operon), "--pattern", wanted.pattern]
+    options += [part for name in wanted.only for part in ("--only", name)]
+    codes: list[int] = []
+    with contextlib.ExitStack() as stack:
+        started = []
+        for name in names:
+            said = stack.enter_context(tempfile.TemporaryFile())
+            command = [sys.executable, __file__, "--lane", name, *options]
+            child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT)
+            stack.callback(child.terminate)
+            started.append((child, said))
+        for child, said in started:
+            codes.append(child.wait())
+            said.seek(0)
+            print(said.read().decode(errors="replace"), flush=True)
+    return codes
 
 
 def main() -> int:
@@ -82,15 +123,18 @@ def main() -> int:
     parser.add_argument("--endpoint", help="an emulator that runs already, or `aws`")
     parser.add_argument("--profile", default="lane", help="of cargo")
     parser.add_argument("--binaries", type=Path, help="built before, in this directory")
+    parser.add_argument("--operon", type=Path, help="the command line, built before")
     parser.add_argument("--pattern", default="test_*.py", help="only these files of the suite")
     parser.add_argument("--only", action="append", default=[], help="only tests whose name contains this; may be repeated")
     options = parser.parse_args()
     names = [options.lane] if options.lane else sorted(lanes.KINDS, reverse=True)
     if options.endpoint:
         names = ["aws" if options.endpoint == "aws" else options.lane or "endpoint"]
-    directory = options.binaries or binaries(options.profile)
+    directory = options.binaries.resolve() if options.binaries else binaries(options.profile)
+    operon = options.operon.resolve() if options.operon else command()
+    wanted = Wanted(directory, operon, options.pattern, options.only)
     try:
-        codes = [run(name, options.endpoint, directory, options.pattern, options.only) for name in names]
+        codes = [run(names[0], options.endpoint, wanted)] if len(names) == 1 else side_by_side(names, wanted)
     except (lanes.LaneFailed, lanes.venvs.InstallFailed) as error:
         sys.exit(f"aws: {error}")
     return max(codes)

@@ -24,12 +24,8 @@ import venvs
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# Where the tests are that need AWS, and the emulators they run on.
+# Where the tests are that need AWS; tests/aws/run.py runs those in `suite`.
 AWS_TESTS = Path("tests/aws")
-# Tests with a target of their own; docs/testing.md says why each is apart.
-APART = (
-    ("the deployment on emulators of AWS", "make test-aws"),
-)
 
 # What cargo-nextest, cargo and unittest say at their end.
 _NEXTEST = re.compile(r"Summary \[.*\] +(?:\d+/)?\d+ tests? run: (.*)")
@@ -172,6 +168,7 @@ def suites(root: Path, *, nextest: bool) -> list[Suite]:
         ),
         Suite("Console logic", ["tests/tools/console", "units"]),
         Suite("Console in a browser", ["tests/tools/console", "browser"]),
+        Suite("AWS on emulators", [sys.executable, str(AWS_TESTS / "run.py")]),
     ]
 
 
@@ -234,8 +231,6 @@ def main() -> int:
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
     results = [run(suite, ROOT, environment) for suite in suites(ROOT, nextest=has_nextest())]
     print(f"\n{table(results)}", flush=True)
-    for name, command in APART:
-        print(f"not part of this: {name}; run `{command}` (docs/testing.md says why)", flush=True)
     return 0 if all(result.good for result in results) else 1
 
 

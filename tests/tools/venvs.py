@@ -3,7 +3,7 @@
     python3 venvs.py NAME REQUIREMENTS [PACKAGE_DIRECTORY]   prints the environment's directory
 
 Invariant: an environment with a stamp is complete. The stamp is written last and holds a hash of what
-the environment was made from, so a cut installation or a changed pin is made anew. Two processes that
+the environment was made from and where, so a cut installation, a changed pin or a moved checkout is made anew. Two processes that
 want the same environment wait for each other.
 """
 
@@ -28,9 +28,9 @@ class InstallFailed(Exception):
     """An environment could not be made; the message ends with what pip said."""
 
 
-def stamp_of(requirements: Path, package: Path | None) -> str:
-    """A hash of all that decides what an environment holds: pins, Python, this module, the own package."""
-    parts = [requirements.read_bytes(), sys.version.encode(), Path(__file__).read_bytes()]
+def stamp_of(requirements: Path, package: Path | None, place: Path) -> str:
+    """A hash of all that decides what an environment holds: pins, Python, this module, where it is, the own package."""
+    parts = [requirements.read_bytes(), sys.version.encode(), Path(__file__).read_bytes(), os.fsencode(place)]
     if package is not None:
         files = sorted(path for path in package.rglob("*") if path.suffix in {".py", ".toml"})
         parts += [part for path in files for part in (path.name.encode(), path.read_bytes())]
@@ -42,10 +42,11 @@ def ensure(name: str, requirements: Path, package: Path | None = None, tools: Pa
 
     `package` is the directory of a package of this repository that is installed into it, too.
     """
-    place = tools / name
-    wanted = stamp_of(requirements, package)
-    stamp = place / _STAMP
     tools.mkdir(parents=True, exist_ok=True)
+    # What pip writes names its interpreter by its whole path, so a moved checkout needs its own anew.
+    place = tools.resolve() / name
+    wanted = stamp_of(requirements, package, place)
+    stamp = place / _STAMP
     with (tools / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not stamp.is_file() or stamp.read_text() != wanted:

@@ -60,6 +60,10 @@ pub(crate) enum FlowsCommand {
         /// What is said about it.
         #[arg(short, long, value_name = "TEXT")]
         message: Option<String>,
+        /// A directory whose files are deployed beside it, for `namespaceFiles`, `nsfile:///` and `read()`; without
+        /// this they stay as they were.
+        #[arg(long, value_name = "DIR")]
+        files: Option<PathBuf>,
         #[command(flatten)]
         server: ServerChoice,
     },

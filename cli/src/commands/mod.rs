@@ -1,5 +1,6 @@
 //! What each command does.
 
+mod beside;
 mod doctor;
 mod executions;
 mod flows;

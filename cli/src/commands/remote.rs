@@ -2,11 +2,13 @@
 //!
 //! With `--output json` the answer is printed as it came; for people, a table of what matters.
 
+use std::path::Path;
 use std::rc::Rc;
 
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 
+use super::beside;
 use crate::args::{
     ContextCommand, FlowName, FlowsCommand, LabelsArgs, ServerChoice, ValidateOutput,
 };
@@ -130,8 +132,17 @@ pub(crate) fn flows(command: &FlowsCommand, console: &Rc<Console>) -> anyhow::Re
                 file,
                 expect,
                 message,
+                files,
                 server,
-            } => deploy(console, file, *expect, message.as_deref(), server).await?,
+            } => {
+                let given = Given {
+                    file,
+                    files: files.as_deref(),
+                    expect: *expect,
+                    message: message.as_deref(),
+                };
+                deploy(console, given, server).await?;
+            }
             FlowsCommand::Source { flow, server } => {
                 let client = choose(server)?;
                 let request = client.request(Method::GET, &path_of(flow, "/source"));
@@ -214,13 +225,20 @@ pub(crate) fn flows(command: &FlowsCommand, console: &Rc<Console>) -> anyhow::Re
     })
 }
 
+/// What is deployed.
+struct Given<'a> {
+    file: &'a Path,
+    files: Option<&'a Path>,
+    expect: Option<u32>,
+    message: Option<&'a str>,
+}
+
 async fn deploy(
     console: &Rc<Console>,
-    file: &std::path::Path,
-    expect: Option<u32>,
-    message: Option<&str>,
+    given: Given<'_>,
     server: &ServerChoice,
 ) -> anyhow::Result<()> {
+    let file = given.file;
     let source =
         operon_local::flows::read_document(file).map_err(|error| Usage::new(error.to_string()))?;
     // Only to know where it goes: the server checks it with its own plugins, and says what is wrong.
@@ -252,14 +270,21 @@ async fn deploy(
     };
     let client = choose(server)?;
     let flow = FlowName { namespace, id };
+    let listing = match given.files {
+        Some(directory) => Some(beside::publish(&client, directory).await?),
+        None => None,
+    };
     let mut request = client
         .request(Method::PUT, &path_of(&flow, ""))
         .header("content-type", "application/yaml")
         .body(source);
-    if let Some(revision) = expect {
+    if let Some(listing) = listing {
+        request = request.header("x-operon-files", listing);
+    }
+    if let Some(revision) = given.expect {
         request = request.header("if-match", format!("\"{revision}\""));
     }
-    if let Some(message) = message {
+    if let Some(message) = given.message {
         request = request.header("x-operon-message", message);
     }
     let mut answer: Value = client.ask(request).await?;

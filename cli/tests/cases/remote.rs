@@ -233,3 +233,34 @@ fn without_a_terminal_the_console_in_it_says_what_prints_the_same() {
     assert_eq!(top.code, Some(2), "{top}");
     assert!(top.err.contains("operon executions list"), "{top}");
 }
+
+#[test]
+fn files_are_deployed_beside_a_flow_and_stay_until_others_are() {
+    let lab = Lab::new();
+    let flow = "tasks:\n  - id: say\n    type: shell\n    namespaceFiles: {enabled: true}\n    script: cat words/greeting.txt\n    outputFiles: [words/greeting.txt]\n";
+    std::fs::create_dir_all(lab.path().join("beside/words")).unwrap();
+    let greeting = lab.path().join("beside/words/greeting.txt");
+    std::fs::write(&greeting, "hello\n").unwrap();
+    let served = Served::new(&lab);
+    // Not below the directory that the server deploys by itself.
+    let file = lab.path().join("apart.yaml");
+    std::fs::write(&file, format!("id: apart\nnamespace: lab\n{flow}")).unwrap();
+    let deploy = |more: &[&str]| {
+        let args = [&["flows", "deploy", "apart.yaml"], more].concat();
+        served.json(&args)
+    };
+    let said = || {
+        let id = served.start("lab/apart");
+        served.wait(&id, "SUCCESS");
+        served.operon(&["executions", "logs", &id]).out
+    };
+    assert_eq!(deploy(&["--files", "beside"])["revision"], json!(1));
+    assert!(said().contains("hello"));
+    // Others are another revision; a text alone leaves them as they are.
+    std::fs::write(&greeting, "good evening\n").unwrap();
+    assert_eq!(deploy(&["--files", "beside"])["revision"], json!(2));
+    assert!(said().contains("good evening"));
+    std::fs::remove_file(&greeting).unwrap();
+    assert_eq!(deploy(&[])["changed"], json!(false));
+    assert!(said().contains("good evening"));
+}

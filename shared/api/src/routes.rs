@@ -3,6 +3,7 @@
 pub(crate) mod artifacts;
 mod bulk;
 mod executions;
+mod files;
 mod flows;
 mod graph;
 mod logs;
@@ -86,6 +87,8 @@ pub(crate) fn documented() -> OpenApiRouter<Api> {
         .routes(routes!(steer::retry_failed))
         .routes(routes!(steer::labels))
         .routes(routes!(flows::list))
+        .routes(routes!(files::keep))
+        .routes(routes!(files::list))
         .routes(routes!(flows::validate))
         .routes(routes!(flows::show, flows::deploy))
         .routes(routes!(flows::source))

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
 use bytes::Bytes;
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -19,6 +20,8 @@ pub const FILES_MAX: usize = 10_000;
 pub const FILE_BYTES_MAX: u64 = 64 << 20;
 /// Bytes of a listing at most: a path and a hash for each of [`FILES_MAX`].
 const LISTING_BYTES_MAX: u64 = 4 << 20;
+/// Questions after files at once.
+const LOOKS_AT_ONCE: usize = 16;
 /// Of the listing's document.
 const FORMAT: u8 = 1;
 
@@ -167,37 +170,163 @@ fn walk(root: &Path, wanted: impl Fn(&str) -> bool) -> Result<Vec<String>, Strin
     Ok(out)
 }
 
-/// Stores the files of a directory as artifacts; the URI of their listing is the place to deploy a flow with. What
-/// was stored before is stored again under the same name. The error is a sentence for people.
-pub async fn publish(artifacts: &dyn ArtifactStore, root: &Path) -> Result<ArtifactUri, String> {
-    let text = |error: ArtifactError| error.to_string();
+/// A file beside a flow, found in a directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Local {
+    /// Where it is.
+    pub file: PathBuf,
+    /// SHA-256 of its content, in hexadecimal.
+    pub sha256: String,
+}
+
+/// The files of a directory by path; hidden directories are passed over. The error is a sentence for people.
+pub async fn of_directory(root: &Path, bytes_max: u64) -> Result<BTreeMap<String, Local>, String> {
     let mut files = BTreeMap::new();
     for path in walk(root, |_| true)? {
-        let full = root.join(&path);
-        let wrong = |error: std::io::Error| format!("{}: {error}", full.display());
-        let size = tokio::fs::metadata(&full).await.map_err(wrong)?.len();
-        if size > FILE_BYTES_MAX {
+        let file = root.join(&path);
+        let wrong = |error: std::io::Error| format!("{}: {error}", file.display());
+        let size = tokio::fs::metadata(&file).await.map_err(wrong)?.len();
+        if size > bytes_max {
             return Err(format!(
-                "{} has {size} bytes; at most {FILE_BYTES_MAX} are deployed with a flow: give it as a FILE input",
-                full.display()
+                "{} has {size} bytes; at most {bytes_max} are deployed with a flow: give it as a FILE input",
+                file.display()
             ));
         }
-        let bytes = tokio::fs::read(&full).await.map_err(wrong)?;
-        let hash = hex::encode(Sha256::digest(&bytes));
-        let name = path.rsplit('/').next().unwrap_or(&path);
-        let uri = ArtifactUri::new(&format!("files/{hash}/{name}")).map_err(text)?;
-        artifacts
-            .put(&uri, Bytes::from(bytes))
-            .await
-            .map_err(text)?;
-        files.insert(path, uri.to_string());
+        let sha256 = hash(&tokio::fs::read(&file).await.map_err(wrong)?);
+        files.insert(path, Local { file, sha256 });
+    }
+    Ok(files)
+}
+
+fn hash(bytes: &[u8]) -> String {
+    hex::encode(Sha256::digest(bytes))
+}
+
+/// Whether a text is a SHA-256 as it is written here.
+fn is_hash(text: &str) -> bool {
+    text.len() == 64
+        && text
+            .bytes()
+            .all(|c| c.is_ascii_digit() || (b'a'..=b'f').contains(&c))
+}
+
+/// Where a file is kept: named by its content, and as people name it.
+fn place_of(path: &str, sha256: &str) -> Result<ArtifactUri, ArtifactError> {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    ArtifactUri::new(&format!("files/{sha256}/{name}"))
+}
+
+/// Stores a file of flows, whose SHA-256 is the answer. Of the path only the file's name counts. What was stored before
+/// is stored again.
+pub async fn keep(
+    artifacts: &dyn ArtifactStore,
+    path: &str,
+    bytes: Bytes,
+) -> Result<String, ArtifactError> {
+    let sha256 = hash(&bytes);
+    artifacts.put(&place_of(path, &sha256)?, bytes).await?;
+    Ok(sha256)
+}
+
+/// What became of a listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Listed {
+    /// It is stored: the place to deploy a flow with.
+    At(ArtifactUri),
+    /// The files with these paths have to be kept first.
+    Missing(Vec<String>),
+}
+
+/// Why there is no listing.
+#[derive(Debug, thiserror::Error)]
+pub enum ListError {
+    /// Too many files.
+    #[error("{0} files; at most {FILES_MAX} are deployed with a flow")]
+    TooMany(usize),
+    /// A path that leads elsewhere, or none.
+    #[error("`{0}` must be the relative path of a file, without `..`")]
+    Path(String),
+    /// No SHA-256.
+    #[error("`{0}` is no SHA-256 in hexadecimal, lower case")]
+    Hash(String),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] ArtifactError),
+}
+
+/// Lists files that are kept, by path. Nothing is stored while one of them is missing.
+pub async fn list(
+    artifacts: &dyn ArtifactStore,
+    files: &BTreeMap<String, String>,
+) -> Result<Listed, ListError> {
+    if files.len() > FILES_MAX {
+        return Err(ListError::TooMany(files.len()));
+    }
+    for (path, sha256) in files {
+        let names_a_file = Path::new(path)
+            .components()
+            .all(|part| matches!(part, Component::Normal(_)));
+        if path.is_empty() || !names_a_file {
+            return Err(ListError::Path(path.clone()));
+        }
+        if !is_hash(sha256) {
+            return Err(ListError::Hash(sha256.clone()));
+        }
+    }
+    let places = files
+        .iter()
+        .map(|(path, sha256)| Ok((path.clone(), place_of(path, sha256)?)))
+        .collect::<Result<Vec<_>, ArtifactError>>()?;
+    let looks = futures_util::stream::iter(places).map(|(path, uri)| async move {
+        match artifacts.size(&uri).await {
+            Ok(_) => Ok((path, Some(uri))),
+            Err(ArtifactError::Missing(_)) => Ok((path, None)),
+            Err(error) => Err(error),
+        }
+    });
+    let found: Vec<_> = looks.buffered(LOOKS_AT_ONCE).try_collect().await?;
+    let (mut files, mut missing) = (BTreeMap::new(), Vec::new());
+    for (path, uri) in found {
+        match uri {
+            Some(uri) => _ = files.insert(path, uri.to_string()),
+            None => missing.push(path),
+        }
+    }
+    if !missing.is_empty() {
+        return Ok(Listed::Missing(missing));
     }
     let format = FORMAT;
-    let listing = serde_json::to_vec(&Listing { format, files }).map_err(|e| e.to_string())?;
-    let name = hex::encode(Sha256::digest(&listing));
-    let uri = ArtifactUri::new(&format!("files/{name}.json")).map_err(text)?;
-    artifacts.put(&uri, listing.into()).await.map_err(text)?;
-    Ok(uri)
+    let listing = serde_json::to_vec(&Listing { format, files })
+        .map_err(|error| ArtifactError::Failed(error.to_string()))?;
+    let uri = ArtifactUri::new(&format!("files/{}.json", hash(&listing)))?;
+    artifacts.put(&uri, listing.into()).await?;
+    Ok(Listed::At(uri))
+}
+
+/// Whether this is the place of a listing as [`list`] answers it.
+#[must_use]
+pub fn is_listing(place: &str) -> bool {
+    let name = place.strip_prefix("operon:///files/");
+    name.and_then(|name| name.strip_suffix(".json"))
+        .is_some_and(is_hash)
+}
+
+/// Stores the files of a directory as artifacts; the URI of their listing is the place to deploy a flow with. The error
+/// is a sentence for people.
+pub async fn publish(artifacts: &dyn ArtifactStore, root: &Path) -> Result<ArtifactUri, String> {
+    let mut files = BTreeMap::new();
+    for (path, local) in of_directory(root, FILE_BYTES_MAX).await? {
+        let bytes = tokio::fs::read(&local.file).await;
+        let bytes = bytes.map_err(|error| format!("{}: {error}", local.file.display()))?;
+        let kept = keep(artifacts, &path, bytes.into()).await;
+        let kept = kept.map_err(|error| error.to_string())?;
+        files.insert(path, kept);
+    }
+    match list(artifacts, &files).await {
+        Ok(Listed::At(uri)) => Ok(uri),
+        Ok(Listed::Missing(gone)) => Err(format!("{} files are gone already", gone.len())),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 /// Reads a file beside the flow, at most `limit` bytes. The error is a sentence for people.

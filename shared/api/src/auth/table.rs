@@ -101,6 +101,8 @@ pub const TABLE: &[(Method, &str, Access)] = &[
     (Method::GET, "/api/v1/artifacts/preview", Needs(Viewer)),
     (Method::GET, "/api/v1/artifacts/download", Needs(Viewer)),
     (Method::POST, "/api/v1/artifacts", Needs(Operator)),
+    (Method::POST, "/api/v1/files", Needs(Editor)),
+    (Method::POST, "/api/v1/files/listings", Needs(Editor)),
     (Method::GET, "/api/v1/flows", Needs(Viewer)),
     (Method::POST, "/api/v1/flows/validate", Needs(Viewer)),
     (Method::GET, "/api/v1/flows/{namespace}/{id}", Needs(Viewer)),

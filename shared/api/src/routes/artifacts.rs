@@ -293,6 +293,18 @@ pub(crate) struct Uploaded {
     size: usize,
 }
 
+/// Whether a file may have this name here.
+pub(super) fn check_name(name: &str) -> Result<(), Problem> {
+    let good = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    if name.is_empty() || name.len() > NAME_MAX || !name.chars().all(good) || name.starts_with('.')
+    {
+        return Err(Problem::bad_request(format!(
+            "`{name}`: the name of a file has 1 to {NAME_MAX} letters, digits, `.`, `_` and `-`, and does not begin with `.`"
+        )));
+    }
+    Ok(())
+}
+
 /// Stores a file, at most 100 MiB, for a FILE input.
 #[utoipa::path(post, path = "/api/v1/artifacts", params(UploadQuery), tag = "artifacts",
     request_body(content = String, content_type = "application/octet-stream"),
@@ -303,14 +315,8 @@ pub(crate) async fn upload(
     Query(query): Query<UploadQuery>,
     Raw(body): Raw,
 ) -> Result<(StatusCode, Answer<Uploaded>), Problem> {
-    let good = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     let name = &query.name;
-    if name.is_empty() || name.len() > NAME_MAX || !name.chars().all(good) || name.starts_with('.')
-    {
-        return Err(Problem::bad_request(format!(
-            "`name` has 1 to {NAME_MAX} letters, digits, `.`, `_` and `-`, and begins with none of the last three"
-        )));
-    }
+    check_name(name)?;
     let id = ids::new_execution(api.ports().clock.now_ms());
     let uri = ArtifactUri::new(&format!("uploads/{id}/{name}"))?;
     let size = body.len();

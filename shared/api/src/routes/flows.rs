@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use operon_core::lang::yaml::DOCUMENT_BYTES_MAX;
+use operon_engine::files::{self, Beside};
 use operon_engine::flows::{Deploy, Expected, FlowError, FlowHead, Revision, check};
 use operon_engine::ports::ExecutionFilter;
 use serde::{Deserialize, Serialize};
@@ -405,6 +406,8 @@ fn expected(headers: &Headers) -> Result<Expected, Problem> {
     params(("namespace" = String, Path), ("id" = String, Path),
         ("If-Match" = Option<String>, Header, description = "The revision that was seen"),
         ("If-None-Match" = Option<String>, Header, description = "`*`: there must be no such flow"),
+        ("X-Operon-Files" = Option<String>, Header,
+            description = "URI of the listing of the files beside it; without it they stay as they are"),
         ("X-Operon-Message" = Option<String>, Header, description = "What is said about it")),
     request_body(content = Object, content_type = "application/yaml"),
     responses((status = 200, body = DeployedAnswer), (status = 201, body = DeployedAnswer),
@@ -428,12 +431,20 @@ pub(crate) async fn deploy(
             "a message has at most {MESSAGE_MAX} bytes"
         )));
     }
+    let listing = headers.get("x-operon-files");
+    if listing.is_some_and(|place| !files::is_listing(place)) {
+        return Err(Problem::bad_request(
+            "`X-Operon-Files` must be what `POST /api/v1/files/listings` answered",
+        ));
+    }
+    // It must be there, or every execution fails.
+    Beside::load(&*api.ports().artifacts, listing).await?;
     let before = api.flows().flow(&namespace, &id).await?;
     let deploy = Deploy {
         source,
         wanted: Some((&namespace, &id)),
         expected: expected(&headers)?,
-        directory: None,
+        directory: listing.map(str::to_owned),
         by: &who.0.subject,
         message,
     };

@@ -23,7 +23,7 @@ fn path(template: &str) -> String {
     });
     let path = parts.collect::<Vec<_>>().join("/");
     match template {
-        "/api/v1/artifacts" => format!("{path}?name=a"),
+        "/api/v1/artifacts" | "/api/v1/files" => format!("{path}?name=a"),
         "/api/v1/artifacts/preview" | "/api/v1/artifacts/download" => {
             format!("{path}?uri=operon:///executions/x/y")
         }

@@ -56,6 +56,12 @@ async fn bodies_have_limits() {
         ),
         (
             Method::POST,
+            "/api/v1/files?name=a",
+            "application/octet-stream",
+            BODY_BYTES_MAX + 1,
+        ),
+        (
+            Method::POST,
             "/api/v1/webhooks/a/b/c",
             "application/json",
             5 * 1024 * 1024 + 1,

@@ -206,3 +206,73 @@ async fn large_answers_are_compressed_and_streams_are_not() {
         assert_eq!(encoding(&path, &headers).await, None, "{stream}");
     }
 }
+
+#[tokio::test]
+async fn files_beside_a_flow_are_kept_listed_and_named() {
+    let memory = MemoryPorts::default();
+    let application = application(&memory, local());
+    let bearer = format!("Bearer {TOKEN}");
+    let post = |path: &'static str, body: &'static str| {
+        let headers = [("authorization", bearer.as_str())];
+        send(
+            &application,
+            request(&Method::POST, path, &headers, Body::from(body)),
+        )
+    };
+    let kept = post("/api/v1/files?name=a.py", "print(1)").await;
+    assert_eq!(kept.status, StatusCode::CREATED, "{}", kept.text);
+    let sha256 = kept.json()["sha256"].clone();
+    let listings = "/api/v1/files/listings";
+    let list = |files: Value| {
+        let wish = json!({ "files": files });
+        let application = &application;
+        async move { call(application, Method::POST, listings, &wish).await }
+    };
+    // What is not there is named, and the same content by another name is not there.
+    let other = "0".repeat(64);
+    let files = json!({"scripts/a.py": sha256, "b.py": sha256, "c.txt": other});
+    let answer = list(files).await.json();
+    assert_eq!(answer, json!({"uri": null, "missing": ["b.py", "c.txt"]}));
+    let answer = list(json!({"scripts/a.py": sha256})).await.json();
+    assert_eq!(answer["missing"], json!([]));
+    let uri = answer["uri"].as_str().unwrap().to_owned();
+    for wrong in [
+        json!({"../a.py": sha256}),
+        json!({"/a.py": sha256}),
+        json!({"": sha256}),
+        json!({"a.py": "latest"}),
+        json!({"a.py": sha256.as_str().unwrap().to_uppercase()}),
+    ] {
+        let answer = list(wrong.clone()).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{wrong}");
+    }
+    let many: serde_json::Map<_, _> = (0..1001)
+        .map(|n| (format!("f{n}"), sha256.clone()))
+        .collect();
+    let answer = list(Value::Object(many)).await;
+    assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{}", answer.text);
+    // A deployment names a listing that is there, and nothing else.
+    let deploy = |place: String| {
+        let bearer = bearer.clone();
+        let application = &application;
+        async move {
+            let headers = [
+                ("authorization", bearer.as_str()),
+                ("x-operon-files", place.as_str()),
+            ];
+            let put = request(
+                &Method::PUT,
+                "/api/v1/flows/demo/hello",
+                &headers,
+                Body::from(FLOW),
+            );
+            send(application, put).await.status
+        }
+    };
+    let absent = format!("operon:///files/{other}.json");
+    assert_eq!(deploy(absent).await, StatusCode::NOT_FOUND);
+    assert_eq!(deploy("/etc".to_owned()).await, StatusCode::BAD_REQUEST);
+    let elsewhere = "operon:///executions/x/a.json".to_owned();
+    assert_eq!(deploy(elsewhere).await, StatusCode::BAD_REQUEST);
+    assert_eq!(deploy(uri).await, StatusCode::CREATED);
+}

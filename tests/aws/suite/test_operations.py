@@ -1,0 +1,167 @@
+"""What operators do with a deployment, by the command line, which signs its requests for the api function."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import tempfile
+import unittest
+from pathlib import Path
+from typing import Any, ClassVar
+
+import deployment
+import flows
+from botocore.credentials import Credentials
+from fixtures import ENDPOINT, OPERON, aws, until, variables
+from flows import NAMESPACE
+from gateway import Gateway
+
+ARN = "arn:aws:sts::000000000000:assumed-role/ops/ada"
+
+
+class OperationsCase(unittest.TestCase):
+    """The command line with a context of this deployment."""
+
+    here: ClassVar[flows.Cloud]
+    gateway: ClassVar[Gateway]
+    home: ClassVar[Path]
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        if ENDPOINT is None:
+            raise unittest.SkipTest("AWS itself needs no stand-in, and these tests do")
+        cls.here = flows.stands()
+        client = aws().client("lambda")
+        function = f"operon-{cls.here.stand.stage}-api:live"
+        cls.gateway = Gateway(client, function, Credentials("test", "test"), ARN)
+        cls.addClassCleanup(cls.gateway.close)
+        home = tempfile.TemporaryDirectory(prefix="operon-home-")
+        cls.addClassCleanup(home.cleanup)
+        cls.home = Path(home.name)
+        cls.command("context", "add", "lane", cls.gateway.url, "--iam", "--region", "us-east-1")
+        cls.command("context", "use", "lane")
+
+    @classmethod
+    def call(cls, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+        """Calls `operon`."""
+        environment = {
+            "PATH": "/usr/bin:/bin", "HOME": str(cls.home), "XDG_CONFIG_HOME": str(cls.home), "NO_COLOR": "1",
+            "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": "us-east-1",
+            "AWS_EC2_METADATA_DISABLED": "true", **variables(), **more,
+        }  # fmt: skip
+        return subprocess.run(
+            [str(OPERON), *arguments], cwd=cls.home, env=environment, stdin=subprocess.DEVNULL,
+            capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+
+    @classmethod
+    def command(cls, *arguments: str) -> str:
+        """Calls `operon`, which must succeed; what it says."""
+        done = cls.call(*arguments)
+        if done.returncode != 0:
+            raise AssertionError(f"operon {' '.join(arguments)}: {done.returncode}\n{done.stdout}\n{done.stderr}")
+        return done.stdout
+
+    def asked(self, *arguments: str) -> Any:
+        """The answer as JSON of a command that must succeed."""
+        return json.loads(self.command(*arguments, "--output", "json"))
+
+    def flow(self, name: str, tasks: str, more: str = "") -> str:
+        """A flow's file in the home directory."""
+        (self.home / f"{name}.yaml").write_text(f"id: {name}\nnamespace: {NAMESPACE}\n{more}\ntasks:\n{tasks}\n")
+        return f"{name}.yaml"
+
+    def over(self, identity: str, state: str) -> dict[str, Any]:
+        """An execution at its end, which must be this, as the interface shows it."""
+        def ended() -> dict[str, Any] | None:
+            shown = dict(self.asked("executions", "show", identity))
+            return shown if shown["state"] in flows.ENDED else None
+
+        shown = until(ended, f"the end of {identity}", flows.WAIT_S)
+        self.assertEqual(shown["state"], state, self.here.explained(identity))
+        return shown
+
+
+class TestCommandLine(OperationsCase):
+    """From a directory to an execution and its log."""
+
+    def test_a_flow_with_files_beside_it_is_deployed_started_and_read(self) -> None:
+        (self.home / "beside").mkdir()
+        (self.home / "beside/words.txt").write_text("out of a file\n")
+        task = (
+            "  - id: main\n    type: container\n    containerImage: shell\n    namespaceFiles: {enabled: true}\n"
+            '    commands: ["cat words.txt"]\n'
+        )
+        name = self.flow("files", task)
+        deployed = self.asked("flows", "deploy", name, "--files", "beside")
+        self.assertEqual((deployed["revision"], deployed["created"]), (1, True))
+        start = ("flows", "start", f"{NAMESPACE}/files", "--idempotency-key", "once")
+        identity = self.asked(*start)["id"]
+        self.assertEqual(self.asked(*start)["id"], identity)
+        shown = self.over(identity, "SUCCESS")
+        self.assertEqual([run["task"] for run in shown["taskRuns"]], ["main"])
+        # Lines of containers are in CloudWatch Logs.
+        lines = until(lambda: self.command("executions", "logs", identity), "its log")
+        self.assertIn("out of a file", lines)
+        listed = self.asked("executions", "list", "--flow", "files")
+        self.assertEqual([one["id"] for one in listed["items"]], [identity])
+        audit = self.asked("audit")["items"]
+        self.assertEqual({one["who"] for one in audit}, {ARN})
+        self.assertIn("flow.deploy", {one["action"] for one in audit})
+        self.assertEqual(self.gateway.refused, [])
+
+    def test_who_signs_with_another_key_is_refused_with_the_reason(self) -> None:
+        done = self.call("flows", "list", AWS_SECRET_ACCESS_KEY="guessed")
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn("signature", done.stderr)
+        self.gateway.refused.clear()
+
+    def test_a_dead_letter_is_put_back_and_does_what_it_should_have_done(self) -> None:
+        self.asked("flows", "deploy", self.flow("redriven", '  - {id: say, type: log, message: "x"}'))
+        wish = {"operon": "start", "namespace": NAMESPACE, "flow": "redriven", "key": "letter", "inputs": {}}
+        aws().client("sqs").send_message(QueueUrl=self.here.queue("intake-dlq"), MessageBody=json.dumps(wish))
+
+        def letters() -> list[dict[str, Any]]:
+            self.here.reconcile()
+            return [one for one in self.asked("redrive")["items"] if one["queue"] == "intake"]
+
+        (letter,) = until(letters, "the dead letter")
+        self.assertEqual(self.here.executions("redriven"), [])
+        self.assertEqual(self.asked("redrive", letter["id"]), {"redriven": 1, "failed": []})
+        self.over(self.here.one("redriven"), "SUCCESS")
+
+    def test_a_task_calls_a_function_and_reads_its_answer(self) -> None:
+        function = f"operon-{self.here.stand.stage}-reconciler:live"
+        task = (
+            f"  - id: call\n    type: lambda\n    functionArn: {function}\n    functionPayload: {{source: aws.events}}\n"
+            '  - {id: size, type: return, format: "{{ outputs.call.contentLength }}"}\n'
+        )
+        more = 'outputs:\n  - {id: size, type: INT, value: "{{ outputs.size.value }}"}'
+        self.asked("flows", "deploy", self.flow("calling", task, more))
+        identity = self.asked("flows", "start", f"{NAMESPACE}/calling")["id"]
+        self.assertGreater(self.over(identity, "SUCCESS")["outputs"]["size"], 0)
+
+    def test_a_schedule_of_a_flow_comes_and_goes_with_its_revision(self) -> None:
+        group = self.here.stand.outputs["ScheduleGroup"]
+        scheduler = aws().client("scheduler")
+
+        def known() -> list[str]:
+            found = scheduler.list_schedules(GroupName=group)["Schedules"]
+            return [one["Name"] for one in found if "nightly" in scheduler.get_schedule(GroupName=group, Name=one["Name"])["Target"].get("Input", "")]
+
+        task = '  - {id: say, type: log, message: "x"}'
+        trigger = 'triggers:\n  - {id: nightly, type: schedule, cron: "0 3 * * *", timezone: Europe/Zurich}'
+        self.asked("flows", "deploy", self.flow("dated", task, trigger))
+        self.assertEqual(len(known()), 1)
+        self.asked("flows", "deploy", self.flow("dated", task))
+        self.assertEqual(known(), [])
+
+    def test_doctor_finds_what_stands_and_changes_nothing(self) -> None:
+        said = self.call("doctor", "--target", "aws", "--stage", self.here.stand.stage)
+        for part in ("table", "queues", "functions"):
+            (line,) = [line for line in said.stdout.splitlines() if part in line.split()][:1] or [said.stdout + said.stderr]
+            self.assertTrue(line.lstrip().startswith(("ok", "✓", "✔")), line)
+
+
+if __name__ == "__main__":
+    unittest.main()
