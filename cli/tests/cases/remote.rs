@@ -263,4 +263,7 @@ fn files_are_deployed_beside_a_flow_and_stay_until_others_are() {
     std::fs::remove_file(&greeting).unwrap();
     assert_eq!(deploy(&[])["changed"], json!(false));
     assert!(said().contains("good evening"));
+    // They are part of the revision, so they come back with it.
+    served.json(&["flows", "rollback", "lab/apart", "--to", "1"]);
+    assert!(said().contains("hello"));
 }

@@ -470,6 +470,8 @@ pub struct RevisionSummary {
     pub source_hash: String,
     /// Content hash of the plan: equal for changes that change nothing.
     pub plan_hash: String,
+    /// URI of the listing of the files that were deployed with it.
+    pub files: Option<String>,
 }
 
 impl RevisionSummary {
@@ -482,6 +484,7 @@ impl RevisionSummary {
             message: head.message.clone(),
             source_hash: head.source_hash.clone(),
             plan_hash: head.plan_hash.clone(),
+            files: head.files.clone(),
         }
     }
 }

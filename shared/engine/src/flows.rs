@@ -61,7 +61,7 @@ pub struct FlowHead {
     pub description: Option<String>,
     /// Of the current revision.
     pub labels: BTreeMap<String, String>,
-    /// Directory of its namespace files, where there is one.
+    /// Directory of its namespace files, where there is one; files that were deployed are those of a revision.
     pub directory: Option<String>,
     /// Milliseconds since the epoch.
     pub updated_ms: u64,
@@ -93,6 +93,9 @@ pub struct RevisionHead {
     pub created_by: String,
     /// What they said about it.
     pub message: Option<String>,
+    /// URI of the listing of the files beside it, if they were deployed with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files: Option<String>,
 }
 
 /// A revision of a flow. Never changes.
@@ -125,6 +128,14 @@ pub enum Expected {
     Absent,
     /// This revision counts.
     Revision(u32),
+}
+
+impl FlowHead {
+    /// Where the files beside a revision are.
+    #[must_use]
+    pub fn place_of_files(&self, revision: &RevisionHead) -> Option<String> {
+        revision.files.clone().or_else(|| self.directory.clone())
+    }
 }
 
 /// Why a flow is not there or not changed.

@@ -171,7 +171,7 @@ impl Operations {
         let request = Request {
             id: start.id,
             plan: revision.plan.clone(),
-            flow_dir: head.directory,
+            flow_dir: head.place_of_files(&revision.head),
             inputs: start.inputs,
             labels: start.labels,
             trigger: start.trigger,
@@ -256,7 +256,7 @@ impl Operations {
                 let (namespace, flow) = (&source.meta.namespace, &source.meta.flow);
                 let head = self.flows.existing(namespace, flow).await?;
                 let revision = self.flows.revision(namespace, flow, number).await?;
-                Some((revision.plan.clone(), head.directory))
+                Some((revision.plan.clone(), head.place_of_files(&revision.head)))
             }
             Some(_) | None => None,
         };

@@ -93,7 +93,8 @@ class Gateway:
             "routeKey": "$default",
             "rawPath": url.path,
             "rawQueryString": url.query,
-            "headers": {name.lower(): value for name, value in request.headers.items()},
+            # What is compressed is not a text, and some emulators carry nothing else.
+            "headers": {n.lower(): v for n, v in request.headers.items() if n.lower() != "accept-encoding"},
             "requestContext": {
                 "accountId": "000000000000",
                 "apiId": "url",
@@ -117,13 +118,12 @@ class Gateway:
         payload: bytes = answer["Payload"].read()
         if "FunctionError" in answer:
             return 502, {}, payload
-        told, found, content = payload.partition(_PRELUDE_END)
-        if found:
-            head = json.loads(told)
-            return int(head["statusCode"]), _headers(head), content
-        whole = json.loads(payload)
-        text = str(whole.get("body") or "")
-        return int(whole["statusCode"]), _headers(whole), base64.b64decode(text) if whole.get("isBase64Encoded") else text.encode()
+        if payload.startswith(b'"'):
+            # An emulator that takes what streams for a text.
+            payload = json.loads(payload).encode()
+        told, _, content = payload.partition(_PRELUDE_END)
+        head = json.loads(told)
+        return int(head["statusCode"]), _headers(head), content
 
 
 def _headers(head: dict[str, Any]) -> dict[str, str]:

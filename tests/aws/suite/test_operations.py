@@ -113,13 +113,23 @@ class TestCommandLine(OperationsCase):
     def test_who_signs_with_another_key_is_refused_with_the_reason(self) -> None:
         done = self.call("flows", "list", AWS_SECRET_ACCESS_KEY="guessed")
         self.assertNotEqual(done.returncode, 0)
-        self.assertIn("signature", done.stderr)
-        self.gateway.refused.clear()
+        self.assertIn("lambda:InvokeFunctionUrl", done.stderr)
+        self.assertIn("signature we calculated does not match", self.gateway.refused.pop())
 
     def test_a_dead_letter_is_put_back_and_does_what_it_should_have_done(self) -> None:
-        self.asked("flows", "deploy", self.flow("redriven", '  - {id: say, type: log, message: "x"}'))
-        wish = {"operon": "start", "namespace": NAMESPACE, "flow": "redriven", "key": "letter", "inputs": {}}
-        aws().client("sqs").send_message(QueueUrl=self.here.queue("intake-dlq"), MessageBody=json.dumps(wish))
+        key = "uploads/redriven/a.fasta"
+        trigger = f"triggers:\n  - {{id: upload, type: s3, bucket: {self.here.bucket}, prefix: uploads/redriven/}}"
+        self.asked("flows", "deploy", self.flow("redriven", '  - {id: say, type: log, message: "x"}', trigger))
+        # An upload of which nobody could be told at the time.
+        uploaded = {
+            "version": "0", "id": "e1", "detail-type": "Object Created", "source": "aws.s3", "account": "000000000000",
+            "time": "2026-01-01T00:00:00Z", "region": "us-east-1", "resources": [f"arn:aws:s3:::{self.here.bucket}"],
+            "detail": {
+                "version": "0", "bucket": {"name": self.here.bucket}, "reason": "PutObject",
+                "object": {"key": key, "size": 1, "etag": "0cc175b9c0f1b6a831c399e269772661", "sequencer": "0062E99A88DC407460"},
+            },
+        }  # fmt: skip
+        aws().client("sqs").send_message(QueueUrl=self.here.queue("intake-dlq"), MessageBody=json.dumps(uploaded))
 
         def letters() -> list[dict[str, Any]]:
             self.here.reconcile()

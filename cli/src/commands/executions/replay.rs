@@ -78,7 +78,8 @@ async fn deployed(
         .revision(namespace, flow, number)
         .await
         .map_err(missing)?;
-    Ok((revision.plan.clone(), head.directory))
+    let place = head.place_of_files(&revision.head);
+    Ok((revision.plan.clone(), place))
 }
 
 fn say(args: &ReplayArgs, console: &Console, replay: &Replay) {

@@ -11,6 +11,7 @@ use super::{
     Revision, RevisionHead, check, contended, content_key, expect, head_key, revision_head,
     to_value,
 };
+use crate::files::is_listing;
 use crate::ports::{ArtifactUri, RecordOutcome, RecordWrite, StoreError};
 
 /// A wish to deploy a flow.
@@ -22,7 +23,8 @@ pub struct Deploy<'a> {
     pub wanted: Option<(&'a str, &'a str)>,
     /// What was seen of the flow.
     pub expected: Expected,
-    /// Directory of its namespace files, where there is one.
+    /// Where its namespace files are: a directory, or a listing, which is part of the revision. Without one they stay
+    /// what they are.
     pub directory: Option<String>,
     /// Who deploys it.
     pub by: &'a str,
@@ -62,7 +64,8 @@ impl Flows {
         // Before anything is written: what must not be deployed leaves no revision behind.
         let there = self.flow(&flow.namespace, &flow.id).await?;
         expect(there.as_ref(), deploy.expected)?;
-        let (revision, new) = self.store_revision(&flow, plan, &deploy).await?;
+        let files = self.files_of(there.as_ref(), &deploy).await?;
+        let (revision, new) = self.store_revision(&flow, plan, files, &deploy).await?;
         let (head, changed) = self.point(&flow, revision, &deploy).await?;
         Ok(Deployed {
             flow: head,
@@ -72,11 +75,33 @@ impl Flows {
         })
     }
 
-    /// The number of the revision with this source, stored if it is new.
+    /// The listing that a revision has: the one that is given, or that of the revision that counts.
+    async fn files_of(
+        &self,
+        there: Option<&FlowHead>,
+        deploy: &Deploy<'_>,
+    ) -> Result<Option<String>, FlowError> {
+        match (&deploy.directory, there) {
+            (Some(place), _) => Ok(is_listing(place).then(|| place.clone())),
+            (None, None) => Ok(None),
+            (None, Some(head)) => {
+                let (namespace, id, number) = (&head.namespace, &head.id, head.revision);
+                Ok(self
+                    .revision(namespace, id, number)
+                    .await?
+                    .head
+                    .files
+                    .clone())
+            }
+        }
+    }
+
+    /// The number of the revision with this source and these files, stored if it is new.
     async fn store_revision(
         &self,
         flow: &Flow,
         plan: Plan,
+        files: Option<String>,
         deploy: &Deploy<'_>,
     ) -> Result<(u32, bool), FlowError> {
         let (namespace, id) = (flow.namespace.as_str(), flow.id.as_str());
@@ -84,16 +109,19 @@ impl Flows {
         let plan_hash = plan.hash();
         let now = self.clock.now_ms();
         // First the number that executions of the same file without a registry have, then one of its own.
-        let names = [
-            plan_hash.clone(),
-            content_hash(format!("{plan_hash}:{source_hash}").as_bytes()),
-        ];
+        let whole = match &files {
+            None => format!("{plan_hash}:{source_hash}"),
+            Some(files) => format!("{plan_hash}:{source_hash}:{files}"),
+        };
+        let names = [plan_hash.clone(), content_hash(whole.as_bytes())];
         for name in names {
             let number = self.store.revision(namespace, id, &name).await?;
             let key = head_key(namespace, id, number);
             if let Some(there) = self.records.record(&key, now).await? {
                 let there = revision_head(there)?;
-                if there.source_hash == source_hash && there.plan_hash == plan_hash {
+                if (&there.source_hash, &there.plan_hash, &there.files)
+                    == (&source_hash, &plan_hash, &files)
+                {
                     return Ok((number, false));
                 }
                 continue;
@@ -109,6 +137,7 @@ impl Flows {
                     created_ms: now,
                     created_by: deploy.by.to_owned(),
                     message: deploy.message.clone(),
+                    files: files.clone(),
                 },
                 source: deploy.source.to_owned(),
                 plan: plan.clone(),
@@ -200,6 +229,7 @@ impl Flows {
                 directory: deploy
                     .directory
                     .clone()
+                    .filter(|place| !is_listing(place))
                     .or_else(|| there.as_ref().and_then(|head| head.directory.clone())),
                 updated_ms: self.clock.now_ms(),
                 updated_by: deploy.by.to_owned(),

@@ -69,7 +69,7 @@ impl Registry {
         }
         let flow = Arc::new(DeployedFlow {
             plan: revision.plan.clone(),
-            flow_dir: head.directory.clone(),
+            flow_dir: head.place_of_files(&revision.head),
             triggers,
             disabled: head.disabled,
         });

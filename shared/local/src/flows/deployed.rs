@@ -30,7 +30,10 @@ impl FlowSource for DeployedFlows {
         };
         match self.0.current(namespace, flow).await {
             Ok((head, _)) if head.disabled => Err(invalid("it is disabled".to_owned())),
-            Ok((head, revision)) => Ok((revision.plan.clone(), head.directory)),
+            Ok((head, revision)) => {
+                let place = head.place_of_files(&revision.head);
+                Ok((revision.plan.clone(), place))
+            }
             Err(DeployError::Missing { .. }) => DirectoryFlows.flow(namespace, flow, near).await,
             Err(error) => Err(invalid(error.to_string())),
         }
