@@ -23,7 +23,7 @@ pub(crate) use flows::{
     ValidateArgs, ValidateOutput,
 };
 pub(crate) use remote::{
-    ArtifactsCommand, ContextCommand, FlowName, FlowsCommand, LabelsArgs, RedriveArgs,
+    ArtifactsCommand, ContextCommand, DeployArgs, FlowName, FlowsCommand, LabelsArgs, RedriveArgs,
     ServerChoice, WatchCommand,
 };
 pub(crate) use remote_triggers::{NamespacesCommand, TriggersCommand};

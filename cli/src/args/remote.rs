@@ -50,23 +50,7 @@ pub(crate) enum FlowsCommand {
         server: ServerChoice,
     },
     /// Deploys a flow file: it is checked, and becomes the revision that counts.
-    Deploy {
-        /// The flow's YAML file.
-        #[arg(value_name = "FILE")]
-        file: PathBuf,
-        /// The revision you have seen; refuses if another one counts.
-        #[arg(long, value_name = "N")]
-        expect: Option<u32>,
-        /// What is said about it.
-        #[arg(short, long, value_name = "TEXT")]
-        message: Option<String>,
-        /// A directory whose files are deployed beside it, for `namespaceFiles`, `nsfile:///` and `read()`; without
-        /// this they stay as they were.
-        #[arg(long, value_name = "DIR")]
-        files: Option<PathBuf>,
-        #[command(flatten)]
-        server: ServerChoice,
-    },
+    Deploy(DeployArgs),
     /// Prints the source of the revision that counts.
     Source {
         /// `namespace/id`
@@ -205,6 +189,26 @@ pub(crate) enum WatchCommand {
         #[command(flatten)]
         server: ServerChoice,
     },
+}
+
+/// What is deployed, and where.
+#[derive(Debug, clap::Args)]
+pub(crate) struct DeployArgs {
+    /// The flow's YAML file.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// The revision you have seen; refuses if another one counts.
+    #[arg(long, value_name = "N")]
+    pub(crate) expect: Option<u32>,
+    /// What is said about it.
+    #[arg(short, long, value_name = "TEXT")]
+    pub(crate) message: Option<String>,
+    /// A directory whose files are deployed beside it, for `namespaceFiles`, `nsfile:///` and `read()`; without
+    /// this they stay as they were.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) files: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) server: ServerChoice,
 }
 
 #[derive(Debug, Subcommand)]

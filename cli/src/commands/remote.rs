@@ -2,7 +2,6 @@
 //!
 //! With `--output json` the answer is printed as it came; for people, a table of what matters.
 
-use std::path::Path;
 use std::rc::Rc;
 
 use reqwest::Method;
@@ -10,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::beside;
 use crate::args::{
-    ContextCommand, FlowName, FlowsCommand, LabelsArgs, ServerChoice, ValidateOutput,
+    ContextCommand, DeployArgs, FlowName, FlowsCommand, LabelsArgs, ServerChoice, ValidateOutput,
 };
 use crate::client::{Client, Contexts, Entry, LOCAL, part, region_of};
 use crate::exit::{Exit, Usage};
@@ -128,21 +127,7 @@ pub(crate) fn flows(command: &FlowsCommand, console: &Rc<Console>) -> anyhow::Re
                 let answer = pages(&choose(server)?, "/flows", &query).await?;
                 show(console, server, &answer, FLOW);
             }
-            FlowsCommand::Deploy {
-                file,
-                expect,
-                message,
-                files,
-                server,
-            } => {
-                let given = Given {
-                    file,
-                    files: files.as_deref(),
-                    expect: *expect,
-                    message: message.as_deref(),
-                };
-                deploy(console, given, server).await?;
-            }
+            FlowsCommand::Deploy(args) => deploy(console, args).await?,
             FlowsCommand::Source { flow, server } => {
                 let client = choose(server)?;
                 let request = client.request(Method::GET, &path_of(flow, "/source"));
@@ -225,20 +210,8 @@ pub(crate) fn flows(command: &FlowsCommand, console: &Rc<Console>) -> anyhow::Re
     })
 }
 
-/// What is deployed.
-struct Given<'a> {
-    file: &'a Path,
-    files: Option<&'a Path>,
-    expect: Option<u32>,
-    message: Option<&'a str>,
-}
-
-async fn deploy(
-    console: &Rc<Console>,
-    given: Given<'_>,
-    server: &ServerChoice,
-) -> anyhow::Result<()> {
-    let file = given.file;
+async fn deploy(console: &Rc<Console>, args: &DeployArgs) -> anyhow::Result<()> {
+    let (file, server) = (args.file.as_path(), &args.server);
     let source =
         operon_local::flows::read_document(file).map_err(|error| Usage::new(error.to_string()))?;
     // Only to know where it goes: the server checks it with its own plugins, and says what is wrong.
@@ -270,7 +243,7 @@ async fn deploy(
     };
     let client = choose(server)?;
     let flow = FlowName { namespace, id };
-    let listing = match given.files {
+    let listing = match &args.files {
         Some(directory) => Some(beside::publish(&client, directory).await?),
         None => None,
     };
@@ -281,10 +254,10 @@ async fn deploy(
     if let Some(listing) = listing {
         request = request.header("x-operon-files", listing);
     }
-    if let Some(revision) = given.expect {
+    if let Some(revision) = args.expect {
         request = request.header("if-match", format!("\"{revision}\""));
     }
-    if let Some(message) = given.message {
+    if let Some(message) = &args.message {
         request = request.header("x-operon-message", message);
     }
     let mut answer: Value = client.ask(request).await?;
