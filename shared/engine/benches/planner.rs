@@ -54,9 +54,13 @@ async fn planned(count: u32) -> (usize, Duration, CloudWorld) {
         runs_ms: 1_000,
         ..Fate::success()
     });
-    let lines: String = (0..count).map(|n| format!("{n}\n")).collect();
+    let lines: Vec<String> = (0..count).map(|n| n.to_string()).collect();
     let place = ArtifactUri::new(ITEMS).expect("an address");
-    let stored = cloud.ports.artifacts.put(&place, lines.into()).await;
+    let stored = cloud
+        .ports
+        .artifacts
+        .put(&place, lines.join("\n").into())
+        .await;
     stored.expect("the items are stored");
     let id = cloud.start(&plan).await;
     let (mut events, mut took) = (0, Duration::ZERO);

@@ -33,6 +33,8 @@ pub(in crate::store) fn list(
     if states.is_empty() {
         states.push(None);
     }
+    let rarest_first = ordered(connection, filter)?;
+    let filter = &rarest_first;
     let mut executions = Vec::new();
     for state in &states {
         branch(connection, filter, *state, &mut executions)?;
@@ -46,6 +48,28 @@ pub(in crate::store) fn list(
         executions.truncate(usize::try_from(filter.limit).unwrap_or(usize::MAX));
     }
     Ok(executions)
+}
+
+/// The filter with the rarest of its labels first, which is the one that drives the query: behind a common one, every
+/// execution that has it would be passed by.
+fn ordered(
+    connection: &Connection,
+    filter: &ExecutionFilter,
+) -> Result<ExecutionFilter, StoreError> {
+    let mut filter = filter.clone();
+    if filter.labels.len() > 1 {
+        let sql = "SELECT count(*) FROM (SELECT 1 FROM execution_labels WHERE key = ?1 AND value = ?2 LIMIT ?3)";
+        let mut counted = Vec::with_capacity(filter.labels.len());
+        for (key, value) in filter.labels {
+            let count: u32 = prepare(connection, sql)?
+                .query_row((&key, &value, RARE), |row| row.get(0))
+                .map_err(failed)?;
+            counted.push((count, (key, value)));
+        }
+        counted.sort_by_key(|(count, _)| *count);
+        filter.labels = counted.into_iter().map(|(_, label)| label).collect();
+    }
+    Ok(filter)
 }
 
 /// Executions that match and are in one state.
