@@ -52,10 +52,6 @@ async function carried() {
     try {
       const { default: found } = await import(pathToFileURL(entry).href);
       await found.executablePath();
-      // Its own configuration looks for fonts where a function has them, and writes where the tests run.
-      const at = place.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
-      const fonts = `<?xml version="1.0"?>\n<!DOCTYPE fontconfig SYSTEM "fonts.dtd">\n<fontconfig><dir>${at}/fonts</dir><cachedir>${at}/cache</cachedir></fontconfig>\n`;
-      writeFileSync(join(making, "fonts/fonts.conf"), fonts);
       renameSync(making, place);
     } catch (error) {
       rmSync(making, { recursive: true, force: true });
@@ -65,6 +61,11 @@ async function carried() {
       Object.assign(process.env, kept);
     }
   }
+  // Its own configuration looks for fonts where a function has them, and writes where the tests run. Whole paths, and a
+  // checkout may have been moved since: so it is written each time.
+  const at = place.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
+  const fonts = `<?xml version="1.0"?>\n<!DOCTYPE fontconfig SYSTEM "fonts.dtd">\n<fontconfig><dir>${at}/fonts</dir><cachedir>${at}/cache</cachedir></fontconfig>\n`;
+  writeFileSync(join(place, "fonts/fonts.conf"), fonts);
   return { executablePath: join(place, "chromium"), env: { ...process.env, LD_LIBRARY_PATH: join(place, "al2023/lib"), FONTCONFIG_PATH: join(place, "fonts") } };
 }
 
