@@ -22,6 +22,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests/tools"))
 
+import built  # noqa: E402 - as the next
 import venvs  # noqa: E402 - it lives with the tools of the tests
 
 FLOWS = {
@@ -79,14 +80,7 @@ def binary() -> Path:
     named = os.environ.get("OPERON_BINARY")
     if named:
         return Path(named)
-    # The Rust suite has built it; this makes sure, also when this suite runs alone.
-    build = ["cargo", "build", "--locked", "--quiet", "--workspace", "--bin", "operon"]
-    subprocess.run(build, cwd=ROOT, check=True)
-    metadata = subprocess.run(
-        ["cargo", "metadata", "--locked", "--no-deps", "--format-version", "1"],
-        cwd=ROOT, check=True, capture_output=True, text=True,
-    )  # fmt: skip
-    return Path(json.loads(metadata.stdout)["target_directory"]) / "debug/operon"
+    return built.operon()
 
 
 class Server:

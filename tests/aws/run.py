@@ -24,6 +24,8 @@ from pathlib import Path
 import lanes
 from limits import CANNOT
 
+import built  # noqa: E402 - lanes has said where it is
+
 SUITE = Path(__file__).resolve().parent / "suite"
 
 
@@ -37,14 +39,6 @@ def binaries(profile: str) -> Path:
         sys.exit("aws: what the suite runs does not build")
     target = os.environ.get("CARGO_TARGET_DIR", "target")
     return lanes.ROOT / target / profile
-
-
-def command() -> Path:
-    """The command line, which the Rust tests have built; this makes sure."""
-    build = ["cargo", "build", "--locked", "--quiet", "--workspace", "--bin", "operon"]
-    if subprocess.run(build, cwd=lanes.ROOT, stdin=subprocess.DEVNULL, check=False).returncode != 0:
-        sys.exit("aws: the command line does not build")
-    return lanes.ROOT / os.environ.get("CARGO_TARGET_DIR", "target") / "debug/operon"
 
 
 @contextlib.contextmanager
@@ -131,11 +125,11 @@ def main() -> int:
     if options.endpoint:
         names = ["aws" if options.endpoint == "aws" else options.lane or "endpoint"]
     directory = options.binaries.resolve() if options.binaries else binaries(options.profile)
-    operon = options.operon.resolve() if options.operon else command()
-    wanted = Wanted(directory, operon, options.pattern, options.only)
     try:
+        operon = options.operon.resolve() if options.operon else built.operon()
+        wanted = Wanted(directory, operon, options.pattern, options.only)
         codes = [run(names[0], options.endpoint, wanted)] if len(names) == 1 else side_by_side(names, wanted)
-    except (lanes.LaneFailed, lanes.venvs.InstallFailed) as error:
+    except (built.NotBuilt, lanes.LaneFailed, lanes.venvs.InstallFailed) as error:
         sys.exit(f"aws: {error}")
     return max(codes)
 

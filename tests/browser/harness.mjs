@@ -1,4 +1,5 @@
 // What the tests of the console share: the real server with a state of its own, Chromium, and waiting.
+import assert from "node:assert/strict";
 import { spawn, spawnSync } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -141,6 +142,14 @@ export async function visitor(browserNow, options = {}) {
     document.addEventListener("securitypolicyviolation", (event) => globalThis.cspReports.push(`${event.violatedDirective} ${event.blockedURI} ${event.sourceFile ?? ""}`));
   });
   return { context, page, wrong };
+}
+
+/** Ends a visit: nothing went wrong in it, and nothing was blocked. */
+export async function leave({ context, page, wrong }) {
+  const reports = await page.evaluate(() => globalThis.cspReports ?? []);
+  await context.close();
+  assert.deepEqual(reports, []);
+  assert.deepEqual(wrong, []);
 }
 
 /** A page that is signed in. */

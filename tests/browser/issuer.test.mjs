@@ -6,7 +6,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
-import { AXE, browser, ROOT, visitor } from "./harness.mjs";
+import { AXE, browser, leave, ROOT, visitor } from "./harness.mjs";
 
 const AUDIENCE = "console-client";
 const FLOW = "id: hello\nnamespace: demo\ntasks:\n  - {id: say, type: log, message: hi}\n";
@@ -104,13 +104,6 @@ async function visit(path) {
   await made.page.goto(operon.base + path);
   await made.page.getByRole("heading", { name: "Sign in to Operon" }).waitFor();
   return made;
-}
-
-async function leave({ context, page, wrong }) {
-  const reports = await page.evaluate(() => globalThis.cspReports ?? []);
-  await context.close();
-  assert.deepEqual(reports, []);
-  assert.deepEqual(wrong, []);
 }
 
 describe("a deployment with an issuer", () => {

@@ -11,7 +11,7 @@ use crate::client::{Client, with_query};
 use crate::exit::Usage;
 
 /// Bytes of one file at most: of a body that a server takes.
-const FILE_BYTES_MAX: u64 = 4 << 20;
+const FILE_BYTES_MAX: u64 = operon_api::BODY_BYTES_MAX as u64;
 
 /// Sends what the server has not yet, and returns the listing to deploy a flow with.
 pub(crate) async fn publish(client: &Client, directory: &Path) -> anyhow::Result<String> {

@@ -157,7 +157,12 @@ impl Auth {
 }
 
 /// The cookie's name: of this application, whatever port it listens on.
-pub(crate) const COOKIE: &str = "operon_session";
+const COOKIE: &str = "operon_session";
+
+/// The cookie that says who somebody is: no script reads it, and no other site sends it. `more` are further attributes.
+pub(crate) fn session_cookie(value: &str, more: &str) -> String {
+    format!("{COOKIE}={value}; Path=/; HttpOnly; SameSite=Strict{more}")
+}
 
 /// The token a request brings.
 fn credential(headers: &HeaderMap) -> Result<Credential, Problem> {

@@ -9,7 +9,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 
-use crate::auth::{Auth, COOKIE};
+use crate::auth::{Auth, session_cookie};
 use crate::problem::Problem;
 use crate::state::Api;
 
@@ -118,10 +118,7 @@ fn sign_in(auth: &Auth, token: &str) -> Response {
         )
         .into_response();
     }
-    let cookie = format!(
-        "{COOKIE}={}; Path=/; HttpOnly; SameSite=Strict",
-        known.session()
-    );
+    let cookie = session_cookie(known.session(), "");
     let mut response = Redirect::to("/").into_response();
     if let Ok(value) = HeaderValue::from_str(&cookie) {
         response.headers_mut().insert(header::SET_COOKIE, value);

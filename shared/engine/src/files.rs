@@ -9,8 +9,8 @@ use std::path::{Component, Path, PathBuf};
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _};
+use operon_core::plan::content_hash;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
 use crate::ports::{ArtifactError, ArtifactStore, ArtifactUri, FileSource};
 
@@ -184,22 +184,23 @@ pub async fn of_directory(root: &Path, bytes_max: u64) -> Result<BTreeMap<String
     let mut files = BTreeMap::new();
     for path in walk(root, |_| true)? {
         let file = root.join(&path);
-        let wrong = |error: std::io::Error| format!("{}: {error}", file.display());
-        let size = tokio::fs::metadata(&file).await.map_err(wrong)?.len();
-        if size > bytes_max {
-            return Err(format!(
-                "{} has {size} bytes; at most {bytes_max} are deployed with a flow: give it as a FILE input",
-                file.display()
-            ));
-        }
-        let sha256 = hash(&tokio::fs::read(&file).await.map_err(wrong)?);
+        let sha256 = content_hash(&read_small(&file, bytes_max).await?);
         files.insert(path, Local { file, sha256 });
     }
     Ok(files)
 }
 
-fn hash(bytes: &[u8]) -> String {
-    hex::encode(Sha256::digest(bytes))
+/// A file that is small enough to be deployed. The error is a sentence for people.
+async fn read_small(file: &Path, bytes_max: u64) -> Result<Vec<u8>, String> {
+    let wrong = |error: std::io::Error| format!("{}: {error}", file.display());
+    let size = tokio::fs::metadata(file).await.map_err(wrong)?.len();
+    if size > bytes_max {
+        return Err(format!(
+            "{} has {size} bytes; at most {bytes_max} are deployed with a flow: give it as a FILE input",
+            file.display()
+        ));
+    }
+    tokio::fs::read(file).await.map_err(wrong)
 }
 
 /// Whether a text is a SHA-256 as it is written here.
@@ -223,7 +224,7 @@ pub async fn keep(
     path: &str,
     bytes: Bytes,
 ) -> Result<String, ArtifactError> {
-    let sha256 = hash(&bytes);
+    let sha256 = content_hash(&bytes);
     artifacts.put(&place_of(path, &sha256)?, bytes).await?;
     Ok(sha256)
 }
@@ -279,28 +280,36 @@ pub async fn list(
         .collect::<Result<Vec<_>, ArtifactError>>()?;
     let looks = futures_util::stream::iter(places).map(|(path, uri)| async move {
         match artifacts.size(&uri).await {
-            Ok(_) => Ok((path, Some(uri))),
-            Err(ArtifactError::Missing(_)) => Ok((path, None)),
+            Ok(_) => Ok(None),
+            Err(ArtifactError::Missing(_)) => Ok(Some(path)),
             Err(error) => Err(error),
         }
     });
     let found: Vec<_> = looks.buffered(LOOKS_AT_ONCE).try_collect().await?;
-    let (mut files, mut missing) = (BTreeMap::new(), Vec::new());
-    for (path, uri) in found {
-        match uri {
-            Some(uri) => _ = files.insert(path, uri.to_string()),
-            None => missing.push(path),
-        }
-    }
+    let missing: Vec<String> = found.into_iter().flatten().collect();
     if !missing.is_empty() {
         return Ok(Listed::Missing(missing));
     }
-    let format = FORMAT;
-    let listing = serde_json::to_vec(&Listing { format, files })
-        .map_err(|error| ArtifactError::Failed(error.to_string()))?;
-    let uri = ArtifactUri::new(&format!("files/{}.json", hash(&listing)))?;
+    Ok(Listed::At(store_listing(artifacts, files).await?))
+}
+
+/// Stores a listing of files that are kept.
+async fn store_listing(
+    artifacts: &dyn ArtifactStore,
+    files: &BTreeMap<String, String>,
+) -> Result<ArtifactUri, ArtifactError> {
+    let places = files
+        .iter()
+        .map(|(path, sha256)| Ok((path.clone(), place_of(path, sha256)?.to_string())));
+    let listing = Listing {
+        format: FORMAT,
+        files: places.collect::<Result<_, ArtifactError>>()?,
+    };
+    let listing =
+        serde_json::to_vec(&listing).map_err(|error| ArtifactError::Failed(error.to_string()))?;
+    let uri = ArtifactUri::new(&format!("files/{}.json", content_hash(&listing)))?;
     artifacts.put(&uri, listing.into()).await?;
-    Ok(Listed::At(uri))
+    Ok(uri)
 }
 
 /// Whether this is the place of a listing as [`list`] answers it.
@@ -314,19 +323,14 @@ pub fn is_listing(place: &str) -> bool {
 /// Stores the files of a directory as artifacts; the URI of their listing is the place to deploy a flow with. The error
 /// is a sentence for people.
 pub async fn publish(artifacts: &dyn ArtifactStore, root: &Path) -> Result<ArtifactUri, String> {
+    let text = |error: ArtifactError| error.to_string();
     let mut files = BTreeMap::new();
-    for (path, local) in of_directory(root, FILE_BYTES_MAX).await? {
-        let bytes = tokio::fs::read(&local.file).await;
-        let bytes = bytes.map_err(|error| format!("{}: {error}", local.file.display()))?;
-        let kept = keep(artifacts, &path, bytes.into()).await;
-        let kept = kept.map_err(|error| error.to_string())?;
+    for path in walk(root, |_| true)? {
+        let bytes = read_small(&root.join(&path), FILE_BYTES_MAX).await?;
+        let kept = keep(artifacts, &path, bytes.into()).await.map_err(text)?;
         files.insert(path, kept);
     }
-    match list(artifacts, &files).await {
-        Ok(Listed::At(uri)) => Ok(uri),
-        Ok(Listed::Missing(gone)) => Err(format!("{} files are gone already", gone.len())),
-        Err(error) => Err(error.to_string()),
-    }
+    store_listing(artifacts, &files).await.map_err(text)
 }
 
 /// Reads a file beside the flow, at most `limit` bytes. The error is a sentence for people.

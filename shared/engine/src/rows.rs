@@ -27,6 +27,11 @@ pub const fn state_name(state: State) -> &'static str {
     }
 }
 
+/// Kestra's names of the states of executions that are not over.
+pub const OPEN_STATES: [&str; 6] = [
+    "CREATED", "QUEUED", "RUNNING", "PAUSED", "RETRYING", "KILLING",
+];
+
 /// Kestra's state name of an execution, from its root shard.
 #[must_use]
 pub fn execution_state(layout: &Layout<'_>, root: &Shard) -> &'static str {

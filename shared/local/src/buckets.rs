@@ -100,13 +100,13 @@ fn collect(top: &Path, at: &Path, names: &mut Vec<String>) -> Result<(), Service
     Ok(())
 }
 
-fn sha256(path: &Path) -> Result<String, ServiceError> {
-    let explain = |error: std::io::Error| failed(path, &error);
-    let mut file = fs::File::open(path).map_err(explain)?;
+/// The `ETag` of a file in the place of an object: the SHA-256 of its content, in hexadecimal.
+pub(crate) fn etag_of(path: &Path) -> std::io::Result<String> {
+    let mut file = fs::File::open(path)?;
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 64 * 1024];
     loop {
-        let read = file.read(&mut buffer).map_err(explain)?;
+        let read = file.read(&mut buffer)?;
         if read == 0 {
             return Ok(hex::encode(hash.finalize()));
         }
@@ -133,7 +133,7 @@ fn remove(path: &Path, etag: Option<&str>, to: Option<&Path>) -> Result<bool, Se
         }
     }
     if let Some(etag) = etag
-        && sha256(&aside)? != etag
+        && etag_of(&aside).map_err(|error| failed(&aside, &error))? != etag
     {
         // It goes back, unless there is a newer one.
         match fs::hard_link(&aside, path) {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use jsonwebtoken::jwk::{Jwk, JwkSet, KeyAlgorithm};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use tracing::warn;
 
@@ -235,20 +236,30 @@ impl Oidc {
     }
 
     async fn read_keys(&self) -> Result<JwkSet, String> {
-        let text = |error: reqwest::Error| error.to_string();
-        let answer = self.client.get(&self.settings.keys_url).send().await;
-        let mut answer = answer.map_err(text)?.error_for_status().map_err(text)?;
-        let mut bytes = Vec::new();
-        while let Some(chunk) = answer.chunk().await.map_err(text)? {
-            if bytes.len() + chunk.len() > KEYS_BYTES_MAX {
-                return Err(format!("the key set has more than {KEYS_BYTES_MAX} bytes"));
-            }
-            bytes.extend_from_slice(&chunk);
-        }
-        let mut set: JwkSet = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
+        let url = &self.settings.keys_url;
+        let read = bounded(self.client.get(url), KEYS_BYTES_MAX).await;
+        let mut set: JwkSet = read.map_err(|reason| format!("{url}: {reason}"))?;
         set.keys.truncate(KEYS_MAX);
         Ok(set)
     }
+}
+
+/// What the issuer answers, read as JSON, if it is not larger than it may be.
+pub(super) async fn bounded<T: DeserializeOwned>(
+    request: reqwest::RequestBuilder,
+    bytes_max: usize,
+) -> Result<T, String> {
+    let text = |error: reqwest::Error| error.without_url().to_string();
+    let answer = request.send().await.map_err(text)?;
+    let mut answer = answer.error_for_status().map_err(text)?;
+    let mut bytes = Vec::new();
+    while let Some(chunk) = answer.chunk().await.map_err(text)? {
+        if bytes.len() + chunk.len() > bytes_max {
+            return Err(format!("an answer of more than {bytes_max} bytes"));
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    serde_json::from_slice(&bytes).map_err(|error| error.to_string())
 }
 
 /// Whether an address may be asked: nobody on the way can read or change what is said there.

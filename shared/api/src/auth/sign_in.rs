@@ -15,7 +15,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use tracing::warn;
 
-use super::oidc::{Oidc, is_allowed};
+use super::oidc::{Oidc, bounded, is_allowed};
 use crate::problem::Problem;
 
 /// Where the issuer sends the browser back to, below the console's address.
@@ -159,7 +159,7 @@ impl Oidc {
                 ("code_challenge_method", "S256"),
             ],
         );
-        let address = address.map_err(|_| unavailable("the issuer's address is none"))?;
+        let address = address.map_err(|_| Problem::unavailable("the issuer's address is none"))?;
         Ok(Begun {
             location: address.to_string(),
             cookie: pending.encode(),
@@ -229,7 +229,7 @@ impl Oidc {
             .header("content-type", "application/x-www-form-urlencoded")
             .header("accept", "application/json")
             .body(form.query().unwrap_or_default().to_owned());
-        let answer = bounded(request).await.map_err(|reason| {
+        let answer: Value = bounded(request, ANSWER_MAX).await.map_err(|reason| {
             warn!(%reason, "the issuer gives no token for its code");
             Refused::Failed
         })?;
@@ -251,12 +251,12 @@ impl Oidc {
         let issuer = self.settings.issuer.trim_end_matches('/');
         let address = format!("{issuer}/.well-known/openid-configuration");
         if !is_allowed(&address) {
-            return Err(unavailable("the issuer's address is not one of https"));
+            return Err(Problem::unavailable(
+                "the issuer's address is not one of https",
+            ));
         }
-        let read = bounded(self.client.get(address)).await;
-        let read = read.and_then(|answer| {
-            let provider: Provider =
-                serde_json::from_value(answer).map_err(|error| error.to_string())?;
+        let read = bounded(self.client.get(address), ANSWER_MAX).await;
+        let read = read.and_then(|provider: Provider| {
             let endpoints = [&provider.authorization_endpoint, &provider.token_endpoint];
             if provider.issuer != self.settings.issuer {
                 return Err(format!("it calls itself `{}`", provider.issuer));
@@ -268,31 +268,11 @@ impl Oidc {
         });
         let provider = read.map_err(|reason| {
             warn!(%reason, "the issuer's description cannot be used");
-            unavailable("the issuer does not say where to sign in; try again")
+            Problem::unavailable("the issuer does not say where to sign in; try again")
         })?;
         *known = Some((provider.clone(), now_ms));
         Ok(provider)
     }
-}
-
-fn unavailable(why: &str) -> Problem {
-    Problem::unavailable(why)
-}
-
-/// The JSON answer to a request, if it is one and small.
-async fn bounded(request: reqwest::RequestBuilder) -> Result<Value, String> {
-    let text = |error: reqwest::Error| error.without_url().to_string();
-    let mut answer = (request.send().await.map_err(text)?)
-        .error_for_status()
-        .map_err(text)?;
-    let mut bytes = Vec::new();
-    while let Some(chunk) = answer.chunk().await.map_err(text)? {
-        if bytes.len() + chunk.len() > ANSWER_MAX {
-            return Err(format!("an answer of more than {ANSWER_MAX} bytes"));
-        }
-        bytes.extend_from_slice(&chunk);
-    }
-    serde_json::from_slice(&bytes).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

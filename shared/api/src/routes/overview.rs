@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use axum::Json as Answer;
 use axum::extract::State;
 use operon_engine::ports::{ExecutionFilter, ExecutionRow};
+use operon_engine::rows::OPEN_STATES;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -84,11 +85,6 @@ pub(crate) struct Overview {
     truncated: bool,
 }
 
-/// States of executions that are not over.
-const OPEN: [&str; 6] = [
-    "CREATED", "QUEUED", "RUNNING", "PAUSED", "RETRYING", "KILLING",
-];
-
 /// States over time, what runs, what failed, what comes next, throughput.
 #[utoipa::path(get, path = "/api/v1/overview", params(OverviewQuery), tag = "overview",
     responses((status = 200, body = Overview), (status = 400, body = Problem)))]
@@ -121,7 +117,7 @@ pub(crate) async fn overview(
         ..of(&[], ROWS_MAX)
     };
     let rows = store.executions(&span).await?;
-    let open = store.executions(&of(&OPEN, 1000)).await?;
+    let open = store.executions(&of(&OPEN_STATES, 1000)).await?;
     let failures = store.executions(&of(&["FAILED"], LIST_MAX)).await?;
     let next_schedules = match api.triggers() {
         Some(triggers) => triggers.next(query.namespace.as_deref(), LIST_MAX).await?,

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
-use crate::auth::{Auth, COOKIE};
+use crate::auth::{Auth, session_cookie};
 use crate::cursor;
 use crate::dto::{LockView, OwnerView, Page};
 use crate::extract::{Headers, Query};
@@ -102,7 +102,7 @@ pub(crate) async fn open_session(
             (token.trim().to_owned(), "; Secure")
         }
     };
-    let cookie = format!("{COOKIE}={value}; Path=/; HttpOnly; SameSite=Strict{secure}");
+    let cookie = session_cookie(&value, secure);
     let mut response = StatusCode::NO_CONTENT.into_response();
     let value = HeaderValue::from_str(&cookie)
         .map_err(|_| Problem::bad_request("the token has characters that no token has"))?;
@@ -114,7 +114,7 @@ pub(crate) async fn open_session(
 #[utoipa::path(delete, path = "/api/v1/session", tag = "server", responses((status = 204)))]
 pub(crate) async fn close_session() -> Response {
     let mut response = StatusCode::NO_CONTENT.into_response();
-    let cookie = format!("{COOKIE}=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0");
+    let cookie = session_cookie("", "; Max-Age=0");
     if let Ok(value) = HeaderValue::from_str(&cookie) {
         response.headers_mut().insert(header::SET_COOKIE, value);
     }

@@ -6,9 +6,8 @@ use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use crate::auth::COOKIE;
 use crate::auth::sign_in::{PENDING_S, Pending, Refused};
-use crate::auth::{Oidc, origin_of};
+use crate::auth::{Oidc, origin_of, session_cookie};
 use crate::extract::Query;
 use crate::problem::Problem;
 use crate::state::Api;
@@ -111,10 +110,8 @@ pub(crate) async fn callback(
     };
     match outcome {
         Ok(done) => {
-            let session = format!(
-                "{COOKIE}={}; Path=/; HttpOnly; SameSite=Strict; Secure; Max-Age={}",
-                done.token, done.seconds
-            );
+            let more = format!("; Secure; Max-Age={}", done.seconds);
+            let session = session_cookie(&done.token, &more);
             let to = pending.map_or_else(|| "/".to_owned(), |pending| pending.to);
             redirect(&to, &[session, forget])
         }

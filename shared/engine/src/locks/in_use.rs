@@ -8,13 +8,10 @@ use operon_core::lang::model::Concurrency;
 use crate::evaluate::{EvaluateError, Evaluator};
 use crate::plans::Plans;
 use crate::ports::{ExecutionFilter, ExecutionRow};
+use crate::rows::OPEN_STATES;
 
 /// Executions looked at per flow, and as many again where outcomes can be unknown.
 const LOOK: u32 = 500;
-/// States of executions that hold a slot or wait for one.
-const OPEN: [&str; 6] = [
-    "CREATED", "QUEUED", "RUNNING", "PAUSED", "RETRYING", "KILLING",
-];
 /// States in which an execution can end with an unknown outcome.
 const UNWELL: [&str; 4] = ["FAILED", "KILLED", "WARNING", "CANCELLED"];
 
@@ -83,7 +80,7 @@ impl Evaluator {
             limit: LOOK,
             ..ExecutionFilter::default()
         };
-        let mut rows = self.ports.store.executions(&of(&OPEN)).await?;
+        let mut rows = self.ports.store.executions(&of(&OPEN_STATES)).await?;
         if quarantine_ms > 0 {
             let since = self.ports.clock.now_ms().saturating_sub(quarantine_ms);
             let ended = self.ports.store.executions(&of(&UNWELL)).await?;

@@ -8,13 +8,10 @@ use operon_core::triggers::size::{Estimate, Sample};
 
 use super::{DeployedFlow, Triggers};
 use crate::ports::{ExecutionFilter, ExecutionRow, RecordKey, RecordKind, StoreError};
+use crate::rows::OPEN_STATES;
 
 /// Attempts of one task that are measured per execution.
 const ATTEMPTS_MAX: u32 = 100;
-/// States of executions that occupy capacity.
-const ACTIVE: &[&str] = &[
-    "CREATED", "QUEUED", "RUNNING", "PAUSED", "RETRYING", "KILLING",
-];
 
 fn key_of(flow: &DeployedFlow, task: Option<&str>) -> RecordKey {
     let partition = format!("{}/{}", flow.plan.namespace, flow.plan.flow);
@@ -74,7 +71,10 @@ impl Triggers {
         let filter = ExecutionFilter {
             namespace: Some(flow.plan.namespace.clone()),
             flow: Some(flow.plan.flow.clone()),
-            states: ACTIVE.iter().map(|state| (*state).to_owned()).collect(),
+            states: OPEN_STATES
+                .iter()
+                .map(|state| (*state).to_owned())
+                .collect(),
             limit: most.max(1),
             ..ExecutionFilter::default()
         };

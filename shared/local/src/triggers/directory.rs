@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
@@ -17,8 +17,9 @@ use operon_core::triggers::{Source, TriggerEvent, name};
 use operon_engine::triggers::Triggers;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 use tracing::warn;
+
+use crate::buckets::etag_of;
 
 /// Files of one bucket that are looked at.
 const FILES_MAX: usize = 200_000;
@@ -300,20 +301,10 @@ impl Watch {
     /// The event of a file; none when it is not what it was.
     fn event(&self, key: &str, stamp: Stamp) -> io::Result<Option<TriggerEvent>> {
         let path = self.directory.join(key);
-        let mut file = File::open(&path)?;
-        let mut hash = Sha256::new();
-        let mut buffer = vec![0; 64 * 1024];
-        loop {
-            let read = file.read(&mut buffer)?;
-            if read == 0 {
-                break;
-            }
-            hash.update(buffer.get(..read).unwrap_or_default());
-        }
+        let content = etag_of(&path)?;
         if self::stamp(&fs::symlink_metadata(&path)?) != stamp {
             return Ok(None);
         }
-        let content = hex::encode(hash.finalize());
         let fields = json!({
             "uri": format!("file://{}", path.display()), "bucket": self.bucket, "key": key, "size": stamp.size,
             "etag": content,
