@@ -8,6 +8,7 @@ mod local;
 mod locks;
 mod logs;
 mod namespaces;
+mod retry;
 mod sign_in;
 mod wishes;
 mod world;

@@ -53,6 +53,20 @@ pub(crate) fn application(memory: &MemoryPorts, auth: Auth) -> Router {
 
 /// The application with these logs.
 pub(crate) fn with_logs(memory: &MemoryPorts, auth: Auth, logs: Arc<dyn LogReader>) -> Router {
+    over(memory, auth, logs, Arc::new(Nowhere))
+}
+
+/// The application whose wishes go to whoever carries them out.
+pub(crate) fn with_sink(memory: &MemoryPorts, sink: Arc<dyn EventSink>) -> Router {
+    over(memory, local(), Arc::new(NoLogs), sink)
+}
+
+fn over(
+    memory: &MemoryPorts,
+    auth: Auth,
+    logs: Arc<dyn LogReader>,
+    sink: Arc<dyn EventSink>,
+) -> Router {
     let ports = memory.ports();
     let operations = Operations {
         flows: Flows::new(&ports, Arc::new(Plugins::default())),
@@ -61,7 +75,7 @@ pub(crate) fn with_logs(memory: &MemoryPorts, auth: Auth, logs: Arc<dyn LogReade
             shards: Arc::default(),
             items: Arc::default(),
         },
-        sink: Arc::new(Nowhere),
+        sink,
     };
     operon_api::router(Api::new(Settings {
         operations,
