@@ -38,8 +38,23 @@ fn execution(id: &str, flow: &str, state: &str, seconds: u64, took: Option<u64>)
         "createdMs": created, "startedMs": (state != "QUEUED").then_some(created + 500),
         "endedMs": took.map(|took| created + 500 + took * 1000),
         "trigger": (flow == "nightly").then(|| json!({"id": "at-3", "type": "schedule", "detail": {}})),
-        "parent": null, "replayOf": null,
+        "parent": null, "replayOf": null, "lastTask": last(state),
     })
+}
+
+/// Where an execution in a state has come to.
+fn last(state: &str) -> Value {
+    let (task, state, attempts) = match state {
+        "RUNNING" => ("publish", "RUNNING", 3),
+        "FAILED" => ("align", "FAILED", 2),
+        "PAUSED" => ("decide", "PAUSED", 0),
+        "SUCCESS" => ("load-what-is-new-into-the-database", "SUCCESS", 12),
+        "WARNING" => ("report", "SUCCESS", 1),
+        "KILLED" => ("each", "KILLED", 0),
+        // It has not begun.
+        _ => return Value::Null,
+    };
+    json!({"task": task, "state": state, "attempts": attempts})
 }
 
 pub(super) fn executions() -> Page<ExecutionSummary> {
