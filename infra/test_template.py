@@ -78,6 +78,12 @@ class TestTemplate(unittest.TestCase):
         self.assertEqual(may("s3:PutObject", "plans"), starts)
         self.assertEqual(may("s3:GetObject", "artifacts"), starts | {"Launcher", "Watcher", "Task"})
 
+    def test_whoever_finds_a_poll_due_may_ask_the_worker(self) -> None:
+        for name, text in of_type("AWS::IAM::Role").items():
+            if name in {"IntakeRole", "ReconcilerRole", "ApiRole", "WorkerRole"}:
+                statement = text[text.index('Action: "sqs:SendMessage"') :]
+                self.assertIn("- !GetAtt WorkQueue.Arn", statement[: statement.index("- Effect:")], name)
+
     def test_files_of_deployed_flows_do_not_expire(self) -> None:
         rules = re.findall(r"^            Prefix: (\S+)$", TEMPLATE, re.MULTILINE)
         self.assertIn("artifacts/executions/", rules)

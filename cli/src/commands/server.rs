@@ -134,6 +134,7 @@ fn triggers(laptop: &Laptop, ports: &Ports, plugins: &Arc<Plugins>) -> Triggers 
         flows: Arc::new(Registry::new(Flows::new(ports, Arc::clone(plugins)))),
         wakeups: Arc::new(NoWakeups),
         scheduler: Arc::new(NoSchedules),
+        polls: None,
         capacity: u32::try_from(cores).unwrap_or(1),
     }
 }

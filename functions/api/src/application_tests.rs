@@ -40,6 +40,7 @@ impl Deployment {
             flows: Arc::new(Registry::new(flows)),
             wakeups: Arc::new(NoWakeups),
             scheduler: Arc::new(NoSchedules),
+            polls: None,
             capacity: 10,
         };
         let config = Config {

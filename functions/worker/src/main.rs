@@ -1,4 +1,5 @@
-//! Executes built-in tasks, starts subflows, tells people of executions and measures them. Wiring only; see `operon_engine::worker`.
+//! Executes built-in tasks, starts subflows, looks at databases and addresses for triggers, tells people of executions
+//! and measures them. Wiring only; see `operon_engine::worker`.
 
 use std::sync::Arc;
 
@@ -17,7 +18,7 @@ async fn main() -> Result<(), Error> {
     let flows = Flows::new(&world.ports, Arc::default());
     let alerts = world.alerts(world.task_logs()?);
     let worker = Worker::new(world.ports.clone(), world.queues.clone(), Arc::new(flows));
-    let worker = worker.telling(alerts);
+    let worker = worker.telling(alerts).polling(world.triggers());
     let (worker, logs) = (&worker, &world.logs);
     run(service_fn(|event: LambdaEvent<SqsEvent>| async move {
         let deadline_ms = event.context.deadline;

@@ -38,12 +38,15 @@ fn beginning(mut body: String) -> String {
 }
 
 fn of_queue(letter: of_queues::DeadLetter) -> DeadLetter {
+    let of = letter
+        .trigger
+        .map_or_else(String::new, |key| format!("trigger `{key}`: "));
     let again = letter.redriven_ms.map_or("", |_| " (put back before)");
     DeadLetter {
         id: letter.id,
         queue: letter.queue,
         at_ms: letter.at_ms,
-        reason: format!("{}{again}", letter.reason),
+        reason: format!("{of}{}{again}", letter.reason),
         body: beginning(letter.body),
         execution: letter.execution.map(|id| id.to_string()),
     }

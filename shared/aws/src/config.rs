@@ -72,7 +72,7 @@ impl Role {
             }
             V::WorkQueueUrl => matches!(
                 self,
-                Self::Planner | Self::Worker | Self::Reconciler | Self::Api
+                Self::Intake | Self::Planner | Self::Worker | Self::Reconciler | Self::Api
             ),
             // Whoever reads logs asks ECS which task an attempt is.
             V::Cluster => matches!(

@@ -18,7 +18,9 @@ use operon_engine::ports::{
 };
 use operon_engine::step::StepError;
 use operon_engine::traces::Exporter;
-use operon_engine::triggers::{NoSchedules, NoWakeups, Registry, Scheduler, Triggers, Wakeups};
+use operon_engine::triggers::{
+    NoSchedules, NoWakeups, QueuedPolls, Registry, Scheduler, Triggers, Wakeups,
+};
 use operon_engine::wire::{EventMessage, PlanMessage};
 
 use crate::artifacts::S3Artifacts;
@@ -111,6 +113,7 @@ impl World {
             flows: Arc::new(Registry::new(flows)),
             wakeups: self.wakeups(),
             scheduler: self.scheduler(),
+            polls: Some(Arc::new(QueuedPolls(Arc::clone(&self.queues) as Arc<_>))),
             capacity: CAPACITY,
         }
     }

@@ -1,7 +1,7 @@
 //! Dead letters of the queues: messages that were delivered again and again and never handled.
 //!
 //! Invariant: a dead letter ends where people see it: as a record with its reason, and as a task run or an
-//! execution that has failed with the reason `poisoned`; never in silence. A person puts it back with
+//! execution that has failed with the reason `poisoned`, or with the name of the trigger that waits for it; never in silence. A person puts it back with
 //! [`redrive`], which does not undo that end: a restart of the execution does.
 
 use operon_core::agent::AgentSaid;
@@ -18,6 +18,7 @@ use crate::ports::{
 };
 use crate::reports;
 use crate::step::StepError;
+use crate::triggers::TriggerKey;
 use crate::wire::{self, EventMessage, LaunchMessage, PlanMessage, WorkMessage};
 
 /// The partition of these records.
@@ -45,6 +46,9 @@ pub struct DeadLetter {
     pub execution: Option<ExecutionId>,
     /// The attempt it is about.
     pub attempt: Option<String>,
+    /// The trigger it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trigger: Option<TriggerKey>,
     /// The message; its beginning when [`Self::body_uri`] is set.
     pub body: String,
     /// Artifact with the message, when it is long.
@@ -59,6 +63,8 @@ pub struct DeadLetter {
 enum About {
     Attempt(AttemptId),
     Execution(ExecutionId),
+    /// Its record says that nobody answered, and the poll is asked for again.
+    Trigger(TriggerKey),
     Nobody,
 }
 
@@ -88,6 +94,7 @@ fn about(queue: QueueName, body: &str) -> About {
             Ok(WorkMessage::Execute { id, .. } | WorkMessage::Stop { id, .. }) => {
                 About::Attempt(id)
             }
+            Ok(WorkMessage::Poll { trigger }) => About::Trigger(trigger),
             // What the execution did is done; that nobody was told is the letter itself.
             Ok(WorkMessage::Tell { .. } | WorkMessage::Deliver { .. }) | Err(_) => About::Nobody,
         },
@@ -141,10 +148,11 @@ pub async fn bury(
     let digest = hex::encode(Sha256::digest(format!("{}/{body}", from.name())));
     let id = format!("q-{}", digest.get(..24).unwrap_or(&digest));
     let about = about(from, body);
-    let (execution, attempt) = match &about {
-        About::Attempt(id) => (Some(id.execution.clone()), Some(id.to_string())),
-        About::Execution(id) => (Some(id.clone()), None),
-        About::Nobody => (None, None),
+    let (execution, attempt, trigger) = match &about {
+        About::Attempt(id) => (Some(id.execution.clone()), Some(id.to_string()), None),
+        About::Execution(id) => (Some(id.clone()), None, None),
+        About::Trigger(key) => (None, None, Some(key.clone())),
+        About::Nobody => (None, None, None),
     };
     error!(queue = from.name(), reason, "a message was given up");
     let mut letter = DeadLetter {
@@ -155,6 +163,7 @@ pub async fn bury(
         reason: reason.chars().take(2000).collect(),
         execution,
         attempt,
+        trigger,
         body: body.to_owned(),
         body_uri: None,
         redriven_ms: None,
@@ -202,7 +211,7 @@ async fn poison(
 ) -> Result<(), StepError> {
     let now = ports.clock.now_ms();
     let (execution, message) = match about {
-        About::Nobody => return Ok(()),
+        About::Trigger(_) | About::Nobody => return Ok(()),
         About::Attempt(id) => {
             let text = format!("a message about it was given up: {reason}");
             let outcome = reports::failed(now, now, Reason::Poisoned, text);

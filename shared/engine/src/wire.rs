@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::ports::{AttemptId, AttemptRow, ExecutionId, ExecutionMeta, ShardKey};
+use crate::triggers::TriggerKey;
 
 /// The format this release writes.
 pub const FORMAT: u16 = 1;
@@ -191,6 +192,11 @@ pub enum WorkMessage {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         not_before_ms: Option<u64>,
     },
+    /// Look at a database or an address, if somebody still waits for that.
+    Poll {
+        /// Whose.
+        trigger: TriggerKey,
+    },
 }
 
 /// Why a message cannot be sent or read. Reading it again gives the same: it ends as a dead letter.
@@ -271,16 +277,21 @@ pub fn decode<T: DeserializeOwned>(text: &str) -> Result<T, WireError> {
 #[must_use]
 pub fn lane(meta: &ExecutionMeta) -> String {
     let bulk = meta.priority < 0 || meta.labels.contains_key("system.backfill");
-    let lane = format!(
+    lane_of(&format!(
         "{}/{}{}",
         meta.namespace,
         meta.flow,
         if bulk { "/bulk" } else { "" }
-    );
-    if lane.len() <= LANE_MAX && lane.is_ascii() {
-        lane
+    ))
+}
+
+/// The lane of that name, as SQS takes it.
+#[must_use]
+pub fn lane_of(name: &str) -> String {
+    if name.len() <= LANE_MAX && name.is_ascii() {
+        name.to_owned()
     } else {
-        hex::encode(Sha256::digest(lane))
+        hex::encode(Sha256::digest(name))
     }
 }
 

@@ -1,4 +1,5 @@
-//! The worker's step: built-in tasks and subflows of the work queue, and who is told of executions.
+//! The worker's step: built-in tasks and subflows of the work queue, looks at databases and addresses for triggers, and
+//! who is told of executions.
 //!
 //! Invariant: an attempt is executed by one worker at a time, and by nobody after it was stopped: a claim says who,
 //! and until when that one can be alive at most.
@@ -29,6 +30,7 @@ use crate::shards::Shards;
 use crate::step::StepError;
 use crate::subflow::{self, FlowMissing, FlowSource};
 use crate::tasks::{self, HttpClients, TaskCall, TaskError, TaskOutput};
+use crate::triggers::{TriggerKey, Triggers};
 use crate::wire::{self, EventMessage, PlanMessage, WorkMessage};
 
 /// How often a worker looks whether its task was stopped.
@@ -45,6 +47,7 @@ pub struct Worker {
     flows: Arc<dyn FlowSource>,
     http: HttpClients,
     alerts: Option<Alerts>,
+    triggers: Option<Triggers>,
 }
 
 impl Worker {
@@ -62,6 +65,7 @@ impl Worker {
             flows,
             http: HttpClients::default(),
             alerts: None,
+            triggers: None,
         }
     }
 
@@ -69,6 +73,13 @@ impl Worker {
     #[must_use]
     pub fn telling(mut self, alerts: Alerts) -> Self {
         self.alerts = Some(alerts);
+        self
+    }
+
+    /// The same worker, which looks at databases and addresses for these triggers.
+    #[must_use]
+    pub fn polling(mut self, triggers: Triggers) -> Self {
+        self.triggers = Some(triggers);
         self
     }
 
@@ -91,7 +102,27 @@ impl Worker {
             WorkMessage::Stop { id, since_ms } => self.stop(&id, since_ms).await,
             WorkMessage::Tell { execution } => self.note(&execution).await,
             WorkMessage::Deliver { not_before_ms } => self.deliver(not_before_ms).await,
+            // In a box: it is large, and every other message would carry its size.
+            WorkMessage::Poll { trigger } => Box::pin(self.poll(&trigger, deadline_ms)).await,
         }
+    }
+
+    /// Looks for a trigger, as long as this function lives.
+    async fn poll(&self, key: &TriggerKey, deadline_ms: u64) -> Result<(), StepError> {
+        let Some(triggers) = &self.triggers else {
+            let message = format!("this worker cannot look for trigger `{key}`");
+            return Err(StepError::Other(message));
+        };
+        let left = Duration::from_millis(deadline_ms.saturating_sub(self.now_ms()));
+        let left = left.saturating_sub(REPORT);
+        if let Ok(looked) = tokio::time::timeout(left, triggers.poll(key)).await {
+            return Ok(looked?);
+        }
+        let message = format!(
+            "the look took longer than the {} s that it has; the next one reads what is left",
+            left.as_secs()
+        );
+        Ok(triggers.gave_up(key, &message).await?)
     }
 
     /// Takes note of an execution that began or ended, and sends what is due.

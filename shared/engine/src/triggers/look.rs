@@ -10,7 +10,7 @@ use operon_core::triggers::Kind;
 const DUE_MAX: u32 = 200;
 
 impl Triggers {
-    /// Does whatever is due for one trigger: dates, a poll, a batch.
+    /// Does whatever is due for one trigger: dates, a poll (or the question for it), a batch.
     pub async fn look(&self, key: &TriggerKey) -> Result<(), StoreError> {
         let Some(flow) = self.flows.deployed_flow(&key.namespace, &key.flow).await? else {
             return Ok(());
@@ -20,8 +20,7 @@ impl Triggers {
         };
         match &trigger.kind {
             Kind::Schedule(schedule) => self.dates(&flow, trigger, schedule).await?,
-            Kind::Postgres(postgres) => self.poll_rows(&flow, trigger, postgres).await?,
-            Kind::Http(http) => self.poll_address(&flow, trigger, http).await?,
+            Kind::Postgres(_) | Kind::Http(_) => self.poll_or_ask(&flow, trigger).await?,
             Kind::Flow(_) => self.open_windows(&flow, trigger).await?,
             Kind::Webhook(_)
             | Kind::S3(_)
@@ -58,7 +57,7 @@ impl Triggers {
             }
             // The trigger is gone: nobody looks any more.
             let mut state: TriggerState = read(&record)?;
-            state.next_ms = None;
+            (state.next_ms, state.asked) = (None, None);
             let write = RecordWrite {
                 key: record.key.clone(),
                 expected: record.version,

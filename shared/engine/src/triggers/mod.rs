@@ -18,6 +18,7 @@ use crate::ports::{EventSink, StoreError};
 
 mod accept;
 mod action;
+mod asked;
 mod backfill;
 mod batches;
 mod dead;
@@ -38,6 +39,7 @@ mod view;
 pub mod webhook;
 
 pub use accept::Outcome;
+pub use asked::{Polls, QueuedPolls};
 pub use backfill::{BackfillError, BackfillRange, BackfillState};
 pub use batches::ItemOutcome;
 pub use dead::{DeadLetter, RedriveError};
@@ -45,7 +47,7 @@ pub use follow::NoSchedules;
 pub use operon_core::triggers::parse::Delivery as EventDelivery;
 pub use record::{EventRecord, EventState, ObjectAction, ObjectPlace, TriggerKey};
 pub use registry::Registry;
-pub use state::{Disabled, Missed, TriggerState};
+pub use state::{Asked, Disabled, Missed, TriggerState};
 pub use view::TriggerView;
 
 /// A flow that is deployed, with its triggers read.
@@ -133,6 +135,8 @@ pub struct Triggers {
     pub wakeups: Arc<dyn Wakeups>,
     /// Makes dates and polls due, as revisions come and go.
     pub scheduler: Arc<dyn Scheduler>,
+    /// Asked to look at databases and addresses; without it, whoever finds that it is time looks.
+    pub polls: Option<Arc<dyn Polls>>,
     /// Executions that may be active at once, as far as is known; for choosing the sizes of batches.
     pub capacity: u32,
 }

@@ -21,7 +21,7 @@ impl Triggers {
     ) -> Result<Option<TriggerState>, StoreError> {
         let key = flow.key(trigger);
         if self.switched_off(flow, trigger, &key).await?.is_some() {
-            self.change_state(&key, |state| state.next_ms = None)
+            self.change_state(&key, |state| (state.next_ms, state.asked) = (None, None))
                 .await?;
             return Ok(None);
         }
@@ -46,7 +46,7 @@ impl Triggers {
         let now = self.now();
         self.change_state(key, |state| {
             state.poll.clone_from(&poll);
-            state.trouble = None;
+            (state.trouble, state.asked) = (None, None);
             if found {
                 state.last_ms = Some(now);
             }
@@ -79,6 +79,7 @@ impl Triggers {
                 .saturating_mul(1 << times.min(10))
                 .min(BACKOFF_MS_MAX.max(interval_ms));
             state.next_ms = Some((now + pause).max(not_before.unwrap_or(0)));
+            state.asked = None;
         })
         .await?;
         Ok(())

@@ -48,6 +48,18 @@ pub struct Trouble {
     pub message: String,
 }
 
+/// Somebody was asked to look, and has not answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Asked {
+    /// When, in milliseconds since the epoch.
+    pub at_ms: u64,
+    /// When that message counts as lost.
+    pub again_ms: u64,
+    /// How often without an answer.
+    pub times: u32,
+}
+
 /// State of a trigger.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -66,6 +78,8 @@ pub struct TriggerState {
     pub next_ms: Option<u64>,
     /// When it last looked.
     pub looked_ms: Option<u64>,
+    /// Who looks was asked, and has not answered.
+    pub asked: Option<Asked>,
     /// What a poll remembers.
     pub poll: Value,
     /// Dates that fired late, the newest last.
@@ -79,6 +93,12 @@ pub struct TriggerState {
 }
 
 impl TriggerState {
+    /// When somebody must look at it: not while a question for it is on its way.
+    fn due_ms(&self) -> Option<u64> {
+        let again = self.asked.as_ref().map_or(0, |asked| asked.again_ms);
+        self.next_ms.map(|next| next.max(again))
+    }
+
     pub(super) fn remember_late(&mut self, date_ms: u64, at_ms: u64) {
         push(
             &mut self.late,
@@ -172,7 +192,7 @@ impl Triggers {
             if version > 0 && state == before {
                 return Ok(state);
             }
-            let due = state.next_ms;
+            let due = state.due_ms();
             match self
                 .put(at.clone(), version, &content(&state)?, due, None)
                 .await?
@@ -202,10 +222,10 @@ impl Triggers {
                 // New or changed: what other dates would have been before does not count.
                 state.spec.clone_from(&spec);
                 state.cursor_ms = Some(state.cursor_ms.unwrap_or(now).max(now));
-                state.next_ms = None;
+                (state.next_ms, state.asked) = (None, None);
             }
             if off || state.disabled.is_some() {
-                state.next_ms = None;
+                (state.next_ms, state.asked) = (None, None);
             } else if state.next_ms.is_none() {
                 state.next_ms = match schedule {
                     Some(schedule) => schedule.next_after(state.cursor_ms.unwrap_or(now)),
@@ -233,7 +253,7 @@ impl Triggers {
                     reason: reason.to_owned(),
                 });
             }
-            state.next_ms = None;
+            (state.next_ms, state.asked) = (None, None);
         })
         .await?;
         Ok(())

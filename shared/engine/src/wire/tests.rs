@@ -81,6 +81,16 @@ fn all() -> Vec<(&'static str, String)> {
                 not_before_ms: Some(since_ms),
             }),
         ),
+        (
+            "work-poll",
+            work(&WorkMessage::Poll {
+                trigger: TriggerKey {
+                    namespace: "genomics.qc".to_owned(),
+                    flow: "ncbi".to_owned(),
+                    trigger: "release".to_owned(),
+                },
+            }),
+        ),
     ]
 }
 

@@ -5,6 +5,7 @@
 mod claims;
 mod evidence;
 mod life;
+mod polls;
 mod requests;
 mod sweep;
 mod told;

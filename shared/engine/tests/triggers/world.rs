@@ -298,6 +298,7 @@ impl World {
             flows: Arc::clone(&flows) as Arc<_>,
             wakeups: Arc::new(NoWakeups),
             scheduler: Arc::clone(&schedules) as Arc<_>,
+            polls: None,
             capacity: 20,
         };
         Self {

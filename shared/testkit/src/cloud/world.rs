@@ -21,6 +21,7 @@ use operon_engine::ports::{
 use operon_engine::reconciler::{Reconciler, handle_launches};
 use operon_engine::subflow::{FlowMissing, FlowSource};
 use operon_engine::traces::Exporter;
+use operon_engine::triggers::{NoSchedules, NoWakeups, QueuedPolls, Registry, Triggers};
 use operon_engine::watcher::Watcher;
 use operon_engine::wire::{EventMessage, PlanMessage};
 use operon_engine::worker::Worker;
@@ -88,6 +89,8 @@ pub struct CloudWorld {
     pub measures: Arc<MemoryMeasures>,
     /// Where traces go, if anywhere.
     traces: Option<Exporter>,
+    /// Whether triggers are looked at.
+    looks: bool,
     /// What is in place.
     pub defences: Defences,
     /// Messages of one batch at most.
@@ -119,7 +122,7 @@ impl CloudWorld {
         ecs.texts = defences.texts;
         let (queues, ecs, flows) = (Arc::new(queues), Arc::new(ecs), Arc::new(Flows(flows)));
         let measures = Arc::<MemoryMeasures>::default();
-        let functions = functions(&ports, &queues, &ecs, &flows, &measures, None);
+        let functions = functions(&ports, &queues, &ecs, &flows, &measures, None, false);
         Self {
             scheduled_ms: ports.clock.now_ms(),
             ports,
@@ -128,6 +131,7 @@ impl CloudWorld {
             faults,
             measures,
             traces: None,
+            looks: false,
             defences,
             batch: 10,
             flows,
@@ -141,13 +145,26 @@ impl CloudWorld {
     pub fn cold_start(&mut self) {
         let (ports, queues, ecs) = (&self.ports, &self.queues, &self.ecs);
         let traces = self.traces.clone();
-        self.functions = functions(ports, queues, ecs, &self.flows, &self.measures, traces);
+        let (measures, looks) = (&self.measures, self.looks);
+        self.functions = functions(ports, queues, ecs, &self.flows, measures, traces, looks);
     }
 
     /// Lets the worker send traces.
     pub fn trace_to(&mut self, exporter: Exporter) {
         self.traces = Some(exporter);
         self.cold_start();
+    }
+
+    /// Lets the reconciler look at triggers, and the worker at databases and addresses for them.
+    pub fn look(&mut self) {
+        self.looks = true;
+        self.cold_start();
+    }
+
+    /// What starts flows by itself, as intake has it.
+    #[must_use]
+    pub fn triggers(&self) -> Triggers {
+        triggers(&self.ports, &self.queues)
     }
 
     /// Milliseconds since the epoch.
@@ -379,10 +396,16 @@ impl CloudWorld {
         if self.defences.reconciler && self.now() >= self.scheduled_ms + SCHEDULE_MS {
             self.scheduled_ms = self.now();
             let scheduled = self.functions.reconciler.schedule().await;
+            let looked = if self.looks {
+                let triggers = self.triggers();
+                Box::pin(triggers.look_at_due()).await
+            } else {
+                Ok(())
+            };
             if self.faults.revive() {
                 self.cold_start();
             } else {
-                drop(scheduled);
+                drop((scheduled, looked));
             }
         }
         true
@@ -460,6 +483,7 @@ fn functions(
     flows: &Arc<Flows>,
     measures: &Arc<MemoryMeasures>,
     traces: Option<Exporter>,
+    looks: bool,
 ) -> Functions {
     let site = fargate::Site {
         family_prefix: "operon-memory-".to_owned(),
@@ -481,6 +505,12 @@ fn functions(
     let alerts = alerts.tracing(traces, Sending::Waited);
     let queue = || Arc::clone(queues) as Arc<_>;
     let ecs = || Arc::clone(ecs) as Arc<_>;
+    let worker = Worker::new(ports.ports(), queue(), Arc::clone(flows) as Arc<_>).telling(alerts);
+    let worker = if looks {
+        worker.polling(triggers(ports, queues))
+    } else {
+        worker
+    };
     Functions {
         planner: PlanQueue::new(ports.ports(), queue()),
         launcher: Launcher::new(
@@ -491,9 +521,28 @@ fn functions(
             site,
             LaunchOptions::default(),
         ),
-        worker: Worker::new(ports.ports(), queue(), Arc::clone(flows) as Arc<_>).telling(alerts),
+        worker,
         watcher: Watcher::new(ports.ports(), queue()),
         reconciler: Reconciler::new(ports.ports(), queue(), ecs()),
+    }
+}
+
+/// What starts flows by itself; the worker looks at databases and addresses.
+fn triggers(ports: &MemoryPorts, queues: &Arc<MemoryQueues>) -> Triggers {
+    let ports = ports.ports();
+    let flows = operon_engine::flows::Flows::new(&ports, Arc::default());
+    Triggers {
+        evaluator: Evaluator {
+            ports,
+            shards: Arc::default(),
+            items: Arc::default(),
+        },
+        sink: Arc::clone(queues) as Arc<_>,
+        flows: Arc::new(Registry::new(flows)),
+        wakeups: Arc::new(NoWakeups),
+        scheduler: Arc::new(NoSchedules),
+        polls: Some(Arc::new(QueuedPolls(Arc::clone(queues) as Arc<_>))),
+        capacity: 10,
     }
 }
 
