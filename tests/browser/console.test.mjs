@@ -355,6 +355,49 @@ describe("the address", () => {
     assert.equal(await page.locator(".attempts [aria-pressed=true]").innerText(), "1");
     await leave(visitNow);
   });
+
+  it("holds which groups of the Gantt are open and closed, and says nothing of the others", async () => {
+    const visitNow = await visit(`/executions/${itemsId}?run=none`);
+    const { page, open } = visitNow;
+    const group = page.locator("[data-name=each] button.gantt-name");
+    const inside = page.locator(".gantt-item[data-name^=work]");
+    await page.locator("[data-name=each] [aria-expanded=true]").waitFor();
+    assert.equal(await inside.count(), 12, "few items are shown by themselves");
+    await group.click();
+    await page.waitForURL(/closed=0:\d+&run=none$/);
+    const address = page.url();
+    const other = await visit();
+    await other.page.goto(address);
+    await other.page.locator("[data-name=each] [aria-expanded=false]").waitFor();
+    assert.equal(await other.page.locator(".gantt-item[data-name^=work]").count(), 0, "a copied address shows the same");
+    await leave(other);
+    await group.click();
+    await page.waitForURL(/\?run=none$/);
+    assert.equal(await inside.count(), 12);
+    // A thousand items are closed by themselves; open, they need no more of the address than their loop.
+    await open(`/executions/${manyId}`);
+    await page.locator("[data-name=each] [aria-expanded=false]").waitFor();
+    assert.equal(await page.locator(".gantt").getAttribute("data-rows"), "1");
+    await group.click();
+    await page.waitForURL(/\?open=0:\d+$/);
+    await page.reload();
+    await page.locator(".gantt[data-rows='1001']").waitFor();
+    await group.click();
+    await page.waitForURL((url) => url.search === "");
+    await leave(visitNow);
+  });
+
+  it("holds which groups of a topology are closed", async () => {
+    const visitNow = await visit(`/executions/${itemsId}?tab=topology`);
+    const { page } = visitNow;
+    await page.getByRole("button", { name: "Close groups" }).click();
+    await page.waitForURL(/\?groups=[^&]+&tab=topology$/);
+    await page.reload();
+    await page.getByRole("button", { name: "Open groups" }).click();
+    await page.waitForURL(/\?tab=topology$/);
+    await page.getByRole("button", { name: "Close groups" }).waitFor();
+    await leave(visitNow);
+  });
 });
 
 describe("a log of 100,000 lines", () => {

@@ -108,11 +108,14 @@ export function ticks([from, to]: readonly [number, number], most: number): numb
 /** What is shown of a loop with many items until it is opened: so many of the failed ones. */
 const FAILED_SHOWN = 5;
 
+/** A group with more task runs than this is closed by itself. */
+export const CLOSED_ABOVE = 24;
+
 /**
  * Rows as shown: sorted by start, children below their parent. A parent with many children stays closed until it
  * is opened (`open` overrides); then only those in `kept` and the first that failed are shown.
  */
-export function rowsOf(runs: readonly TaskRun[], open: ReadonlyMap<string, boolean>, kept: ReadonlySet<string> = new Set(), closedAbove = 24): Row[] {
+export function rowsOf(runs: readonly TaskRun[], open: ReadonlyMap<string, boolean>, kept: ReadonlySet<string> = new Set()): Row[] {
   const children = new Map<string, TaskRun[]>();
   const names = new Map<string, string>();
   for (const run of runs) { names.set(run.id, run.id); if (!names.has(run.name)) names.set(run.name, run.id); }
@@ -154,7 +157,7 @@ export function rowsOf(runs: readonly TaskRun[], open: ReadonlyMap<string, boole
       if (seen.has(run.id)) continue;
       seen.add(run.id);
       const below = children.get(run.id) ?? [];
-      const isOpen = open.get(run.id) ?? below.length <= closedAbove;
+      const isOpen = open.get(run.id) ?? below.length <= CLOSED_ABOVE;
       const some = isOpen ? below : open.has(run.id) ? below.filter((one) => kept.has(one.id)) : worth(below, kept);
       rows.push({ run, depth, children: below.length, shown: some.length, open: isOpen, within: withinOf(run) });
       if (some.length > 0) visit(some, depth + 1);

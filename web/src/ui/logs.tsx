@@ -5,6 +5,7 @@ import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/ho
 import { API, ApiError, get, route, url } from "../lib/api";
 import { useDebounced, useSize } from "../lib/hooks";
 import { compare, keyOf, LEVELS, LogBuffer, lastError, plain } from "../lib/logs";
+import { patch, query } from "../lib/route";
 import { stream, type Connection } from "../lib/sse";
 import { clock, exact, number } from "../lib/time";
 import type { LogLevel, LogLine, LogPage } from "../lib/types";
@@ -47,7 +48,7 @@ export function Logs({ execution, taskRun = null, attempt = null, focus = "end",
   const [marked, setMarked] = useState<string | null>(null);
   const [scrollTop, setScrollTop] = useState(0);
   const [again, setAgain] = useState(0);
-  const [byTime, setByTime] = useState(false);
+  const byTime = taskRun === null && query.value.get("order") === "time";
   const [cut, setCut] = useState(false);
   const [box, size] = useSize<HTMLDivElement>();
   const followNow = useRef(follow);
@@ -204,7 +205,7 @@ export function Logs({ execution, taskRun = null, attempt = null, focus = "end",
         </span>
         <span class="grow" />
         {ended ? null : <Toggle on={follow} set={(on) => { setFollow(on); if (on) jump("end"); }} title="Stay at the newest line"><Icon name="end" size={14} />Follow</Toggle>}
-        {taskRun === null ? <Toggle on={byTime} set={setByTime} title="One order for all task runs, instead of one task run after the other">By time</Toggle> : null}
+        {taskRun === null ? <Toggle on={byTime} set={(on) => patch({ order: on ? "time" : null })} title="One order for all task runs, instead of one task run after the other">By time</Toggle> : null}
         <Toggle on={wrap} set={setWrap} title="Break long lines">Wrap</Toggle>
         <a class="icon-button" href={`${API}${at}/download${taskRun ? `?taskRun=${encodeURIComponent(taskRun)}${attempt === null ? "" : `&attempt=${attempt}`}` : ""}`} download aria-label="Download the log" title="Download the log"><Icon name="download" /></a>
       </div>

@@ -3,7 +3,9 @@
 // edges is painted, nothing else, and nothing is laid out again. Only zooming paints all that is in view.
 import type { JSX } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { closedOf, closedText } from "../lib/folds";
 import type { Box, Layout, Request } from "../lib/layout";
+import { patch, query } from "../lib/route";
 import { look } from "../lib/states";
 import type { Graph, GraphNode, State } from "../lib/types";
 import { Icon } from "./icons";
@@ -69,6 +71,12 @@ export function folded(graph: Graph, closed: ReadonlySet<string>): { graph: Grap
   return { graph: { nodes, edges: [...edges.values()] }, groups: [...parents] };
 }
 
+/** Nodes with others inside. */
+function groupsOf(graph: Graph): Set<string> {
+  const ids = new Set(graph.nodes.map((node) => node.id));
+  return new Set(graph.nodes.map((node) => node.parent).filter((id): id is string => id !== null && ids.has(id)));
+}
+
 export function Topology({ graph, select, selected, label }: Props): JSX.Element {
   const [ref, size] = useSize<HTMLDivElement>();
   const svg = useRef<SVGSVGElement>(null);
@@ -77,12 +85,14 @@ export function Topology({ graph, select, selected, label }: Props): JSX.Element
   const drawnScale = useRef<{ scale: number; layout: Layout | null }>({ scale: 0, layout: null });
   const [drawn, setDrawn] = useState<Layout | null>(null);
   const [view, setView] = useState({ x: -1e6, y: -1e6, width: 2e6, height: 2e6, far: false, brief: false });
-  const [closed, setClosed] = useState<ReadonlySet<string>>(new Set());
   const [focus, setFocus] = useState<string | null>(null);
   const down = size.width > 0 && size.width < 640;
   const shape = useMemo(() => JSON.stringify([graph.nodes.map((node) => [node.id, node.parent]), graph.edges]), [graph]);
+  const inside = useMemo(() => groupsOf(graph), [shape]);
+  const named = query.value.get("groups");
+  const closed = useMemo(() => closedOf(named, [...inside]), [named, inside]);
+  const setClosed = (next: ReadonlySet<string>): void => patch({ groups: closedText(next, [...inside]) });
   const parts = useMemo(() => folded(graph, closed), [shape, closed]);
-  const inside = useMemo(() => new Set(graph.nodes.map((node) => node.parent)), [shape]);
 
   useEffect(() => {
     if (size.width === 0) return;
@@ -255,14 +265,14 @@ export function Topology({ graph, select, selected, label }: Props): JSX.Element
               {drawn.boxes.filter(visible).map((box) => {
                 const node = byId.get(box.id);
                 return node ? <Card key={box.id} node={node} box={box} brief={view.brief} chosen={box.id === focus || box.id === selected}
-                  fold={inside.has(node.id) ? () => setClosed((old) => flip(old, node.id)) : null}
+                  fold={inside.has(node.id) ? () => setClosed(flip(closed, node.id)) : null}
                   pick={() => { setFocus(node.id); select?.(node); }} /> : null;
               })}
             </>) : null}
           </g>
         </svg>
         <div class="topology-tools">
-          {[...inside].some((id) => id !== null && byId.has(id)) ? <button type="button" class="button" onClick={() => setClosed(closed.size > 0 ? new Set() : new Set([...inside].filter((id): id is string => id !== null && byId.has(id))))}>{closed.size > 0 ? "Open groups" : "Close groups"}</button> : null}
+          {inside.size > 0 ? <button type="button" class="button" onClick={() => setClosed(closed.size > 0 ? new Set() : inside)}>{closed.size > 0 ? "Open groups" : "Close groups"}</button> : null}
           <button type="button" class="icon-button" aria-label="Zoom in" onClick={() => zoom(1.25)}><Icon name="plus" /></button>
           <button type="button" class="icon-button" aria-label="Zoom out" onClick={() => zoom(0.8)}><Icon name="minus" /></button>
           <button type="button" class="icon-button" aria-label="Fit" onClick={() => fit(drawn)}><Icon name="fit" /></button>

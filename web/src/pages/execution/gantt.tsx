@@ -2,7 +2,8 @@
 // The page scrolls; only the rows in view are drawn.
 import type { JSX } from "preact";
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
-import { at, extent, rowsOf, segments, ticks, type Row } from "../../lib/gantt";
+import { foldsOf, refolded } from "../../lib/folds";
+import { at, CLOSED_ABOVE, extent, rowsOf, segments, ticks, type Row } from "../../lib/gantt";
 import { useKeys } from "../../lib/hooks";
 import { isGroup, isOver, look, reasonText, rootFailure } from "../../lib/states";
 import { bytes, clock, duration, exact, now, ticking } from "../../lib/time";
@@ -24,7 +25,7 @@ export function Gantt({ execution, runs, complete, version, replayFrom, openItem
   const asked = query.value.get("run");
   const failure = useMemo(() => (complete && execution.state !== "SUCCESS" ? rootFailure(runs) : null), [version, complete, execution.state]);
   const opened = useMemo(() => new Set(asked !== null ? listOf(asked) : failure ? [failure.id] : []), [asked, failure?.id]);
-  const [folds, setFolds] = useState<ReadonlyMap<string, boolean>>(new Map());
+  const folds = useMemo(() => foldsOf(query.value), [query.value.get("open"), query.value.get("closed")]);
   const rows = useMemo(() => rowsOf(runs, folds, opened), [version, folds, opened]);
   const live = !isOver(execution.state);
   const present = live ? now.value : execution.endedMs ?? now.peek();
@@ -76,7 +77,7 @@ export function Gantt({ execution, runs, complete, version, replayFrom, openItem
 
   const toggle = (row: Row): void => {
     if (row.children > 0) {
-      setFolds((old) => new Map(old).set(row.run.id, !row.open));
+      patch(refolded(query.value, row.run.id, !row.open, row.children <= CLOSED_ABOVE));
       return;
     }
     const next = new Set(opened);

@@ -44,7 +44,7 @@ function Page({ live, execution, runs }: { live: Live; execution: Execution; run
   const over = isOver(execution.state);
   const names = useMemo(() => new Map(runs.map((run) => [run.id, run.name])), [live.version]);
   const base = here.value.path;
-  const openItems = (run: TaskRun): void => go(base + withQuery(query.value, { tab: "items", loop: run.id, run: null }));
+  const openItems = (run: TaskRun): void => go(base + withQuery(query.value, { tab: "items", loop: run.id, run: null, open: null, closed: null }));
 
   useKeys([
     { key: "x", label: "Kill", run: () => { if (canKill(execution)) kill(execution, runs, live.reload); } },
