@@ -71,17 +71,19 @@ function back(trace: Map<number, number>[], n: number, m: number): Op[] {
   return ops.reverse();
 }
 
-/** Long stretches without a change become one `null`. */
-export function folded(lines: readonly Line[], context = 3): (Line | null)[] {
+/** Of long stretches without a change, only how many lines they have. */
+export function folded(lines: readonly Line[], context = 3): (Line | number)[] {
   const near = new Uint8Array(lines.length);
   lines.forEach((line, index) => {
     if (line.op === "same") return;
     for (let i = Math.max(0, index - context); i <= Math.min(lines.length - 1, index + context); i += 1) near[i] = 1;
   });
-  const shown: (Line | null)[] = [];
+  const shown: (Line | number)[] = [];
   lines.forEach((line, index) => {
+    const before = shown.at(-1);
     if (near[index]) shown.push(line);
-    else if (shown.at(-1) !== null || shown.length === 0) shown.push(null);
+    else if (typeof before === "number") shown[shown.length - 1] = before + 1;
+    else shown.push(1);
   });
   return shown;
 }

@@ -95,7 +95,7 @@ function List({ first, error, reload, params, within }: ListProps): JSX.Element 
   const hasFilter = ["namespace", "flow", "state", "label", "q", "from", "to"].some((name) => params.has(name) && !(within && (name === "namespace" || name === "flow")));
 
   return (
-    <div class={within ? "" : "page"}>
+    <div class={within ? "within" : "page"}>
       {within ? null : <div class="page-head"><h1>Executions</h1><span class="muted">{rows.length}{next ? "+" : ""} shown, newest first</span></div>}
       <Filters params={params} within={within} clear={hasFilter} />
       {rows.length > 0 ? <div class="card pad-small"><StackedBars buckets={buckets} height={64} label={`Executions shown by start, ${rows.length} in all`} pick={(state) => patch({ state })} /></div> : null}
@@ -110,7 +110,7 @@ function List({ first, error, reload, params, within }: ListProps): JSX.Element 
             <thead><tr>
               <th class="check"><input type="checkbox" aria-label="Select all shown" checked={whole} ref={(box) => { if (box) box.indeterminate = !whole && chosen.length > 0; }}
                 onChange={() => { select(whole ? new Set() : new Set(rows.map((row) => row.id))); setAll(false); }} /></th>
-              <th>State</th>{within ? null : <th>Flow</th>}<th>Execution</th><th>Created</th><th class="right">Duration</th><th class="wide-only">Last task</th><th class="wide-only">Cause</th><th>Labels</th>
+              <th>State</th>{within ? null : <th>Flow</th>}<th>Execution</th><th>Created</th><th class="right">Duration</th><th>Last task</th><th class="wide-only">Cause</th><th>Labels</th>
             </tr></thead>
             <tbody ref={body}>
               {rows.map((row, index) => (
@@ -122,7 +122,7 @@ function List({ first, error, reload, params, within }: ListProps): JSX.Element 
                   <td class="id"><ExecutionLink id={row.id} />{row.replayOf ? <span class="muted tiny"> replay</span> : null}</td>
                   <td class="when"><When at={row.createdMs} /></td>
                   <td class="right took"><Took from={row.startedMs} to={row.endedMs} /></td>
-                  <td class="wide-only last-task"><Last of={row.lastTask} /></td>
+                  <td class="last-task"><Last of={row.lastTask} /></td>
                   <td class="wide-only muted">{row.trigger?.type ?? (row.parent ? "execution" : "by hand")}</td>
                   <td class="labels-cell"><Labels labels={row.labels} href={labelHref} most={3} /></td>
                 </tr>
@@ -173,11 +173,15 @@ function Filters({ params, within, clear }: { params: URLSearchParams; within?: 
   const rested = useDebounced(text, 300);
   const known = useRef(params.get("q") ?? "");
   useEffect(() => { if (rested !== known.current) { known.current = rested; patch({ q: rested }); } }, [rested]);
+  // On a phone these stay behind a button unless one of them is set.
+  const rest = ["namespace", "flow", "label", "from"].filter((name) => params.has(name) && !(within && (name === "namespace" || name === "flow"))).length;
+  const [more, setMore] = useState(rest > 0);
   const clearHref = within ? path("flows", params.get("namespace") ?? "", params.get("flow") ?? "") + "?tab=executions" : "/executions";
   return (
-    <form class="filters" role="search" onSubmit={(event) => event.preventDefault()}>
+    <form class={`filters${more ? " with-more" : ""}`} role="search" onSubmit={(event) => event.preventDefault()}>
       <label class="search"><Icon name="search" size={14} /><span class="sr">Search by id or flow</span>
         <input data-filter type="search" placeholder="Id or flow  ( / )" value={text} onInput={(event) => setText(event.currentTarget.value)} /></label>
+      <button type="button" class="button narrow-only" aria-expanded={more} onClick={() => setMore(!more)}><Icon name={more ? "down" : "right"} size={13} />Filters{rest > 0 ? <span class="count">{rest}</span> : null}</button>
       {within ? null : <>
         <Field name="namespace" label="Namespace" value={params.get("namespace")} />
         <Field name="flow" label="Flow" value={params.get("flow")} />

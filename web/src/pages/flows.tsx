@@ -47,11 +47,11 @@ export function Flows(): JSX.Element {
               <tr key={`${flow.namespace}/${flow.id}`} class={index === at ? "current" : ""} onClick={(event) => { if (!(event.target as Element).closest("a,button")) go(path("flows", flow.namespace, flow.id)); }}>
                 <td class="flow"><a class="flow-link" href={path("flows", flow.namespace, flow.id)}><span class="muted">{flow.namespace} / </span><b>{flow.id}</b></a>{flow.disabled ? <span class="tag">disabled</span> : null}
                   {flow.description ? <div class="muted clip">{flow.description.split("\n")[0]?.replaceAll("**", "")}</div> : null}</td>
-                <td><span class="recent">{recent.slice(0, 12).toReversed().map((one) => <a key={one.id} href={path("executions", one.id)} aria-label={`Execution ${one.id}`}><StateIcon state={one.state} /></a>)}</span>{recent.length === 0 ? <span class="muted">none</span> : null}</td>
-                <td>{recent[0] ? <When at={recent[0].createdMs} /> : <span class="muted">never</span>}</td>
-                <td class="right num">{flow.revision}</td>
+                <td class="recent-cell"><span class="recent">{recent.slice(0, 12).toReversed().map((one) => <a key={one.id} href={path("executions", one.id)} aria-label={`Execution ${one.id}`}><StateIcon state={one.state} /></a>)}</span>{recent.length === 0 ? <span class="muted">none</span> : null}</td>
+                <td class="when">{recent[0] ? <When at={recent[0].createdMs} /> : <span class="muted">never</span>}</td>
+                <td class="right num revision-cell">{flow.revision}</td>
                 <td class="wide-only"><Labels labels={flow.labels ?? {}} href={(key, value) => `/flows?label=${encodeURIComponent(`${key}:${value}`)}`} /></td>
-                <td class="right">{may("operate") ? <button type="button" class="button" disabled={flow.disabled} onClick={() => setRun(flow)}><Icon name="play" size={13} />Run</button> : null}</td>
+                <td class="right run-cell">{may("operate") ? <button type="button" class="button" disabled={flow.disabled} onClick={() => setRun(flow)}><Icon name="play" size={13} />Run</button> : null}</td>
               </tr>
             );
           })}</tbody>

@@ -20,7 +20,7 @@ export function Triggers(): JSX.Element {
       <TriggerTable />
       <h2 class="section-head">Dead letters</h2>
       {dead.error ? <Trouble error={dead.error} retry={dead.reload} /> : !dead.data ? <Skeleton rows={2} /> : dead.data.items.length === 0 ? <p class="muted">None. Events that cannot be processed appear here with the reason, and can be sent again.</p> : (
-        <div class="table-wrap" tabIndex={0} role="region" aria-label="Dead letters"><table class="table"><thead><tr><th>Given up</th><th>Queue</th><th>Reason</th><th><span class="sr">Actions</span></th></tr></thead><tbody>
+        <div class="table-wrap" tabIndex={0} role="region" aria-label="Dead letters"><table class="table dead"><thead><tr><th>Given up</th><th>Queue</th><th>Reason</th><th><span class="sr">Actions</span></th></tr></thead><tbody>
           {dead.data.items.map((one) => <tr key={one.id}><td class="nowrap"><When at={one.atMs} /></td><td>{one.queue}{one.execution ? <> · <ExecutionLink id={one.execution} /></> : null}</td><td><b>{one.reason}</b><div class="muted clip mono">{one.body}</div></td><td class="right">{may("operate") ? <button type="button" class="button" onClick={() => ask({
             title: "Send this event again?", verb: "Send again", consequences: <p>It is processed as if it had just come. If it had started an execution already, that one is found by its identity and no second one starts. No running container is stopped.</p>,
             act: async () => { await post(route("dead-letters", one.id, "redrive")); dead.reload(); return "Sent again"; },
@@ -41,21 +41,21 @@ export function TriggerTable({ namespace, flow }: { namespace?: string; flow?: s
   return (
     <>
       {found.error ? <Trouble error={found.error} /> : null}
-      <div class="table-wrap" tabIndex={0} role="region" aria-label="Triggers"><table class="table">
+      <div class="table-wrap" tabIndex={0} role="region" aria-label="Triggers"><table class="table triggers">
         <thead><tr><th>Trigger</th>{one ? null : <th>Flow</th>}<th>Type</th><th>Next</th><th>Last</th><th>Late, or what went wrong</th><th><span class="sr">Actions</span></th></tr></thead>
         <tbody>{rows.map((row) => {
           const { namespace: ns, flow: of, disabled: off } = row;
           const late = row.late && row.nextMs !== null ? Math.max(0, now.value - row.nextMs) : null;
           return (
             <tr key={`${ns}/${of}/${row.id}`}>
-              <td><b>{row.id}</b>{off ? <span class="tag">disabled</span> : null}</td>
-              {one ? null : <td><a class="flow-link" href={path("flows", ns, of)}><span class="muted">{ns} / </span><b>{of}</b></a></td>}
-              <td><span class="trigger-type">{row.type.split(".").at(-1)}</span>{row.detail ? <span class="mono muted"> {row.detail}</span> : null}
+              <td class="name"><b>{row.id}</b>{off ? <span class="tag">disabled</span> : null}</td>
+              {one ? null : <td class="flow"><a class="flow-link" href={path("flows", ns, of)}><span class="muted">{ns} / </span><b>{of}</b></a></td>}
+              <td class="kind"><span class="trigger-type">{row.type.split(".").at(-1)}</span>{row.detail ? <span class="muted detail"> {row.detail}</span> : null}
                 {row.url ? <Copy text={row.url.startsWith("/") ? window.location.origin + row.url : row.url} label="Copy the webhook's address" /> : null}</td>
-              <td>{off ? <span class="muted">–</span> : <When at={row.nextMs} />}</td>
-              <td>{row.lastExecution ? <ExecutionLink id={row.lastExecution}><When at={row.lastMs} /></ExecutionLink> : <When at={row.lastMs} />}</td>
-              <td>{late !== null ? <span class="chip tone-warn" title={row.nextMs ? `Was due ${exact(row.nextMs)}` : ""}><Icon name="warn" size={13} />{duration(late)} late</span> : row.late ? <span class="chip tone-warn"><Icon name="warn" size={13} />late</span> : null}{row.lastError ? <span class="tone-text-bad"> {row.lastError}</span> : null}{!row.late && !row.lastError ? <span class="muted">{off ? "–" : "on time"}</span> : null}</td>
-              <td class="right">{may("operate") ? <span class="actions">
+              <td class={off || row.nextMs === null ? "next nothing" : "next"} data-label="Next">{off ? <span class="muted">–</span> : <When at={row.nextMs} />}</td>
+              <td class={row.lastMs === null ? "last nothing" : "last"} data-label="Last">{row.lastExecution ? <ExecutionLink id={row.lastExecution}><When at={row.lastMs} /></ExecutionLink> : <When at={row.lastMs} />}</td>
+              <td class={off && !row.late && !row.lastError ? "state nothing" : "state"}>{late !== null ? <span class="chip tone-warn" title={row.nextMs ? `Was due ${exact(row.nextMs)}` : ""}><Icon name="warn" size={13} />{duration(late)} late</span> : row.late ? <span class="chip tone-warn"><Icon name="warn" size={13} />late</span> : null}{row.lastError ? <span class="tone-text-bad"> {row.lastError}</span> : null}{!row.late && !row.lastError ? <span class="muted">{off ? "–" : row.nextMs === null ? "waits for its event" : "on time"}</span> : null}</td>
+              <td class="right act">{may("operate") ? <span class="actions">
                 {/schedule/i.test(row.type) ? <button type="button" class="button ghost" onClick={() => setBackfill(row)}>Backfill</button> : null}
                 <button type="button" class="button ghost" onClick={() => ask(off
                   ? { title: `Enable ${row.id}?`, verb: "Enable", consequences: <p>It starts executions again from now on.</p>, act: async () => { await post(route("triggers", ns, of, row.id, "enable")); found.reload(); return "Enabled"; } }

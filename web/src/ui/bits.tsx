@@ -93,8 +93,14 @@ export function Skeleton({ rows = 6 }: { rows?: number }): JSX.Element {
 export interface Tab { id: string; label: string; count?: number | string | null; tone?: string }
 
 export function Tabs({ tabs, current, href, label }: { tabs: Tab[]; current: string; href: (id: string) => string; label: string }): JSX.Element {
+  const row = useRef<HTMLElement>(null);
+  // On a phone not all fit: the chosen one is brought into view.
+  useEffect(() => {
+    const chosen = row.current?.querySelector<HTMLElement>("[aria-current]");
+    if (row.current && chosen) row.current.scrollLeft = chosen.offsetLeft - (row.current.clientWidth - chosen.offsetWidth) / 2;
+  }, [current, tabs.length]);
   return (
-    <nav class="tabs" aria-label={label}>
+    <nav class="tabs" aria-label={label} ref={row}>
       {tabs.map((tab) => (
         <a key={tab.id} href={href(tab.id)} aria-current={tab.id === current ? "page" : undefined}>
           {tab.label}{tab.count !== null && tab.count !== undefined ? <span class={`count${tab.tone ? ` tone-${tab.tone}` : ""}`}>{tab.count}</span> : null}

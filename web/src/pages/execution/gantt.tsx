@@ -21,7 +21,7 @@ interface Props { execution: Execution; runs: TaskRun[]; complete: boolean; vers
 export function Gantt({ execution, runs, complete, version, replayFrom, openItems }: Props): JSX.Element {
   const narrow = useMedia(NARROW);
   const ROW = narrow ? 54 : 32;
-  const PANEL = narrow ? 430 : 400;
+  const PANEL = narrow ? 500 : 400;
   const asked = query.value.get("run");
   const failure = useMemo(() => (complete && execution.state !== "SUCCESS" ? rootFailure(runs) : null), [version, complete, execution.state]);
   const opened = useMemo(() => new Set(asked !== null ? listOf(asked) : failure ? [failure.id] : []), [asked, failure?.id]);
@@ -99,7 +99,7 @@ export function Gantt({ execution, runs, complete, version, replayFrom, openItem
       <div class="gantt-head">
         <div class="gantt-name muted">{rows.length} task run{rows.length === 1 ? "" : "s"}</div>
         <div class="gantt-axis" aria-hidden="true">
-          {marks.map((mark) => <span key={mark} class="mark" style={{ left: `${at(span[0] + mark, span)}%` }}>{mark === 0 ? clock(span[0]) : `+${duration(mark).replace(" 00s", "").replace(/\.0 s/, " s").replace(/m 00s/, "m")}`}</span>)}
+          {marks.filter((mark) => at(span[0] + mark, span) < (narrow ? 86 : 96)).map((mark) => <span key={mark} class="mark" style={{ left: `${at(span[0] + mark, span)}%` }}>{mark === 0 ? clock(span[0]) : `+${duration(mark).replace(" 00s", "").replace(/\.0 s/, " s").replace(/m 00s/, "m")}`}</span>)}
         </div>
       </div>
       <div class="gantt-body" ref={body} role="list" style={{ height: `${offsets.at(rows.length)}px` }}>
@@ -193,9 +193,9 @@ function Panel({ run, execution, height, replayFrom, openItems, children }: { ru
           {run.reusedFrom ? <span>from <a class="mono" href={`/executions/${run.reusedFrom}`}>{run.reusedFrom.slice(0, 8)}</a></span> : null}
         </span>
         <span class="grow" />
-        {children > 0 || isGroup(run) ? <button type="button" class="button ghost" onClick={() => openItems(run)}><Icon name="item" size={14} />Items</button> : null}
+        <span class="panel-actions">{children > 0 || isGroup(run) ? <button type="button" class="button ghost" onClick={() => openItems(run)}><Icon name="item" size={14} />Items</button> : null}
         <Copy plain text={`{{ outputs.${run.task} }}`} label="Copy the expression of its outputs">Expression</Copy>
-        {isOver(execution.state) ? <button type="button" class="button ghost" onClick={() => replayFrom(run)}><Icon name="replay" size={14} />Replay from here</button> : null}
+        {isOver(execution.state) ? <button type="button" class="button ghost" onClick={() => replayFrom(run)}><Icon name="replay" size={14} />Replay from here</button> : null}</span>
       </div>
       {about.message ? <p class={`panel-message tone-${look(about.state).tone}`}>{about.message}</p> : null}
       <Logs key={`${run.id}/${attempt?.attempt ?? 0}`} execution={source} taskRun={run.id} attempt={attempt?.attempt ?? null} focus={about.state === "FAILED" ? "error" : "end"}

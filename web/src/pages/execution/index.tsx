@@ -70,7 +70,7 @@ function Page({ live, execution, runs }: { live: Live; execution: Execution; run
         <div class="title-line">
           <StateChip state={execution.state} />
           <h1>{execution.flow}</h1>
-          <span class="mono id">{shortId(execution.id)}</span><Copy text={execution.id} label="Copy the id" />
+          <i class="break" /><span class="mono id">{shortId(execution.id)}</span><Copy text={execution.id} label="Copy the id" />
           <span class="connection muted" role="status" data-connection={over ? "ended" : live.connection}>{over ? "" : live.connection === "live" ? <><i class="pulse" />Live</> : live.connection === "waiting" ? "Reconnecting…" : "Connecting…"}</span>
           <span class="grow" />
           <span class="siblings">
@@ -80,8 +80,8 @@ function Page({ live, execution, runs }: { live: Live; execution: Execution; run
           {may("operate") ? <Actions execution={execution} runs={runs} failedItems={failedItems} reload={live.reload} replay={() => setReplayFrom("start")} again={() => setAgain(true)} /> : null}
         </div>
         <dl class="facts">
-          <Fact name="Started"><When at={execution.startedMs ?? execution.createdMs} /></Fact>
-          <Fact name="Duration"><Took from={execution.startedMs ?? execution.createdMs} to={execution.endedMs} /></Fact>
+          <Fact name={execution.startedMs === null ? "Created" : "Started"}><When at={execution.startedMs ?? execution.createdMs} /></Fact>
+          <Fact name={execution.startedMs === null && !over ? "Waiting" : "Duration"}><Took from={execution.startedMs ?? execution.createdMs} to={execution.endedMs} /></Fact>
           <Fact name="Revision"><RevisionOf execution={execution} /></Fact>
           <Fact name="Cause"><Cause execution={execution} /></Fact>
           {execution.replayOf ? <Fact name="Replay of"><ExecutionLink id={execution.replayOf} />{execution.replayFrom ? <span class="muted"> from {execution.replayFrom}</span> : null}</Fact> : null}
@@ -98,13 +98,13 @@ function Page({ live, execution, runs }: { live: Live; execution: Execution; run
       {live.error && live.error.status !== 404 ? <Trouble error={live.error} /> : null}
       <Tabs label="Views of this execution" tabs={tabs} current={tab} href={(id) => base + withQuery(new URLSearchParams(), { tab: id === "gantt" ? null : id })} />
       {tab === "gantt" ? (runs.length === 0
-        ? (live.complete ? <Empty title="No task run yet" icon="clock">{over ? "The execution ended before a task began." : "Task runs appear as soon as the planner has seen the execution."}</Empty> : <Skeleton rows={8} />)
+        ? (live.complete ? execution.state === "QUEUED" ? <Empty title="Waits for a free slot" icon="clock">Other executions hold all slots it may have. <a href={`${path("flows", execution.namespace, execution.flow)}?tab=concurrency`}>Who holds them, and who is next</a></Empty> : <Empty title="No task run yet" icon="clock">{over ? "The execution ended before a task began." : "Task runs appear as soon as the planner has seen the execution."}</Empty> : <Skeleton rows={8} />)
         : <>
           <Gantt execution={execution} runs={runs} complete={live.complete} version={live.version} replayFrom={setReplayFrom} openItems={openItems} />
           {live.cut ? <p class="muted note">The first {number(runs.length)} task runs are shown. All items of a loop, failed first, are under <a href={base + "?tab=items"}>Items</a>.</p> : null}
         </>) : null}
       {tab === "logs" ? <div class="full-logs">
-        <label class="select">Of<select value={params.get("run") ?? ""} onChange={(event) => patch({ run: event.currentTarget.value })}>
+        <label class="select logs-of">Of<select value={params.get("run") ?? ""} onChange={(event) => patch({ run: event.currentTarget.value })}>
           <option value="">all task runs</option>
           {runs.filter((run) => run.attempts.length > 0).slice(0, 2_000).map((run) => <option key={run.id} value={run.id}>{run.name} ({look(run.state).word.toLowerCase()})</option>)}
         </select></label>
@@ -193,7 +193,9 @@ function History({ execution, runs }: { execution: Execution; runs: TaskRun[] })
   const over = isOver(execution.state);
   // Pausing is what a task run does: since then the execution waits.
   const waits = execution.state === "PAUSED" ? Math.min(...runs.filter((run) => run.state === "PAUSED").map((run) => run.startedMs ?? run.createdMs)) : Infinity;
-  const history = Number.isFinite(waits) ? [...execution.history, { state: execution.state, atMs: waits }] : execution.history;
+  const told = Number.isFinite(waits) ? [...execution.history, { state: execution.state, atMs: waits }] : execution.history;
+  // A state that is told twice in a row has gone on.
+  const history = told.filter((entry, index) => entry.state !== told[index - 1]?.state);
   return (
     <ol class="history" aria-label="State history">
       {history.map((entry, index) => {
@@ -224,7 +226,7 @@ function Approval({ execution, pause, since, reload }: { execution: Execution; p
   return (
     <div class="approval tone-pause" role="region" aria-label={`${pause.name} waits`}>
       <Icon name="pause" />
-      <div class="grow stack"><p><b>{pause.name}</b> waits for a decision{since ? <span class="muted"> since <When at={since} /></span> : null}</p>
+      <div class="stack"><p><b>{pause.name}</b> waits for a decision{since ? <span class="muted"> since <When at={since} /></span> : null}</p>
         {reads.map(([spec, one]) => <InputField key={spec.id} spec={spec} text={texts[spec.id] ?? ""} problem={tried ? one.error ?? null : null} set={(text) => setTexts({ ...texts, [spec.id]: text })} />)}
       </div>
       {may("operate") ? <span class="actions">

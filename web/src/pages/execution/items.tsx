@@ -110,16 +110,16 @@ function Table({ execution, loop, states, live, replayFrom }: { execution: Execu
   return (
     <>
       <div class="table-wrap" tabIndex={0} role="region" aria-label={`Items of ${loop.name}`}>
-        <table class="table">
+        <table class="table items-table">
           <thead><tr><th>State</th><th>Item</th><th>Task run</th><th class="right">Attempts</th><th class="right">Duration</th><th>First line of the error</th></tr></thead>
           <tbody ref={body}>
             {rows.flatMap((run, index) => [
               <tr key={run.id} data-run={run.id} class={`item-row${index === current ? " current" : ""}`} onClick={(event) => { if (!(event.target as Element).closest("button,a")) toggle(run); }}>
                 <td class="state"><StateChip state={run.state} small /></td>
                 <td class="mono item-key">{typeof run.item === "string" ? run.item : JSON.stringify(run.item)}</td>
-                <td><button type="button" class="text-button" aria-expanded={open === run.id} onClick={() => toggle(run)}><Icon name={open === run.id ? "down" : "right"} size={12} />{run.name}</button></td>
-                <td class="right num">{run.attempts.length}</td>
-                <td class="right">{run.endedMs !== null && run.startedMs !== null ? <span class="num">{duration(run.endedMs - run.startedMs)}</span> : <Took from={run.startedMs} to={run.endedMs} />}</td>
+                <td class="name"><button type="button" class="text-button" aria-expanded={open === run.id} onClick={() => toggle(run)}><Icon name={open === run.id ? "down" : "right"} size={12} />{run.name}</button></td>
+                <td class="right num tries-cell">{run.attempts.length}<span class="narrow-only">{run.attempts.length === 1 ? " attempt" : " attempts"}</span></td>
+                <td class="right took">{run.endedMs !== null && run.startedMs !== null ? <span class="num">{duration(run.endedMs - run.startedMs)}</span> : <Took from={run.startedMs} to={run.endedMs} />}</td>
                 <td class="error-line">{said(run.message)?.split("\n")[0] ?? reasonText(run.reason, run.exitCode)}</td>
               </tr>,
               open === run.id ? <tr key={`${run.id} log`} class="item-log"><td colSpan={6}><div class="item-panel">

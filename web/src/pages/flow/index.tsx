@@ -111,16 +111,22 @@ function Slots({ namespace, id }: { namespace: string; id: string }): JSX.Elemen
 /** Keys that the server shows at once. */
 const KEYS_MAX = 100;
 
+/** What becomes of an execution that finds no free slot. */
+const FURTHER: Record<string, string> = { QUEUE: "further executions wait", FAIL: "further executions fail", CANCEL: "further executions are cancelled" };
+
 function LockCard({ lock: { key, owners, queue }, limit, behavior }: { lock: Lock; limit: number; behavior: string | null }): JSX.Element {
   return (
     <section class="card lock">
-      <h2>{key ? <><code>{key}</code>: </> : null}{owners.length} of {limit} slot{limit === 1 ? "" : "s"} taken{behavior ? <span class="muted">, one too many: {behavior.toLowerCase()}</span> : null}</h2>
+      <div class="lock-head"><h2>{key ? <><code>{key}</code>: </> : null}{owners.length} of {limit} slot{limit === 1 ? "" : "s"} taken</h2>
+        {behavior && owners.length >= limit ? <span class="muted">{FURTHER[behavior.toUpperCase()] ?? `further executions: ${behavior.toLowerCase()}`}</span> : null}</div>
       <div class="slots" role="list" aria-label={key ? `Slots of ${key}` : "Slots"}>{Array.from({ length: Math.min(Math.max(limit, owners.length), 200) }, (_, index) => {
         const owner = owners[index];
         return <span key={index} role="listitem" class={owner ? "slot taken" : "slot"}>{owner ? <><StateIcon state={owner.quarantinedUntilMs ? "WARNING" : "RUNNING"} /><ExecutionLink id={owner.execution} />{owner.quarantinedUntilMs ? <span class="muted">held <When at={owner.quarantinedUntilMs} />: outcome unknown</span> : null}</> : <span class="muted">free</span>}</span>;
       })}</div>
-      <h3>{queue.length === 0 ? "Nothing waits" : `${queue.length}${queue.length >= 100 ? " or more" : ""} waiting`}</h3>
-      <ol class="plain">{queue.map((id) => <li key={id}><StateIcon state="QUEUED" /> <ExecutionLink id={id} /></li>)}</ol>
+      {queue.length === 0 ? <p class="muted">Nothing waits.</p> : <>
+        <h3>{queue.length}{queue.length >= 100 ? " or more" : ""} waiting, the next one first</h3>
+        <ol class="queue">{queue.map((id) => <li key={id}><StateIcon state="QUEUED" /><ExecutionLink id={id} /></li>)}</ol>
+      </>}
     </section>
   );
 }

@@ -66,7 +66,7 @@ export function DiffView({ lines }: { lines: readonly Line[] }): JSX.Element {
   return (
     <div class="diff" tabIndex={0} role="region" aria-label="Difference">
       <table><tbody>
-        {folded(lines).map((line, index) => line === null ? <tr key={index} class="fold"><td colSpan={4}>⋯</td></tr> : (
+        {folded(lines).map((line, index) => typeof line === "number" ? <tr key={index} class="fold"><td colSpan={4}>⋯ {line} line{line === 1 ? "" : "s"} as before</td></tr> : (
           <tr key={index} class={`diff-${line.op}`}><td class="num">{line.from ?? ""}</td><td class="num">{line.to ?? ""}</td><td class="sign">{line.op === "new" ? "+" : line.op === "gone" ? "−" : " "}</td><td class="code">{line.text || " "}</td></tr>
         ))}
       </tbody></table>

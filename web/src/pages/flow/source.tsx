@@ -110,20 +110,20 @@ function Workbench({ original, base, newest, target, saved }: WorkbenchProps): J
       {error ? <Trouble error={error} /> : null}
       <div class="workbench-split">
         <Editor text={text} set={editable ? setText : undefined} diagnostics={pending ? known.filter((one) => one.line <= text.split("\n").length) : diagnostics} label="Source of the flow" goTo={spot} />
+        {known.length > 0 ? (
+          <ul class="diagnostics" aria-label="What the check found">{known.slice(0, 100).map((one, index) => (
+            <li key={index} class={one.severity === "error" ? "tone-bad" : "tone-warn"}>
+              <button type="button" onClick={() => setSpot({ line: one.line, column: one.column, key: Date.now() })}>
+                <Icon name={one.severity === "error" ? "cross" : "warn"} size={14} label={one.severity} /><span class="num place">{one.line}:{one.column}</span>
+                <span><b>{one.message}</b>{one.fix ? <span class="muted"> {one.fix}</span> : null} <code class="rule">{one.rule}</code></span></button>
+            </li>
+          ))}</ul>
+        ) : null}
         {graph ? <div class="workbench-graph"><Topology graph={graph} label="Topology of what is written" select={(node) => {
           const line = text.split("\n").findIndex((one) => new RegExp(`^\\s*(- )?id:\\s*['"]?${escape(node.task)}['"]?\\s*$|id: ${escape(node.task)}[,}]`).test(one));
           if (line >= 0) setSpot({ line: line + 1, column: 1, key: Date.now() });
         }} /></div> : null}
       </div>
-      {known.length > 0 ? (
-        <ul class="diagnostics" aria-label="What the check found">{known.slice(0, 100).map((one, index) => (
-          <li key={index} class={one.severity === "error" ? "tone-bad" : "tone-warn"}>
-            <button type="button" onClick={() => setSpot({ line: one.line, column: one.column, key: Date.now() })}>
-              <Icon name={one.severity === "error" ? "cross" : "warn"} size={14} label={one.severity} /><span class="num place">{one.line}:{one.column}</span>
-              <span><b>{one.message}</b>{one.fix ? <span class="muted"> {one.fix}</span> : null} <code class="rule">{one.rule}</code></span></button>
-          </li>
-        ))}</ul>
-      ) : null}
       {review && target ? (
         <Dialog wide title="Save this change?" close={() => setReview(false)} foot={<><button type="button" class="button" onClick={() => setReview(false)}>Go on editing</button><button type="button" class="button primary" disabled={busy} onClick={() => void save()}>Save as a new revision</button></>}>
           <p>Executions that start from now on use it. Those in progress stay on their revision; no running container is stopped.</p>
