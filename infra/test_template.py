@@ -78,6 +78,27 @@ class TestTemplate(unittest.TestCase):
         self.assertEqual(may("s3:PutObject", "plans"), starts)
         self.assertEqual(may("s3:GetObject", "artifacts"), starts | {"Launcher", "Watcher", "Task"})
 
+    def test_whoever_reads_secrets_reads_both_stores_and_only_below_the_prefix(self) -> None:
+        stores = ("secretsmanager", "secret:"), ("ssm", "parameter/")
+        place = "${AWS::Region}:${AWS::AccountId}"
+        expected = {
+            f'!Sub "arn:${{AWS::Partition}}:{store}:{place}:{kind}operon/${{Stage}}/*"' for store, kind in stores
+        }
+        readers = set()
+        for name, text in of_type("AWS::IAM::Role").items():
+            for statement in re.split(r"^              - (?!!)", text, flags=re.MULTILINE):
+                actions = re.findall(r'"((?:secretsmanager|ssm|kms):\w+)"', statement)
+                if not actions:
+                    continue
+                with self.subTest(name):
+                    readers.add(name.removesuffix("Role"))
+                    # ECS asks for several at once.
+                    self.assertIn("ssm:GetParameters" if name == "ExecutionRole" else "ssm:GetParameter", actions)
+                    self.assertIn("secretsmanager:GetSecretValue", actions)
+                    resources = re.findall(r"^                  - (!Sub .*)$", statement, re.MULTILINE)
+                    self.assertEqual(set(resources), expected)
+        self.assertEqual(readers, {"Execution", "Intake", "Planner", "Launcher", "Worker", "Reconciler", "Api"})
+
     def test_whoever_finds_a_poll_due_may_ask_the_worker(self) -> None:
         for name, text in of_type("AWS::IAM::Role").items():
             if name in {"IntakeRole", "ReconcilerRole", "ApiRole", "WorkerRole"}:

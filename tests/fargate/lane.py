@@ -53,7 +53,11 @@ class Lane:
         return str(self.json("sqs", "AmazonSQS.GetQueueUrl", "1.0", body)["QueueUrl"])
 
     def secret(self, secret_id: str) -> str:
-        """The value of a secret."""
+        """The value of a secret: of Parameter Store, if its ARN says so."""
+        if secret_id.startswith("arn:") and secret_id.split(":")[2] == "ssm":
+            name = secret_id.split(":parameter", 1)[1]
+            answer = self.json("ssm", "AmazonSSM.GetParameter", "1.1", {"Name": name, "WithDecryption": True})
+            return str(answer["Parameter"]["Value"])
         body = {"SecretId": secret_id}
         return str(self.json("secretsmanager", "secretsmanager.GetSecretValue", "1.1", body)["SecretString"])
 

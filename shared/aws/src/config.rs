@@ -156,7 +156,7 @@ variables! {
     ExecutionRoleArn "OPERON_EXECUTION_ROLE_ARN" "Role by which ECS pulls images and writes logs.",
     AgentImage "OPERON_AGENT_IMAGE" "Image of the agent.",
     LogGroup "OPERON_LOG_GROUP" "Log group of attempts.",
-    SecretsPrefix "OPERON_SECRETS_PREFIX" "First part of the names of secrets in Secrets Manager.",
+    SecretsPrefix "OPERON_SECRETS_PREFIX" "First part of the names of secrets in Secrets Manager, and after a slash in Parameter Store.",
     MailFrom "OPERON_MAIL_FROM" "Sender of e-mail, an identity that SES has verified; without it there is none.",
     ConsoleUrl "OPERON_CONSOLE_URL" "Address of the console, for links in messages.",
     OidcIssuer "OPERON_OIDC_ISSUER" "Issuer whose tokens are believed, exactly as `iss` says it; without it none are.",

@@ -21,6 +21,7 @@ use operon_engine::ports::{
 };
 
 use crate::config::Config;
+use crate::parameters::{Parameters, Wanted};
 use crate::sdk::Sdk;
 use crate::secrets::ManagedSecrets;
 
@@ -390,6 +391,7 @@ impl Ecs for FargateEcs {
 /// ARNs of secrets, looked up by name; values are never read.
 pub struct SecretArns {
     client: aws_sdk_secretsmanager::Client,
+    parameters: Parameters,
     secrets: Arc<ManagedSecrets>,
 }
 
@@ -405,6 +407,7 @@ impl SecretArns {
     pub fn new(sdk: &Sdk, secrets: Arc<ManagedSecrets>) -> Self {
         Self {
             client: sdk.secrets_manager(),
+            parameters: Parameters::new(sdk),
             secrets,
         }
     }
@@ -425,7 +428,13 @@ impl SecretNames for SecretArns {
                     if failed
                         .as_service_error()
                         .and_then(ProvideErrorMetadata::code)
-                        == Some("ResourceNotFoundException") => {}
+                        == Some("ResourceNotFoundException") =>
+                {
+                    let found = self.parameters.find(&full, Wanted::Encrypted).await?;
+                    if let Some(parameter) = found {
+                        return Ok(parameter.arn);
+                    }
+                }
                 Err(failed) => {
                     let text = DisplayErrorContext(&failed).to_string();
                     let text: String = text.chars().take(TEXT_MAX).collect();
@@ -433,12 +442,6 @@ impl SecretNames for SecretArns {
                 }
             }
         }
-        Err(SecretError::Missing {
-            name: name.to_owned(),
-            remedy: format!(
-                "create it in Secrets Manager under one of these names: {}",
-                self.secrets.names(namespace, name).join(", ")
-            ),
-        })
+        Err(self.secrets.missing(namespace, name))
     }
 }

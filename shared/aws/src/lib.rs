@@ -1,5 +1,5 @@
 //! The ports of Operon on AWS: state and records in one `DynamoDB` table, files in S3, messages in SQS, secrets in
-//! Secrets Manager.
+//! Secrets Manager and in Parameter Store.
 //!
 //! The functions are wiring over this crate and `operon-engine`: they read [`Config`] once, build the clients of
 //! [`Sdk`] once, and hand the ports to the engine. Invariant: an endpoint is only ever set through the SDK's own
@@ -14,6 +14,7 @@ pub mod emf;
 mod errors;
 pub mod messages;
 pub mod meter;
+pub mod parameters;
 pub mod scheduler;
 pub mod sdk;
 pub mod secrets;

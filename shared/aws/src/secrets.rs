@@ -1,7 +1,8 @@
-//! Secrets from Secrets Manager.
+//! Secrets from Secrets Manager and from Parameter Store.
 //!
 //! A secret `NAME` of the namespace `a.b` is looked for in `<prefix>/a.b/NAME`, `<prefix>/a/NAME` and
-//! `<prefix>/NAME`, in that order: what a namespace does not have it inherits. Invariant: values are never printed,
+//! `<prefix>/NAME`, in that order: what a namespace does not have it inherits. Each of these names is looked for in
+//! Secrets Manager first, then as the parameter `/<name>`. Invariant: values are never printed,
 //! not even by `Debug`, and stay in memory for [`KEPT`] at most, so that a rotated secret is picked up.
 
 use std::collections::HashMap;
@@ -13,6 +14,7 @@ use async_trait::async_trait;
 use operon_engine::ports::{Clock, SecretError, Secrets};
 
 use crate::errors::Trouble;
+use crate::parameters::{Parameters, Wanted, parameter_name};
 use crate::sdk::Sdk;
 
 /// How long a value, or the knowledge that there is none, is used without asking again.
@@ -30,6 +32,7 @@ type Known = (Option<String>, u64);
 /// Secrets of a deployment.
 pub struct ManagedSecrets {
     client: aws_sdk_secretsmanager::Client,
+    parameters: Parameters,
     prefix: String,
     clock: Arc<dyn Clock>,
     known: Mutex<HashMap<String, Known>>,
@@ -49,6 +52,7 @@ impl ManagedSecrets {
     pub fn new(sdk: &Sdk, prefix: &str, clock: Arc<dyn Clock>) -> Self {
         Self {
             client: sdk.secrets_manager(),
+            parameters: Parameters::new(sdk),
             prefix: prefix.trim_end_matches('/').to_owned(),
             clock,
             known: Mutex::default(),
@@ -68,19 +72,26 @@ impl ManagedSecrets {
         names
     }
 
-    /// The full name under which the secret is stored, for whoever must refer to it without its value.
+    /// What to do about a secret that is not there.
+    pub(crate) fn missing(&self, namespace: &str, name: &str) -> SecretError {
+        let names = self.names(namespace, name);
+        let full = names.first().map_or(name, String::as_str);
+        SecretError::Missing {
+            name: name.to_owned(),
+            remedy: format!(
+                "create it: aws secretsmanager create-secret --name '{full}' --secret-string …, or aws ssm put-parameter \
+                 --type SecureString --name '{}' --value …; a name without a part of the namespace counts, too",
+                parameter_name(full)
+            ),
+        }
+    }
+
+    /// The full name under which the secret is stored; that of a parameter begins with a slash.
     pub async fn full_name(&self, namespace: &str, name: &str) -> Result<String, SecretError> {
         self.find(namespace, name).await.map(|(full, _)| full)
     }
 
     async fn find(&self, namespace: &str, name: &str) -> Result<(String, String), SecretError> {
-        let missing = || SecretError::Missing {
-            name: name.to_owned(),
-            remedy: format!(
-                "create it: aws secretsmanager create-secret --name '{}/{namespace}/{name}' --secret-string …",
-                self.prefix
-            ),
-        };
         for part in [namespace, name] {
             if !is_plain(part) || part.len() > NAME_MAX {
                 return Err(SecretError::Failed(format!(
@@ -90,14 +101,17 @@ impl ManagedSecrets {
             }
         }
         if name.is_empty() {
-            return Err(missing());
+            return Err(self.missing(namespace, name));
         }
         for full in self.names(namespace, name) {
-            if let Some(value) = self.value(&full).await? {
-                return Ok((full, value));
+            let parameter = parameter_name(&full);
+            for stored in [full, parameter] {
+                if let Some(value) = self.value(&stored).await? {
+                    return Ok((stored, value));
+                }
             }
         }
-        Err(missing())
+        Err(self.missing(namespace, name))
     }
 
     async fn value(&self, full: &str) -> Result<Option<String>, SecretError> {
@@ -118,6 +132,10 @@ impl ManagedSecrets {
     }
 
     async fn ask(&self, full: &str) -> Result<Option<String>, SecretError> {
+        if full.starts_with('/') {
+            let found = self.parameters.find(full, Wanted::Value).await?;
+            return Ok(found.map(|parameter| parameter.value));
+        }
         let answer = self.client.get_secret_value().secret_id(full).send().await;
         let answer = match answer {
             Ok(answer) => answer,

@@ -175,6 +175,8 @@ pub enum ServiceName {
     Quotas,
     /// The registry of images.
     Images,
+    /// Parameter Store of Systems Manager.
+    Parameters,
 }
 
 impl ServiceName {
@@ -186,13 +188,14 @@ impl ServiceName {
             Self::Lambda => "lambda",
             Self::Quotas => "servicequotas",
             Self::Images => "ecr",
+            Self::Parameters => "ssm",
         }
     }
 
     /// The first part of its address.
     const fn host(self) -> &'static str {
         match self {
-            Self::Logs | Self::Lambda | Self::Quotas => self.name(),
+            Self::Logs | Self::Lambda | Self::Quotas | Self::Parameters => self.name(),
             Self::Images => "api.ecr",
         }
     }
@@ -204,6 +207,7 @@ impl ServiceName {
             Self::Lambda => "AWS_ENDPOINT_URL_LAMBDA",
             Self::Quotas => "AWS_ENDPOINT_URL_SERVICE_QUOTAS",
             Self::Images => "AWS_ENDPOINT_URL_ECR",
+            Self::Parameters => "AWS_ENDPOINT_URL_SSM",
         }
     }
 }

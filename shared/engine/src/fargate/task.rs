@@ -134,6 +134,24 @@ fn pull_secret(spec: &AttemptSpec) -> Result<Option<SecretRef>, String> {
     )
 }
 
+/// The ARN of a login. ECS reads logins from Secrets Manager only.
+fn login_arn<'a>(
+    arns: &'a BTreeMap<SecretRef, String>,
+    secret: &SecretRef,
+) -> Result<&'a String, String> {
+    let name = &secret.1;
+    let arn = arns
+        .get(secret)
+        .ok_or_else(|| format!("secret `{name}` has no ARN"))?;
+    if arn.split(':').nth(2) == Some("ssm") {
+        return Err(format!(
+            "secret `{name}` is a parameter of Parameter Store, from which ECS reads no logins of registries; create \
+             it in Secrets Manager"
+        ));
+    }
+    Ok(arn)
+}
+
 /// One launch, and the definition it needs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Build {
@@ -179,10 +197,7 @@ pub fn build(
     let variables = variables(inside.iter().filter(|&secret| Some(secret) != outside));
     let pull = match &pull {
         None => None,
-        Some(secret) => Some(
-            arns.get(secret)
-                .ok_or_else(|| format!("secret `{}` has no ARN", secret.1))?,
-        ),
+        Some(secret) => Some(login_arn(arns, secret)?),
     };
     let (env, by_reference) = environment(spec, arns)?;
     for text in spec.command.iter().chain(spec.entrypoint.iter().flatten()) {

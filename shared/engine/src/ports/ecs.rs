@@ -28,7 +28,7 @@ pub struct ContainerDefinition {
     pub user: Option<String>,
     /// Environment that is the same for every launch.
     pub environment: Vec<(String, String)>,
-    /// Environment whose values ECS reads from Secrets Manager: variable and ARN.
+    /// Environment whose values ECS reads from Secrets Manager or Parameter Store: variable and ARN.
     pub secrets: Vec<(String, String)>,
     /// Containers that must be in a condition (`START`, `COMPLETE`, `SUCCESS`) before it starts.
     pub depends_on: Vec<(String, String)>,

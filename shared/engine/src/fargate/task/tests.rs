@@ -221,3 +221,31 @@ fn a_login_at_a_registry_is_a_secret_that_only_ecs_reads() {
         assert!(error.contains(words), "{error}");
     }
 }
+
+#[test]
+fn a_parameter_is_a_secret_of_a_program_and_no_login() {
+    let arn = |name: &str| format!("arn:aws:ssm:eu-central-1:1:parameter/operon/s/{name}");
+    let made = |spec: &AttemptSpec| {
+        let arns = secrets_of(spec)
+            .into_iter()
+            .map(|secret| (secret.clone(), arn(&secret.1)))
+            .collect();
+        build(&site(), spec, size_for(100, 0).unwrap(), &arns)
+    };
+    let env = json!({"TOKEN": marker("genomics", "TOKEN")});
+    let one = made(&spec(&json!({"containerImage": "x:1", "env": env}), "e")).unwrap();
+    let main = &one.definition.containers[1];
+    assert_eq!(main.secrets, [("TOKEN".to_owned(), arn("TOKEN"))]);
+    let login = spec(
+        &json!({
+            "containerImage": "ghcr.io/a/b:1",
+            "taskRunner": {"type": "docker", "credentials": {"login": marker("genomics", "GHCR")}},
+        }),
+        "e",
+    );
+    let error = made(&login).unwrap_err();
+    assert!(
+        error.contains("`GHCR`") && error.contains("create it in Secrets Manager"),
+        "{error}"
+    );
+}

@@ -1,0 +1,231 @@
+//! Against a server of this process that speaks the service's protocol.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::sync::{Arc, Mutex};
+
+use aws_config::SdkConfig;
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::SharedCredentialsProvider;
+use operon_engine::ports::Secrets as _;
+use operon_testkit::memory::TestClock;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::*;
+use crate::ManagedSecrets;
+
+type Answer = (u16, String);
+type Answers = Arc<dyn Fn(&str, &Value) -> Answer + Send + Sync>;
+
+/// What was asked: target and body.
+type Asked = Arc<Mutex<Vec<(String, Value)>>>;
+
+/// One request: its head in small letters, and its body.
+async fn request(socket: &mut TcpStream) -> Option<(String, Value)> {
+    let mut bytes = Vec::new();
+    loop {
+        let mut buffer = [0; 4096];
+        let read = socket
+            .read(&mut buffer)
+            .await
+            .ok()
+            .filter(|read| *read > 0)?;
+        bytes.extend_from_slice(&buffer[..read]);
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let Some((head, body)) = text.split_once("\r\n\r\n") else {
+            continue;
+        };
+        let head = head.to_lowercase();
+        let length = head
+            .lines()
+            .find_map(|line| line.strip_prefix("content-length: "))
+            .map_or(0, |length| length.trim().parse().unwrap());
+        if body.len() >= length {
+            return Some((head, serde_json::from_str(body).unwrap()));
+        }
+    }
+}
+
+/// Secrets Manager and Parameter Store at one address, as an emulator has them.
+async fn server(answers: Answers) -> (Sdk, Asked) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let asked = Asked::default();
+    let heard = Arc::clone(&asked);
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            let (answers, heard) = (Arc::clone(&answers), Arc::clone(&heard));
+            tokio::spawn(async move {
+                while let Some((head, body)) = request(&mut socket).await {
+                    let header = |name: &str| {
+                        let start = format!("{name}: ");
+                        let found = head.lines().find_map(|line| line.strip_prefix(&start));
+                        found.unwrap_or_default().to_owned()
+                    };
+                    assert_eq!(header("content-type"), "application/x-amz-json-1.1");
+                    assert!(header("authorization").starts_with("aws4-hmac-sha256"));
+                    let target = header("x-amz-target");
+                    let (status, text) = answers(&target, &body);
+                    heard.lock().unwrap().push((target, body));
+                    let answer = format!(
+                        "HTTP/1.1 {status} X\r\ncontent-type: application/x-amz-json-1.1\r\ncontent-length: {}\r\n\r\n{text}",
+                        text.len()
+                    );
+                    let _ = socket.write_all(answer.as_bytes()).await;
+                }
+            });
+        }
+    });
+    let key = Credentials::new("AKID", "key", None, None, "test");
+    let config = SdkConfig::builder()
+        .credentials_provider(SharedCredentialsProvider::new(key))
+        .region(aws_config::Region::new("eu-central-1"))
+        .behavior_version(aws_config::BehaviorVersion::latest())
+        .endpoint_url(format!("http://127.0.0.1:{port}"))
+        .build();
+    (Sdk::new(config), asked)
+}
+
+fn parameter(kind: &str, value: &str) -> Answer {
+    let arn = "arn:aws:ssm:eu-central-1:1:parameter/operon/s/T";
+    let answer = json!({"Parameter": {
+        "ARN": arn, "Name": "/operon/s/T", "Type": kind, "Value": value, "Version": 1, "DataType": "text",
+    }});
+    (200, answer.to_string())
+}
+
+fn refused(code: &str) -> Answer {
+    let answer = json!({"__type": code, "message": "said by the service"});
+    (400, answer.to_string())
+}
+
+async fn one(answer: Answer) -> (Result<Option<Parameter>, SecretError>, Asked) {
+    let (sdk, asked) = server(Arc::new(move |_, _| answer.clone())).await;
+    let parameters = Parameters::new(&sdk);
+    let found = parameters.find("operon/s/T", Wanted::Value).await;
+    (found, asked)
+}
+
+#[tokio::test]
+async fn a_parameter_is_found_by_its_name_and_not_printed() {
+    let (found, asked) = one(parameter("SecureString", "hunter2")).await;
+    let found = found.unwrap().unwrap();
+    assert_eq!(found.value, "hunter2");
+    assert!(found.arn.ends_with(":parameter/operon/s/T"));
+    assert!(!format!("{found:?}").contains("hunter2"));
+    let body = json!({"Name": "/operon/s/T", "WithDecryption": true});
+    let expected = ("amazonssm.getparameter".to_owned(), body);
+    assert_eq!(*asked.lock().unwrap(), [expected]);
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_none_and_asked_once() {
+    for code in ["ParameterNotFound", "com.amazonaws.ssm#ParameterNotFound"] {
+        let (found, asked) = one(refused(code)).await;
+        assert_eq!(found.unwrap(), None);
+        assert_eq!(asked.lock().unwrap().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn who_is_denied_hears_what_the_service_says() {
+    let (found, asked) = one(refused("AccessDeniedException")).await;
+    let error = found.unwrap_err().to_string();
+    assert!(
+        error.contains("`/operon/s/T`") && error.contains("AccessDeniedException: said by"),
+        "{error}"
+    );
+    assert_eq!(asked.lock().unwrap().len(), 1, "it is not asked again");
+}
+
+#[tokio::test]
+async fn a_service_that_is_busy_is_asked_again_and_given_up() {
+    let tries = Mutex::new(0);
+    let (sdk, asked) = server(Arc::new(move |_, _| {
+        let mut tries = tries.lock().unwrap();
+        *tries += 1;
+        match *tries {
+            1 => refused("ThrottlingException"),
+            2 => (503, String::new()),
+            _ => parameter("SecureString", "hunter2"),
+        }
+    }))
+    .await;
+    let parameters = Parameters::new(&sdk);
+    let found = parameters.find("operon/s/T", Wanted::Value).await;
+    assert_eq!(found.unwrap().unwrap().value, "hunter2");
+    assert_eq!(asked.lock().unwrap().len(), 3);
+
+    let (found, asked) = one(refused("ThrottlingException")).await;
+    let error = found.unwrap_err();
+    assert!(matches!(&error, SecretError::Failed(text) if text.contains("ThrottlingException")));
+    assert_eq!(asked.lock().unwrap().len(), 4);
+}
+
+#[tokio::test]
+async fn what_is_too_large_or_not_encrypted_is_refused_without_its_value() {
+    let (found, _) = one(parameter("SecureString", &"x".repeat(VALUE_MAX))).await;
+    assert!(found.is_ok());
+    let (found, _) = one(parameter("SecureString", &"x".repeat(VALUE_MAX + 1))).await;
+    let error = found.unwrap_err().to_string();
+    assert!(
+        error.contains("8193 bytes") && !error.contains("xx"),
+        "{error}"
+    );
+    let (found, _) = one(parameter("String", "hunter2")).await;
+    let error = found.unwrap_err().to_string();
+    assert!(
+        error.contains("--type SecureString") && !error.contains("hunter2"),
+        "{error}"
+    );
+}
+
+/// Secrets Manager has `operon/s/a/BOTH` and `operon/s/UP`, Parameter Store `BOTH` and `OWN` of `a.b`, and of `a` `UP`.
+fn both(target: &str, body: &Value) -> Answer {
+    let text = |field: &str| body[field].as_str().unwrap_or_default().to_owned();
+    if target == "secretsmanager.getsecretvalue" {
+        return match text("SecretId").as_str() {
+            name @ ("operon/s/a/BOTH" | "operon/s/a.b/SAME" | "operon/s/UP") => {
+                let answer = json!({"Name": name, "SecretString": format!("managed {name}")});
+                (200, answer.to_string())
+            }
+            _ => refused("ResourceNotFoundException"),
+        };
+    }
+    assert_eq!(target, "amazonssm.getparameter");
+    match text("Name").as_str() {
+        name @ ("/operon/s/a.b/BOTH" | "/operon/s/a.b/SAME" | "/operon/s/a/UP") => {
+            parameter("SecureString", &format!("stored {name}"))
+        }
+        _ => refused("ParameterNotFound"),
+    }
+}
+
+#[tokio::test]
+async fn the_nearer_namespace_counts_and_in_one_namespace_secrets_manager() {
+    let (sdk, asked) = server(Arc::new(both)).await;
+    let secrets = ManagedSecrets::new(&sdk, "operon/s", Arc::new(TestClock::default()));
+    for (name, expected) in [
+        ("SAME", "managed operon/s/a.b/SAME"),
+        ("BOTH", "stored /operon/s/a.b/BOTH"),
+        ("UP", "stored /operon/s/a/UP"),
+    ] {
+        assert_eq!(secrets.secret("a.b", name).await.unwrap(), expected);
+    }
+    let full = secrets.full_name("a.b", "UP").await.unwrap();
+    assert_eq!(full, "/operon/s/a/UP");
+    // Known for a while, also that there is none.
+    let count = asked.lock().unwrap().len();
+    secrets.secret("a.b", "UP").await.unwrap();
+    assert_eq!(asked.lock().unwrap().len(), count);
+    let error = secrets.secret("a.b", "NONE").await.unwrap_err();
+    assert!(matches!(error, SecretError::Missing { .. }));
+    let error = error.to_string();
+    assert!(
+        error.contains("aws secretsmanager create-secret --name 'operon/s/a.b/NONE'")
+            && error
+                .contains("aws ssm put-parameter --type SecureString --name '/operon/s/a.b/NONE'"),
+        "{error}"
+    );
+}
