@@ -112,3 +112,7 @@ impl Messages for AwsMessages {
         Ok(sent.message_id.unwrap_or_default())
     }
 }
+
+#[cfg(test)]
+#[path = "messages_tests.rs"]
+mod tests;

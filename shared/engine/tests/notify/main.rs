@@ -5,6 +5,7 @@
 #[path = "../tasks/server.rs"]
 mod server;
 mod smtp;
+mod tasks;
 mod world;
 
 use operon_engine::notify::{self, Phase, PolicyError};
@@ -52,6 +53,7 @@ async fn a_failure_is_told_once_with_everything_that_helps() {
     }
     let [message] = bodies(&server).try_into().unwrap();
     valid("slack", &message);
+    assert!(message["blocks"].is_array() && message.get("channel").is_none());
     let text = message.to_string();
     for part in [
         "genomics/processing (mpox) failed",

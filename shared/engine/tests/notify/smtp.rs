@@ -14,11 +14,11 @@ use super::world::World;
 
 /// A message as the server took it.
 #[derive(Debug, Clone, Default)]
-struct Taken {
-    from: String,
-    to: Vec<String>,
-    data: String,
-    login: Option<String>,
+pub(crate) struct Taken {
+    pub(crate) from: String,
+    pub(crate) to: Vec<String>,
+    pub(crate) data: String,
+    pub(crate) login: Option<String>,
     /// After a handshake.
     inside: bool,
 }
@@ -41,14 +41,14 @@ struct Log {
     clear: Mutex<Vec<String>>,
 }
 
-struct Smtp {
-    port: u16,
+pub(crate) struct Smtp {
+    pub(crate) port: u16,
     log: Arc<Log>,
 }
 
 impl Smtp {
     /// A server that refuses the recipient `nobody@…` for good, and everything while `busy`.
-    async fn start(busy: bool) -> Self {
+    pub(crate) async fn start(busy: bool) -> Self {
         Self::begin(busy, Offer::Nothing).await
     }
 
@@ -78,12 +78,12 @@ impl Smtp {
         Self { port, log }
     }
 
-    fn messages(&self, scheme: &str) -> SmtpMessages {
+    pub(crate) fn messages(&self, scheme: &str) -> SmtpMessages {
         let url = format!("{scheme}://me:p%40ss@127.0.0.1:{}", self.port);
         SmtpMessages::new(Some(&url), Some("operon@example.org")).unwrap()
     }
 
-    fn taken(&self) -> Vec<Taken> {
+    pub(crate) fn taken(&self) -> Vec<Taken> {
         self.log.taken.lock().unwrap().clone()
     }
 
@@ -196,7 +196,7 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
 }
 
 /// The readable text of a message's body.
-fn body(data: &str) -> String {
+pub(crate) fn body(data: &str) -> String {
     let (head, body) = data.split_once("\n\n").unwrap();
     if head.contains("base64") {
         let packed: String = body.split_whitespace().collect();

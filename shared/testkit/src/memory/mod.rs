@@ -11,6 +11,7 @@ mod store;
 use std::sync::Arc;
 
 use operon_engine::Ports;
+use operon_engine::ports::{Messages, NoMessages};
 
 use crate::cloud::Faults;
 
@@ -34,6 +35,8 @@ pub struct MemoryPorts {
     pub clock: Arc<TestClock>,
     /// Logs.
     pub logs: Arc<MemoryLogs>,
+    /// Messages to people: nobody takes them, unless a test says who.
+    pub messages: Arc<dyn Messages>,
 }
 
 impl Default for MemoryPorts {
@@ -60,6 +63,7 @@ impl MemoryPorts {
             secrets: Arc::default(),
             clock,
             logs: Arc::default(),
+            messages: Arc::new(NoMessages),
         }
     }
 }
@@ -73,7 +77,7 @@ impl MemoryPorts {
             records: Arc::clone(&self.records) as Arc<_>,
             artifacts: Arc::clone(&self.artifacts) as Arc<_>,
             secrets: Arc::clone(&self.secrets) as Arc<_>,
-            messages: Arc::new(operon_engine::ports::NoMessages),
+            messages: Arc::clone(&self.messages),
             services: Arc::new(operon_engine::ports::NoServices),
             clock: Arc::clone(&self.clock) as Arc<_>,
             logs: Arc::clone(&self.logs) as Arc<_>,
