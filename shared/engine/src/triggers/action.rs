@@ -6,26 +6,18 @@
 //! the object where it is, and one after it leaves a record that whoever looks finds again. Objects of rejected events,
 //! and of executions that failed before they began, stay where they are.
 
-use futures_util::{StreamExt as _, stream};
 use operon_core::triggers::config::{Action, Objects};
 use operon_core::triggers::{Config, Kind, TriggerEvent};
 use serde_json::{Map, Value, json};
 
-use super::record::{ObjectAction, ObjectPlace, read};
+use super::record::{ObjectAction, ObjectPlace};
 use super::render::{seed, trigger_root};
-use super::{DeployedFlow, EventRecord, EventState, TriggerKey, Triggers};
+use super::{DeployedFlow, EventRecord, TriggerKey, Triggers};
 use crate::ports::{
-    ArtifactError, ArtifactUri, COPY_BYTES_MAX, ExecutionRow, ObjectName, Record, RecordKind,
-    StoreError,
+    ArtifactError, ArtifactUri, COPY_BYTES_MAX, ExecutionRow, ObjectName, Record, StoreError,
 };
 use crate::script::text_of;
 
-/// Objects moved or deleted at once.
-const AT_ONCE: usize = 32;
-/// Records read in one go.
-const PAGE: u32 = 200;
-/// Pages dealt with in one look; the rest stays due.
-const PAGES_MAX: u32 = 10;
 /// How often it is tried: over about eight hours, in which somebody may grant a missing permission.
 const TRIES_MAX: u32 = 16;
 /// Pause after the first failure; it doubles up to [`PAUSE_MS_MAX`].
@@ -147,37 +139,14 @@ impl Triggers {
         })
     }
 
-    /// Moves and deletes what is due. Gives how many objects were dealt with.
-    pub(super) async fn act_on_due(&self) -> Result<u32, StoreError> {
-        let records = &self.evaluator.ports.records;
-        let mut done = 0;
-        for _ in 0..PAGES_MAX {
-            let now = self.now();
-            let page = records.due_records(RecordKind::Event, now, PAGE).await?;
-            let mut due = Vec::new();
-            for record in page {
-                let event: EventRecord = read(&record)?;
-                if event.state != EventState::Pending && event.action.is_some() {
-                    due.push((record, event));
-                }
-            }
-            if due.is_empty() {
-                break;
-            }
-            done += u32::try_from(due.len()).unwrap_or(u32::MAX);
-            let mut acts = stream::iter(due)
-                .map(|(record, event)| self.act(record, event))
-                .buffer_unordered(AT_ONCE);
-            while let Some(acted) = acts.next().await {
-                acted?;
-            }
-        }
-        Ok(done)
-    }
-
-    async fn act(&self, record: Record, mut event: EventRecord) -> Result<(), StoreError> {
+    /// Moves or deletes the object of an event, if its execution is there. False when somebody else was faster.
+    pub(super) async fn act(
+        &self,
+        record: Record,
+        mut event: EventRecord,
+    ) -> Result<bool, StoreError> {
         let Some(action) = &mut event.action else {
-            return Ok(());
+            return Ok(false);
         };
         let execution = match &event.execution {
             Some(id) => self.evaluator.ports.store.execution(id).await?,
@@ -211,10 +180,9 @@ impl Triggers {
             }
         }
         // Whoever wrote meanwhile has done the same.
-        let _ = self
-            .put(record.key, record.version, &event, due, record.expires_ms)
-            .await?;
-        Ok(())
+        let (key, version) = (record.key, record.version);
+        let put = self.put(key, version, &event, due, record.expires_ms);
+        Ok(put.await?.is_ok())
     }
 }
 

@@ -36,7 +36,7 @@ const AT_ONCE: usize = 32;
 /// Entries looked at in one go: some large batches.
 const LOOKED_AT_MAX: usize = 20_000;
 /// A batch is looked at again after this, when nobody did what was to be done.
-const GRACE_MS: u64 = 60_000;
+pub(super) const GRACE_MS: u64 = 60_000;
 /// Bytes of the value of `groupBy`.
 const GROUP_BYTES_MAX: usize = 512;
 /// A batch whose size is chosen is looked at again after this, when nothing is free.

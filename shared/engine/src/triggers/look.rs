@@ -67,8 +67,8 @@ impl Triggers {
             };
             records.save_record(write).await?;
         }
+        self.events_due().await?;
         self.close_due(DUE_MAX).await?;
-        self.act_on_due().await?;
         self.backfills_due(DUE_MAX).await
     }
 

@@ -22,6 +22,7 @@ mod asked;
 mod backfill;
 mod batches;
 mod dead;
+mod due;
 mod ended;
 mod estimates;
 mod follow;

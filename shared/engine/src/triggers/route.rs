@@ -156,7 +156,7 @@ impl Triggers {
                 self.close(&flow, trigger).await?;
             }
         }
-        if acts && let Err(error) = self.act_on_due().await {
+        if acts && let Err(error) = self.events_due().await {
             // The events have their outcomes; the rest is due.
             tracing::warn!(%error, "objects could not be moved or deleted");
         }

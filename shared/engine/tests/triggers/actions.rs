@@ -228,3 +228,49 @@ async fn every_object_of_a_batch_is_moved() {
     assert_eq!(rows.len(), 2);
     assert_eq!(items(&world, &rows[0]).await.len(), 300);
 }
+
+/// Events of another trigger that wait, and are due because they do, are no reason to leave an object where it is.
+#[tokio::test]
+async fn many_events_that_wait_hold_back_no_object() {
+    let triggers = "  - {id: slow, type: s3, bucket: b, prefix: slow/, allowConcurrent: false}\n  - {id: quick, type: s3, bucket: b, prefix: in/, action: DELETE}\n";
+    let world = World::new(vec![flow("f", triggers)]);
+    let waiting: Vec<_> = (0..450)
+        .map(|number| world.written(&format!("slow/{number:03}"), "one"))
+        .collect();
+    world.triggers.events(waiting).await.unwrap();
+    let waits = |events: &[operon_engine::triggers::EventRecord]| {
+        let waiting = events.iter();
+        waiting
+            .filter(|event| event.state == EventState::Pending)
+            .count()
+    };
+    assert_eq!(waits(&world.events().await), 449, "one at a time");
+    world.memory.clock.advance(120_000);
+    let event = world.written("in/x", "one");
+    world.triggers.events(vec![event]).await.unwrap();
+    assert!(!world.shelf.keys().contains(&"b/in/x".to_owned()));
+    // The same when a look finds it.
+    let event = world.written("in/y", "one");
+    world.shelf.refuse(true);
+    world.triggers.events(vec![event]).await.unwrap();
+    world.shelf.refuse(false);
+    world.memory.clock.advance(120_000);
+    world.triggers.look_at_due().await.unwrap();
+    assert!(!world.shelf.keys().contains(&"b/in/y".to_owned()));
+    assert_eq!(waits(&world.events().await), 449);
+}
+
+/// Its execution was started while the trigger was there.
+#[tokio::test]
+async fn an_object_goes_although_its_trigger_has_gone() {
+    let world = World::new(vec![flow("f", DELETE)]);
+    let event = world.written("x", "one");
+    world.shelf.refuse(true);
+    world.triggers.events(vec![event]).await.unwrap();
+    assert_eq!(world.shelf.keys(), ["b/x"]);
+    world.shelf.refuse(false);
+    world.change(|flow| flow.triggers.clear());
+    world.memory.clock.advance(120_000);
+    world.triggers.look_at_due().await.unwrap();
+    assert!(world.shelf.keys().is_empty());
+}

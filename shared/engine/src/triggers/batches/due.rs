@@ -1,46 +1,17 @@
-//! Batches whose time has come, and events that nobody queued.
+//! Batches whose time has come.
 
 use std::sync::Arc;
 
-use super::super::record::{content, read};
-use super::super::{DeployedFlow, EventRecord, EventState, TriggerKey, Triggers};
-use super::GRACE_MS;
+use super::super::record::content;
+use super::super::{DeployedFlow, TriggerKey, Triggers};
 use crate::ports::{Record, RecordKind, StoreError};
 
 impl Triggers {
-    /// Takes up batches whose time has come, and events that nobody queued.
+    /// Takes up batches whose time has come.
     pub(in super::super) async fn close_due(&self, limit: u32) -> Result<u32, StoreError> {
         let now = self.now();
         let records = &self.evaluator.ports.records;
         let mut made = 0;
-        for record in records.due_records(RecordKind::Event, now, limit).await? {
-            let Some((flow, trigger)) = self.of_partition(&record.key.partition).await? else {
-                self.unarm(&record).await?;
-                continue;
-            };
-            let Some(trigger) = flow.trigger(&trigger) else {
-                self.unarm(&record).await?;
-                continue;
-            };
-            let event: EventRecord = read(&record)?;
-            if event.state != EventState::Pending && event.action.is_some() {
-                continue; // Its object is moved or deleted elsewhere.
-            }
-            if event.state == EventState::Pending {
-                self.enqueue(&flow, trigger, &event).await?;
-            }
-            // Looked at again later, should it still wait.
-            let due = (event.state == EventState::Pending).then_some(now + GRACE_MS);
-            let _ = self
-                .put(
-                    record.key.clone(),
-                    record.version,
-                    &event,
-                    due,
-                    record.expires_ms,
-                )
-                .await?;
-        }
         for record in records.due_records(RecordKind::Batch, now, limit).await? {
             let found = self.of_partition(&record.key.partition).await?;
             let trigger = found
@@ -59,7 +30,8 @@ impl Triggers {
         Ok(made)
     }
 
-    async fn of_partition(
+    /// The deployed flow of a trigger's records, and the trigger's id.
+    pub(in super::super) async fn of_partition(
         &self,
         partition: &str,
     ) -> Result<Option<(Arc<DeployedFlow>, String)>, StoreError> {
@@ -71,8 +43,8 @@ impl Triggers {
     }
 
     /// The trigger is gone: nobody looks any more. The record stays, for people.
-    async fn unarm(&self, record: &Record) -> Result<(), StoreError> {
-        let _ = self
+    pub(in super::super) async fn unarm(&self, record: &Record) -> Result<bool, StoreError> {
+        let written = self
             .put(
                 record.key.clone(),
                 record.version,
@@ -81,6 +53,6 @@ impl Triggers {
                 record.expires_ms,
             )
             .await?;
-        Ok(())
+        Ok(written.is_ok())
     }
 }
