@@ -110,7 +110,7 @@ function List({ first, error, reload, params, within }: ListProps): JSX.Element 
             <thead><tr>
               <th class="check"><input type="checkbox" aria-label="Select all shown" checked={whole} ref={(box) => { if (box) box.indeterminate = !whole && chosen.length > 0; }}
                 onChange={() => { select(whole ? new Set() : new Set(rows.map((row) => row.id))); setAll(false); }} /></th>
-              <th>State</th>{within ? null : <th>Flow</th>}<th>Execution</th><th>Created</th><th class="right">Duration</th><th>Last task</th><th class="wide-only">Cause</th><th>Labels</th>
+              <th>State</th>{within ? null : <th>Flow</th>}<th>Execution</th><th>Created</th><th class="right">Duration</th><th>Last task</th><th class="wide-only roomy">Cause</th><th class="roomy">Labels</th>
             </tr></thead>
             <tbody ref={body}>
               {rows.map((row, index) => (
@@ -123,8 +123,8 @@ function List({ first, error, reload, params, within }: ListProps): JSX.Element 
                   <td class="when"><When at={row.createdMs} /></td>
                   <td class="right took"><Took from={row.startedMs} to={row.endedMs} /></td>
                   <td class="last-task"><Last of={row.lastTask} /></td>
-                  <td class="wide-only muted">{row.trigger?.type ?? (row.parent ? "execution" : "by hand")}</td>
-                  <td class="labels-cell"><Labels labels={row.labels} href={labelHref} most={3} /></td>
+                  <td class="wide-only roomy muted">{row.trigger?.type ?? (row.parent ? "execution" : "by hand")}</td>
+                  <td class="labels-cell roomy"><Labels labels={row.labels} href={labelHref} most={3} /></td>
                 </tr>
               ))}
             </tbody>
