@@ -8,6 +8,7 @@ use operon_engine::flows::{Deploy, Expected, Flows};
 use operon_engine::ports::{ExecutionFilter, ExecutionRow, QueueName, StateStore as _};
 use operon_engine::triggers::{TriggerKey, TriggerState};
 use operon_engine::wire::{self, WorkMessage};
+use operon_engine::worker::Worker;
 use operon_testkit::cloud::{CloudWorld, When};
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -226,4 +227,30 @@ async fn a_worker_that_cannot_look_does_not_take_the_message() {
     let listed = dead_letters::list(&ports, None, 10).await.unwrap();
     assert_eq!(listed.len(), 1);
     assert_eq!(listed[0].trigger, Some(key()));
+}
+
+#[tokio::test]
+async fn a_look_has_no_more_time_than_its_function() {
+    // Somebody listens, and never answers.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let cloud = cloud(port).await;
+    told(&cloud).await;
+    let ports = cloud.ports.ports();
+    let flows = Arc::new(Flows::new(&ports, Arc::default()));
+    let worker = Worker::new(ports, Arc::clone(&cloud.queues) as Arc<_>, flows);
+    let worker = worker.polling(cloud.triggers());
+    let text = cloud.queues.bodies(QueueName::Work).remove(0);
+    // Ten seconds are kept for reporting.
+    worker.handle(&text, cloud.now() + 11_000).await.unwrap();
+    let after = state(&cloud).await;
+    assert_eq!(after.asked, None);
+    let trouble = after.trouble.unwrap();
+    assert!(
+        trouble.message.contains("longer than the 1 s that it has"),
+        "{trouble:?}"
+    );
+    // Later than usual, as after every failure.
+    assert_eq!(after.next_ms, Some(cloud.now() + 2 * INTERVAL_MS));
+    assert_eq!(executions(&cloud).await.len(), 0);
 }

@@ -158,3 +158,43 @@ async fn a_condition_decides_and_large_bodies_are_left_alone() {
     server.lock().unwrap().etag = "\"2\"".to_owned();
     assert_eq!(look(&world).await, 1);
 }
+
+/// As it is on AWS: whoever learns that it is time asks the worker.
+#[tokio::test]
+async fn who_cannot_ask_tries_again_and_pauses_are_waited_out() {
+    let (mut world, server) = world("").await;
+    let asks = world.asking();
+    let key = world.key();
+    asks.refuse(true);
+    assert!(world.triggers.look(&key).await.is_err(), "it comes again");
+    let state = world.triggers.state(&key).await.unwrap();
+    assert_eq!((state.asked, state.trouble), (None, None));
+    asks.refuse(false);
+    world.triggers.look(&key).await.unwrap();
+    assert_eq!(asks.count(), 1);
+    server.lock().unwrap().status = 503;
+    server.lock().unwrap().extra = "retry-after: 3600\r\n".to_owned();
+    world.triggers.poll(&key).await.unwrap();
+    let asked = |server: &Mutex<Server>| server.lock().unwrap().asked.len();
+    assert_eq!(asked(&server), 1);
+    let state = world.triggers.state(&key).await.unwrap();
+    assert!(state.trouble.is_some());
+    // The schedule goes on telling that it is time. The server's wish is heeded all the same.
+    for _ in 0..5 {
+        world.memory.clock.advance(600_000);
+        world.triggers.look(&key).await.unwrap();
+        world.triggers.look_at_due().await.unwrap();
+    }
+    assert_eq!(asks.count(), 1);
+    world.memory.clock.advance(600_000);
+    world.triggers.look_at_due().await.unwrap();
+    assert_eq!(asks.count(), 2);
+    // Switched off meanwhile: the message finds nobody who waits.
+    world.triggers.disable(&key, "me", "enough").await.unwrap();
+    world.triggers.poll(&key).await.unwrap();
+    assert_eq!(asked(&server), 1);
+    world.memory.clock.advance(3_600_000);
+    world.triggers.look(&key).await.unwrap();
+    world.triggers.look_at_due().await.unwrap();
+    assert_eq!(asks.count(), 2);
+}

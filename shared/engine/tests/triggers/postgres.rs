@@ -160,3 +160,46 @@ async fn each_row_starts_the_flow_once() {
         heard = woken => assert!(heard),
     }
 }
+
+/// As it is on AWS: one asks, and another one looks, who may die.
+#[tokio::test]
+async fn a_worker_reads_rows_once_wherever_it_dies() {
+    let server = Server::start();
+    let client = server.client().await;
+    client
+        .batch_execute("create table outbox (id bigserial primary key, kind text)")
+        .await
+        .unwrap();
+    let sql = "select id, kind from outbox where id > $1 order by id limit 100";
+    let mut world = world_of(&server, sql, ", cursor: id, initialCursor: 0");
+    let asks = world.asking();
+    let key = world.key();
+    world.triggers.arm_all().await.unwrap();
+    let mut died = 0;
+    for writes in 0..25_u32 {
+        client
+            .batch_execute("insert into outbox (kind) select 'x' from generate_series(1, 3)")
+            .await
+            .unwrap();
+        let before = world.executions().await.len();
+        world.triggers.look(&key).await.unwrap();
+        world.triggers.look_at_due().await.unwrap();
+        assert_eq!(asks.count(), writes + 1, "asked once");
+        assert_eq!(
+            world.executions().await.len(),
+            before,
+            "who asks does not look"
+        );
+        world.fuse.set(i64::from(writes));
+        died += u32::from(world.triggers.poll(&key).await.is_err());
+        world.fuse.set(i64::MAX);
+        // Its message comes again.
+        world.triggers.poll(&key).await.unwrap();
+        let state = world.triggers.state(&key).await.unwrap();
+        assert_eq!((state.asked, state.trouble), (None, None));
+        let now = world.executions().await.len();
+        assert_eq!(now, before + 3, "crash after {writes} writes");
+        world.memory.clock.advance(60_000);
+    }
+    assert!(died > 10, "it died {died} times only");
+}

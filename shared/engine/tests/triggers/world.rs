@@ -21,7 +21,7 @@ use operon_engine::ports::{
     ServiceError, Services, ShardKey, StateStore as _, StoreError, Write,
 };
 use operon_engine::triggers::{
-    Deployed, DeployedFlow, EventRecord, NoWakeups, TriggerKey, Triggers,
+    Deployed, DeployedFlow, EventRecord, NoWakeups, Polls, TriggerKey, Triggers,
 };
 
 /// Crashes after a number of writes: that one is made or not, and the caller never hears of it.
@@ -205,6 +205,36 @@ impl Services for Shelf {
     }
 }
 
+/// Who is asked to look, and may refuse.
+#[derive(Default)]
+pub(crate) struct Asks {
+    asked: AtomicU32,
+    refuses: AtomicBool,
+}
+
+impl Asks {
+    /// How often somebody was asked.
+    pub(crate) fn count(&self) -> u32 {
+        self.asked.load(Ordering::SeqCst)
+    }
+
+    /// Whether nobody can be asked from now on.
+    pub(crate) fn refuse(&self, refuses: bool) {
+        self.refuses.store(refuses, Ordering::SeqCst);
+    }
+}
+
+#[async_trait]
+impl Polls for Asks {
+    async fn ask(&self, _: &TriggerKey) -> Result<(), StoreError> {
+        if self.refuses.load(Ordering::SeqCst) {
+            return Err(StoreError::Busy("the queue takes nothing".to_owned()));
+        }
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+}
+
 struct Flows(Mutex<Vec<Arc<DeployedFlow>>>);
 
 #[async_trait]
@@ -310,6 +340,13 @@ impl World {
             schedules,
             shelf,
         }
+    }
+
+    /// Lets somebody else look at databases and addresses.
+    pub(crate) fn asking(&mut self) -> Arc<Asks> {
+        let asks = Arc::<Asks>::default();
+        self.triggers.polls = Some(Arc::clone(&asks) as Arc<_>);
+        asks
     }
 
     pub(crate) fn now(&self) -> u64 {
