@@ -194,8 +194,11 @@ pub(crate) async fn work(
 
 /// Asks the engine to kill an execution.
 pub(crate) fn kill(engine: &Engine, id: &ExecutionId) {
-    let reason = Reason::Kill;
-    engine.send(ShardKey::root(id), Event::Kill { reason });
+    let event = Event::Kill {
+        reason: Reason::Kill,
+        round: None,
+    };
+    engine.send(ShardKey::root(id), event);
 }
 
 /// Ctrl-C, and what asks a process to end.

@@ -88,8 +88,9 @@ fn event() -> impl Strategy<Value = Event> {
         5 => (slot(), verdict()).prop_map(|(slot, verdict)| Event::Decided { slot, verdict }),
         1 => (slot(), any::<bool>()).prop_map(|(slot, go_on)| Event::Resume { slot, go_on }),
         2 => Just(Event::Tick),
-        1 => Just(Event::Kill { reason: Reason::Kill }),
-        1 => (0..18_usize).prop_map(|state| Event::Exit { state: State::ALL[state] }),
+        1 => proptest::option::of(0..3_u8).prop_map(|round| Event::Kill { reason: Reason::Kill, round }),
+        1 => (0..18_usize, proptest::option::of(0..3_u8))
+            .prop_map(|(state, round)| Event::Exit { state: State::ALL[state], round }),
         1 => (0..3_u8, any::<bool>())
             .prop_map(|(round, tolerated)| Event::Restart { round, tolerated }),
         1 => (any::<u8>(), 0..3_u8, 0..5_u32, 0..3_u32, any::<[bool; 3]>()).prop_map(

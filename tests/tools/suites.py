@@ -4,7 +4,7 @@
 
 The suites: the Rust tests (by cargo-nextest if it is there, by cargo otherwise), the examples in the
 Rust documentation, each directory with Python tests, the console (its logic, and its pages in a browser
-against the real server), and the tests that need AWS, on the faster emulator. A suite that fails stops no other.
+against the real server), and the tests that need AWS, on two emulators. A suite that fails stops no other.
 Exits with 1 if a test failed, a suite could not be run, or a suite had no tests.
 """
 
@@ -26,11 +26,6 @@ ROOT = Path(__file__).resolve().parents[2]
 
 # Where the tests are that need AWS; tests/aws/run.py runs those in `suite`.
 AWS_TESTS = Path("tests/aws")
-
-# What has a target of its own; docs/testing.md says why it is apart.
-APART = (
-    ("AWS on LocalStack", "make test-aws LANE=localstack"),
-)
 
 # What cargo-nextest, cargo and unittest say at their end.
 _NEXTEST = re.compile(r"Summary \[.*\] +(?:\d+/)?\d+ tests? run: (.*)")
@@ -160,10 +155,9 @@ def python_directories(root: Path) -> Iterator[Path]:
 def suites(root: Path, *, nextest: bool) -> list[Suite]:
     """Everything there is to run."""
     workspace = ["--locked", "--workspace"]
-    if nextest:
-        rust = ["cargo", "nextest", "run", *workspace, "--no-fail-fast"]
-    else:
-        rust = ["cargo", "test", *workspace, "--lib", "--bins", "--tests", "--no-fail-fast"]
+    # Not the examples, which have no tests and take long to build.
+    targets = ["--lib", "--bins", "--tests", "--no-fail-fast"]
+    rust = ["cargo", *(["nextest", "run"] if nextest else ["test"]), *workspace, *targets]
     return [
         Suite("Rust", rust),
         Suite("Rust documentation", ["cargo", "test", *workspace, "--doc", "--no-fail-fast"]),
@@ -173,7 +167,7 @@ def suites(root: Path, *, nextest: bool) -> list[Suite]:
         ),
         Suite("Console logic", ["tests/tools/console", "units"]),
         Suite("Console in a browser", ["tests/tools/console", "browser"]),
-        Suite("AWS on ministack", [sys.executable, str(AWS_TESTS / "run.py"), "--lane", "ministack"]),
+        Suite("AWS on emulators", [sys.executable, str(AWS_TESTS / "run.py")]),
     ]
 
 
@@ -236,8 +230,6 @@ def main() -> int:
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
     results = [run(suite, ROOT, environment) for suite in suites(ROOT, nextest=has_nextest())]
     print(f"\n{table(results)}", flush=True)
-    for name, command in APART:
-        print(f"not part of this: {name}; run `{command}` (docs/testing.md says why)", flush=True)
     return 0 if all(result.good for result in results) else 1
 
 

@@ -15,6 +15,7 @@ use crate::world::World;
 async fn state_keeps_its_contract() {
     let world = World::new().await;
     contract::state(&world.store(), &world.clock).await;
+    contract::state::a_late_writer_replaces_nothing_newer(&world.store()).await;
     world.end().await;
 }
 
@@ -43,6 +44,7 @@ async fn what_a_slower_planner_writes_does_not_replace_what_is_newer() {
             shards,
             attempts: vec![detail],
             executions: vec![row],
+            ..Write::default()
         }
     };
     store

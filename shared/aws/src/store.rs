@@ -221,11 +221,16 @@ impl StateStore for DynamoStore {
         }
         let mut writes = Vec::with_capacity(write.executions.len());
         for row in &write.executions {
-            match derived(&outcomes, &ShardKey::root(&row.meta.id)) {
+            let root = ShardKey::root(&row.meta.id);
+            match derived(&outcomes, &root) {
                 Derived::From(version) => {
                     writes.push(self.put_execution(row, Some(version), false));
                 }
-                Derived::Unknown => writes.push(self.put_execution(row, None, false)),
+                Derived::Unknown => {
+                    let read = write.read.iter().find(|(key, _)| *key == root);
+                    let version = read.map(|(_, version)| *version);
+                    writes.push(self.put_execution(row, version, false));
+                }
                 Derived::Stale => {}
             }
         }

@@ -220,6 +220,7 @@ async fn poison(
         About::Execution(id) => {
             let event = Event::Kill {
                 reason: Reason::Poisoned,
+                round: None,
             };
             let message = EventMessage::new(ShardKey::root(&id), event);
             (id, message.into())

@@ -9,27 +9,34 @@ use sha2::{Digest as _, Sha256};
 use crate::evaluate::{EvaluateError, Evaluator, Overlay, RenderedValue, Site};
 use crate::launch::mask_value;
 use crate::planner::Active;
-use crate::ports::{ExecutionRow, StoreError, Write};
+use crate::ports::{ExecutionRow, ShardKey, StoreError, Write};
 use crate::templates::Tree;
 
 /// Label that numbers the executions of a flow with `retry.behavior: CREATE_NEW_EXECUTION`, from 2.
 const TRY_LABEL: &str = "system.try";
 
 impl Evaluator {
-    /// Stores the flow's outputs with the execution's row, unless the turn that ended it has done so.
-    pub async fn finish(&self, active: &Active) -> Result<ExecutionRow, StoreError> {
+    /// Stores the flow's outputs with the execution's row, unless the turn that ended it has done so. `read` is the
+    /// version of its root shard that said so.
+    pub async fn finish(&self, active: &Active, read: u64) -> Result<ExecutionRow, StoreError> {
         let mut row = active.row();
         if active.plan.plan.outputs.is_empty() || !row.outputs.is_empty() {
             return Ok(row);
         }
         self.put_outputs(active, &mut row, &Overlay::default())
             .await?;
+        self.put_row(&row, read).await?;
+        Ok(row)
+    }
+
+    /// Stores an execution's row that comes from the given version of its root shard.
+    pub(crate) async fn put_row(&self, row: &ExecutionRow, read: u64) -> Result<(), StoreError> {
         let write = Write {
             executions: vec![row.clone()],
+            read: vec![(ShardKey::root(&row.meta.id), read)],
             ..Write::default()
         };
-        self.ports.store.write(write).await?;
-        Ok(row)
+        self.ports.store.write(write).await.map(drop)
     }
 
     /// Renders the flow's outputs into the row of an execution that has ended. An output that cannot be
@@ -64,10 +71,12 @@ impl Evaluator {
     }
 
     /// The execution that follows a failed one whose flow asks for a new one; none when its tries are used
-    /// up. Its id is derived, so that asking twice gives one execution. The failed one becomes `RETRIED`.
+    /// up. Its id is derived, so that asking twice gives one execution. The failed one becomes `RETRIED`; `read` is
+    /// the version of its root shard.
     pub async fn next_execution(
         &self,
         active: &Active,
+        read: u64,
     ) -> Result<Option<(ExecutionRow, u64)>, StoreError> {
         let mut failed = active.row();
         let Some(policy) = &active.plan.plan.retry else {
@@ -126,11 +135,7 @@ impl Evaluator {
             .store
             .create(&next, &active.plan.plan.canonical_json())
             .await?;
-        let write = Write {
-            executions: vec![failed.clone()],
-            ..Write::default()
-        };
-        self.ports.store.write(write).await?;
+        self.put_row(&failed, read).await?;
         *active.row.lock().unwrap_or_else(PoisonError::into_inner) = failed;
         Ok(Some((next, wait)))
     }

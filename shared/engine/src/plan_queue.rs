@@ -4,30 +4,27 @@
 //! acknowledged only after everything that follows from it was sent or done, so its redelivery heals every crash
 //! in between: an event that changes nothing calls for its commands again (E1).
 
+mod commands;
+mod over;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use operon_core::exec::{Command, Event, RootPhase, State, Truth};
+use operon_core::exec::{Command, Event};
 use operon_core::plan::Layout;
-use tracing::{error, warn};
+use tracing::warn;
 
-use crate::claims;
-use crate::evaluate::{EvaluateError, Evaluator, Site};
+use self::over::tell;
+use crate::evaluate::Evaluator;
 use crate::notify;
 use crate::planner::{Active, Effect, Message, Planner};
 use crate::plans::Plans;
-use crate::ports::{
-    AttemptId, ExecutionId, ExecutionRow, Outgoing, Queue, QueueName, ShardKey, StoreError,
-    TaskRunKey, Write,
-};
+use crate::ports::{AttemptId, ExecutionRow, Outgoing, Queue, QueueName, ShardKey, StoreError};
 use crate::reports;
-use crate::rows;
-use crate::script;
 use crate::shards::Shards;
 use crate::step::{Outbox, StepError};
-use crate::subflow;
-use crate::wire::{self, EventMessage, LaunchMessage, PlanMessage, WorkMessage};
+use crate::wire::{self, EventMessage, PlanMessage};
 use crate::{Ports, items::LoopItems};
 
 /// Turns that may follow from one batch before the rest goes through the queue: a large loop must not keep one
@@ -374,254 +371,8 @@ impl PlanQueue {
         }
         Ok(())
     }
-
-    async fn command(
-        &self,
-        key: ShardKey,
-        command: Command,
-        outbox: &mut Outbox,
-        follow: &mut Vec<Message>,
-    ) -> Result<(), StepError> {
-        let Some(active) = self.planner.active(&key.execution).await? else {
-            return Ok(());
-        };
-        match command {
-            // The turn has decided what could be decided; what is left waits for a tick.
-            Command::Evaluate { .. } => {}
-            Command::Send { to, event } => {
-                let execution = key.execution;
-                let key = ShardKey {
-                    execution,
-                    shard: to,
-                };
-                follow.push(Message::new(key, event));
-            }
-            Command::Launch { slot, attempt } => {
-                self.launch(&active, attempt_id(&key, slot, attempt), outbox)?;
-            }
-            Command::Stop { slot, attempt } => {
-                self.stop(&active, attempt_id(&key, slot, attempt), outbox)?;
-            }
-            Command::Probe { slot, attempt } => {
-                let id = attempt_id(&key, slot, attempt);
-                follow.extend(self.probe(&active, id, outbox).await?);
-            }
-            Command::Acquire => follow.extend(self.acquire(&active).await?),
-            Command::Release { quarantine_until } => {
-                match self.evaluator().release(&active, quarantine_until).await {
-                    Ok(messages) => follow.extend(messages),
-                    Err(EvaluateError::Store(error)) => return Err(error.into()),
-                    Err(EvaluateError::Expression(reason)) => {
-                        error!(%reason, execution_id = %key.execution, "the lock has no name");
-                    }
-                }
-            }
-            Command::Finish { .. } => self.finish(&key.execution, outbox, follow).await?,
-        }
-        Ok(())
-    }
-
-    fn launch(&self, active: &Active, id: AttemptId, outbox: &mut Outbox) -> Result<(), StepError> {
-        let since_ms = self.now_ms();
-        let lane = wire::lane(&active.meta);
-        let (queue, text) = if is_process(active, &id) {
-            let message = LaunchMessage::Launch { id, since_ms };
-            (QueueName::Launch, wire::encode(&message)?)
-        } else {
-            let message = WorkMessage::Execute { id, since_ms };
-            (QueueName::Work, wire::encode(&message)?)
-        };
-        outbox.push(queue, Outgoing::now(text).of(&lane));
-        Ok(())
-    }
-
-    fn stop(&self, active: &Active, id: AttemptId, outbox: &mut Outbox) -> Result<(), StepError> {
-        let since_ms = self.now_ms();
-        let (queue, text) = if is_process(active, &id) {
-            let message = LaunchMessage::Stop {
-                id,
-                since_ms,
-                missed: 0,
-            };
-            (QueueName::Launch, wire::encode(&message)?)
-        } else {
-            let message = WorkMessage::Stop { id, since_ms };
-            (QueueName::Work, wire::encode(&message)?)
-        };
-        // Without a lane: a kill must not wait behind launches of its own flow.
-        outbox.push(queue, Outgoing::now(text));
-        Ok(())
-    }
-
-    /// Asks about an attempt: ECS through the launch queue, a built-in task by its claim, a subflow by its child.
-    async fn probe(
-        &self,
-        active: &Active,
-        id: AttemptId,
-        outbox: &mut Outbox,
-    ) -> Result<Option<Message>, StepError> {
-        if is_process(active, &id) {
-            let launched = self.launched_ms(active, &id).await?;
-            let message = LaunchMessage::Probe {
-                launched_ms: launched.unwrap_or_else(|| self.now_ms()),
-                id,
-                missed: 0,
-            };
-            let text = wire::encode(&message)?;
-            outbox.push(QueueName::Launch, Outgoing::now(text));
-            return Ok(None);
-        }
-        let site = Site::of_attempt(active, &id);
-        let Some(task) = site.task() else {
-            return Ok(None);
-        };
-        if script::is_subflow(&task.task_type) {
-            let Some(child) = subflow::child_id(&id) else {
-                return Ok(None);
-            };
-            let store = &*self.evaluator().ports.store;
-            return match store.execution(&child).await? {
-                None => Ok(Some(of(reports::probed(&id, Truth::Absent)))),
-                Some(row) if row.ended_ms.is_some() => self.answer_parent(&row).await,
-                Some(_) => Ok(None),
-            };
-        }
-        let now = self.now_ms();
-        let records = &*self.evaluator().ports.records;
-        let truth = match claims::owner(records, &id, now).await? {
-            None => Truth::Absent,
-            Some(until) if until > now => return Ok(None),
-            Some(_) if task.idempotent => Truth::Absent,
-            Some(_) => Truth::Gone,
-        };
-        Ok(Some(of(reports::probed(&id, truth))))
-    }
-
-    async fn acquire(&self, active: &Active) -> Result<Vec<Message>, StepError> {
-        match self.evaluator().acquire(active).await {
-            Ok(messages) => Ok(messages),
-            Err(EvaluateError::Store(error)) => Err(error.into()),
-            Err(EvaluateError::Expression(reason)) => {
-                error!(%reason, execution_id = %active.meta.id, "the lock has no name");
-                let state = State::Failed;
-                let key = ShardKey::root(&active.meta.id);
-                Ok(vec![Message::new(key, Event::Refused { state })])
-            }
-        }
-    }
-
-    /// The execution has ended: its row, its outputs, the next try, whoever waits for it.
-    async fn finish(
-        &self,
-        id: &ExecutionId,
-        outbox: &mut Outbox,
-        follow: &mut Vec<Message>,
-    ) -> Result<(), StepError> {
-        // Read anew: a crash may have left out the row, and another planner may have written it.
-        self.planner.retire(id);
-        let Some(active) = self.planner.active(id).await? else {
-            return Ok(());
-        };
-        let store = &*self.evaluator().ports.store;
-        let key = ShardKey::root(id);
-        let stored = self.evaluator().shards.get(store, &key).await?;
-        let Some((root, layout)) = stored.shard.zip(Layout::of(&active.plan.plan, &key.shard))
-        else {
-            return Ok(());
-        };
-        if !matches!(root.phase, RootPhase::Ended | RootPhase::Over) {
-            return Ok(()); // Restarted meanwhile.
-        }
-        let mut row = active.row();
-        if rows::update_execution(&mut row, &layout, &root, self.now_ms())
-            && row.state != "RETRIED"
-            && active.row().state != "RETRIED"
-        {
-            let write = Write {
-                executions: vec![row.clone()],
-                ..Write::default()
-            };
-            store.write(write).await?;
-            self.planner.retire(id);
-        }
-        let Some(active) = self.planner.active(id).await? else {
-            return Ok(());
-        };
-        let row = self.evaluator().finish(&active).await?;
-        tell(id, outbox)?;
-        if root.phase != RootPhase::Over {
-            return Ok(());
-        }
-        for listener in &self.listeners {
-            listener.over(&row).await?;
-        }
-        if let Some((next, wait_ms)) = self.evaluator().next_execution(&active).await? {
-            let start = EventMessage {
-                not_before_ms: Some(self.now_ms().saturating_add(wait_ms)),
-                ..EventMessage::new(ShardKey::root(&next.meta.id), Event::Start)
-            };
-            let text = PlanMessage::from(start).encode()?;
-            let later = Outgoing::now(text).after(wait_ms.div_ceil(1000));
-            outbox.push(QueueName::Plan, later);
-        }
-        follow.extend(self.answer_parent(&row).await?);
-        self.planner.retire(id);
-        Ok(())
-    }
-
-    /// Tells the attempt that waits for an execution how it ended.
-    async fn answer_parent(&self, child: &ExecutionRow) -> Result<Option<Message>, StepError> {
-        let Some((execution, task_run, attempt)) = child.meta.parent.clone() else {
-            return Ok(None);
-        };
-        let id = AttemptId {
-            execution,
-            task_run,
-            attempt,
-        };
-        let Some(active) = self.planner.active(&id.execution).await? else {
-            return Ok(None);
-        };
-        let site = Site::of_attempt(&active, &id);
-        let Some((task, mut row)) = site.task().zip(rows::blank(site, attempt)) else {
-            return Ok(None);
-        };
-        row.item = self.evaluator().item(site).await.unwrap_or_default();
-        row.created_ms = child.meta.created_ms;
-        let now = self.now_ms();
-        let started = child.meta.created_ms;
-        let result = subflow::result(&child.meta.id, Some(child), &task.props, started, now);
-        let message = self.evaluator().done(&id, row, result, &[]).await?;
-        Ok(Some(message))
-    }
-}
-
-/// Lets the worker tell people of an execution, and measure it.
-fn tell(id: &ExecutionId, outbox: &mut Outbox) -> Result<(), StepError> {
-    let message = WorkMessage::Tell {
-        execution: id.clone(),
-    };
-    outbox.push(QueueName::Work, Outgoing::now(wire::encode(&message)?));
-    Ok(())
 }
 
 fn of(message: EventMessage) -> Message {
     message.into()
-}
-
-fn is_process(active: &Active, id: &AttemptId) -> bool {
-    let site = Site::of_attempt(active, id);
-    site.task()
-        .is_some_and(|task| script::is_process(&task.task_type))
-}
-
-fn attempt_id(key: &ShardKey, slot: u16, attempt: u8) -> AttemptId {
-    AttemptId {
-        execution: key.execution.clone(),
-        task_run: TaskRunKey {
-            shard: key.shard.clone(),
-            slot,
-        },
-        attempt,
-    }
 }

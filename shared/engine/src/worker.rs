@@ -21,7 +21,7 @@ use crate::launch::{Call, Launch, Prepared, output_prefix};
 use crate::planner::{Active, Message, Planner};
 use crate::plans::Plans;
 use crate::ports::{
-    AttemptId, AttemptResult, AttemptRow, ExecutionId, Outgoing, Queue, QueueName, ShardKey, Write,
+    AttemptId, AttemptResult, AttemptRow, ExecutionId, Outgoing, Queue, QueueName, ShardKey,
 };
 use crate::reports::{self, ended, failed};
 use crate::rows;
@@ -349,22 +349,28 @@ impl Worker {
     async fn take_effects(&self, active: &Active, output: &TaskOutput) -> Result<(), StepError> {
         let id = &active.meta.id;
         if !output.labels.is_empty() {
-            let store = &*self.ports().store;
-            if let Some(mut row) = store.execution(id).await? {
-                row.labels.extend(output.labels.clone());
-                let write = Write {
-                    executions: vec![row],
-                    ..Write::default()
-                };
-                store.write(write).await?;
-            }
+            let labels = output.given_labels();
+            self.ports().store.set_labels(id, &labels).await?;
         }
         if let Some(state) = output.exit {
-            let event = Event::Exit { state };
+            let event = Event::Exit {
+                state,
+                round: self.round(id).await?,
+            };
             self.tell(EventMessage::new(ShardKey::root(id), event))
                 .await?;
         }
         Ok(())
+    }
+
+    /// The round of an execution that goes on; none before it began.
+    async fn round(&self, id: &ExecutionId) -> Result<Option<u8>, StepError> {
+        let store = &*self.ports().store;
+        let key = ShardKey::root(id);
+        let shards = &self.planner.evaluator.shards;
+        shards.forget(&key); // It may be older than what planners wrote meanwhile.
+        let root = shards.get(store, &key).await?;
+        Ok(root.shard.map(|root| root.round))
     }
 
     /// Starts a subflow; its result when nobody waits for it, or when it cannot be started.
@@ -442,6 +448,7 @@ impl Worker {
             // The child's end tells the parent, which is then sure that nothing of it is alive.
             let event = Event::Kill {
                 reason: Reason::Kill,
+                round: self.round(&child).await?,
             };
             self.tell(EventMessage::new(ShardKey::root(&child), event))
                 .await?;

@@ -135,9 +135,14 @@ impl View<'_> {
             }
             Event::Asked { by } => scope.asked.push(by.clone()),
             Event::Tick => self.on_tick(scope),
-            Event::Kill { reason } => self.on_kill(*reason),
-            Event::Exit { state } => {
-                if state.is_terminal() && self.shard.phase == RootPhase::Running {
+            Event::Kill { reason, round } => {
+                if self.is_meant(*round) {
+                    self.on_kill(*reason);
+                }
+            }
+            Event::Exit { state, round } => {
+                let running = self.shard.phase == RootPhase::Running;
+                if state.is_terminal() && running && self.is_meant(*round) {
                     self.on_kill(Reason::None);
                     self.shard.exit = Some(*state);
                 }
@@ -158,6 +163,11 @@ impl View<'_> {
             let slot = self.slot(slot);
             slot.state.is_live() && slot.attempt == attempt
         }
+    }
+
+    /// Whether an event that may name a round means the present one.
+    fn is_meant(&self, round: Option<u8>) -> bool {
+        round.is_none_or(|round| round == self.shard.round)
     }
 
     fn on_start(&mut self) {

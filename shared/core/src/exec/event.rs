@@ -232,11 +232,18 @@ pub enum Event {
     Kill {
         /// A person's wish, or a limit of the execution.
         reason: Reason,
+        /// The round that is meant: a copy of the message that comes late must not end the next one. None means
+        /// whichever goes on.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        round: Option<u8>,
     },
     /// A task ends the execution early. To the root shard.
     Exit {
         /// `Success`, `Warning`, `Failed`, `Killed` or `Cancelled`.
         state: State,
+        /// The round of the task, as for [`Event::Kill`].
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        round: Option<u8>,
     },
     /// Begin a new round with what has not succeeded. To the root shard, when the execution is over.
     Restart {

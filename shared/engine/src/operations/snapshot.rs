@@ -77,8 +77,10 @@ impl Snapshot {
                 self.row.meta.id, self.row.state
             )));
         }
-        let reason = Reason::Kill;
-        Ok(self.to_root(Event::Kill { reason }))
+        Ok(self.to_root(Event::Kill {
+            reason: Reason::Kill,
+            round: Some(self.root.round),
+        }))
     }
 
     /// Begins a new round with what has not succeeded.

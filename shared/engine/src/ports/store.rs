@@ -176,6 +176,9 @@ pub struct Write {
     pub attempts: Vec<AttemptRow>,
     /// Idempotent puts of derived state.
     pub executions: Vec<ExecutionRow>,
+    /// Versions of the root shards that rows of executions come from, where these were read and are not written here:
+    /// such a row replaces none that comes from a newer one. A store with a single writer need not look.
+    pub read: Vec<(ShardKey, u64)>,
 }
 
 /// Result of one [`ShardWrite`].
@@ -300,7 +303,8 @@ pub trait StateStore: Send + Sync {
     /// Newest first.
     async fn executions(&self, filter: &ExecutionFilter) -> Result<Vec<ExecutionRow>, StoreError>;
     /// Sets or (with none) removes labels that people gave an execution; false when there is no such execution.
-    /// They win over those of the flow and of its tasks, and no other write of the execution changes them.
+    /// They win over those of the flow, and no other write of the execution changes them. Tasks give theirs in the
+    /// same way: of two the later wins.
     async fn set_labels(
         &self,
         id: &ExecutionId,

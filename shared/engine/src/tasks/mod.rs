@@ -143,6 +143,17 @@ pub struct TaskOutput {
     pub exit: Option<State>,
 }
 
+impl TaskOutput {
+    /// [`Self::labels`] as [`StateStore::set_labels`](crate::ports::StateStore::set_labels) takes them.
+    #[must_use]
+    pub fn given_labels(&self) -> BTreeMap<String, Option<String>> {
+        let labels = self.labels.iter();
+        labels
+            .map(|(key, value)| (key.clone(), Some(value.clone())))
+            .collect()
+    }
+}
+
 /// Why a built-in task failed.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("{message}")]

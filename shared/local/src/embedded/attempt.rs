@@ -291,18 +291,15 @@ impl Inner {
                 row.clone()
             };
             self.parts.observer.execution(&row);
-            let write = Write {
-                executions: vec![row],
-                ..Write::default()
-            };
-            if let Err(reason) = self.parts.store.write(write).await {
+            let labels = output.given_labels();
+            if let Err(reason) = self.parts.store.set_labels(&row.meta.id, &labels).await {
                 warn!(%reason, execution_id = %active.meta.id, "labels could not be stored");
             }
         }
         if let Some(state) = output.exit {
             self.send(Message::new(
                 ShardKey::root(&active.meta.id),
-                Event::Exit { state },
+                Event::Exit { state, round: None },
             ));
         }
     }

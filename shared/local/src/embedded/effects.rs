@@ -1,11 +1,15 @@
 //! Effects of a turn: what is done after it is written.
 
 use std::rc::Rc;
+use std::sync::PoisonError;
 
-use operon_core::exec::{Command, Event, Time};
+use operon_core::exec::{Command, Event, RootPhase, Shard, Time};
 use operon_engine::evaluate::EvaluateError;
-use operon_engine::planner::{Effect, Message};
-use operon_engine::ports::{AttemptId, ExecutionId, ExecutionRow, ShardKey, TaskRunKey};
+use operon_engine::planner::{Active, Effect, Message};
+use operon_engine::ports::{
+    AttemptId, ExecutionId, ExecutionRow, ShardKey, StoreError, TaskRunKey,
+};
+use operon_engine::shards::Versioned;
 use tracing::{error, warn};
 
 use super::{Inner, STORE_PAUSE};
@@ -113,46 +117,42 @@ impl Inner {
 
     /// The execution is over: outputs, whoever waits, memory.
     async fn finish(self: Rc<Self>, id: ExecutionId) {
-        let row = loop {
+        let (row, root) = loop {
             let Ok(Some(active)) = self.planner.active(&id).await else {
                 return;
             };
-            match self.evaluator.finish(&active).await {
-                Ok(row) => {
-                    *active
-                        .row
-                        .lock()
-                        .unwrap_or_else(std::sync::PoisonError::into_inner) = row.clone();
-                    break row;
-                }
+            match self.finished(&active).await {
+                Ok(finished) => break finished,
                 Err(reason) => {
                     warn!(%reason, execution_id = %id, "the outputs cannot be stored yet");
                     tokio::time::sleep(STORE_PAUSE).await;
                 }
             }
         };
-        let over = {
-            let stored = self
-                .evaluator
-                .shards
-                .get(&*self.parts.store, &ShardKey::root(&id))
-                .await;
-            stored
-                .ok()
-                .and_then(|stored| stored.shard)
-                .is_some_and(|shard| shard.phase == operon_core::exec::RootPhase::Over)
-        };
-        if over {
+        let over = |shard: &Shard| shard.phase == RootPhase::Over;
+        if root.shard.as_deref().is_some_and(over) {
             self.parts.runner.forget(&id).await;
-            let row = self.try_again(&id).await.unwrap_or(row);
-            self.over(&row);
+            let next = self.try_again(&id, root.version).await;
+            self.over(&next.unwrap_or(row));
         }
     }
 
+    /// Stores the outputs; the row with them, and the root shard.
+    async fn finished(&self, active: &Active) -> Result<(ExecutionRow, Versioned), StoreError> {
+        let key = ShardKey::root(&active.meta.id);
+        let root = self.evaluator.shards.get(&*self.parts.store, &key).await?;
+        let row = self.evaluator.finish(active, root.version).await?;
+        let mut known = active.row.lock().unwrap_or_else(PoisonError::into_inner);
+        known.clone_from(&row);
+        drop(known);
+        Ok((row, root))
+    }
+
     /// Starts the execution that follows a failed one, if its flow asks for it; the failed one's new row.
-    async fn try_again(self: &Rc<Self>, id: &ExecutionId) -> Option<ExecutionRow> {
+    /// `read` is the version of its root shard.
+    async fn try_again(self: &Rc<Self>, id: &ExecutionId, read: u64) -> Option<ExecutionRow> {
         let active = self.planner.active(id).await.ok().flatten()?;
-        let (next, wait) = match self.evaluator.next_execution(&active).await {
+        let (next, wait) = match self.evaluator.next_execution(&active, read).await {
             Ok(next) => next?,
             Err(reason) => {
                 warn!(%reason, execution_id = %id, "the next execution cannot be created");

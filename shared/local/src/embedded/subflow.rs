@@ -147,6 +147,7 @@ impl Inner {
             ShardKey::root(id),
             Event::Kill {
                 reason: Reason::Kill,
+                round: None,
             },
         ));
     }

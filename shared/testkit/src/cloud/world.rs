@@ -224,11 +224,11 @@ impl CloudWorld {
 
     /// Kills an execution.
     pub fn kill(&self, id: &ExecutionId) {
-        let reason = Reason::Kill;
-        self.tell(EventMessage::new(
-            ShardKey::root(id),
-            Event::Kill { reason },
-        ));
+        let event = Event::Kill {
+            reason: Reason::Kill,
+            round: None,
+        };
+        self.tell(EventMessage::new(ShardKey::root(id), event));
     }
 
     /// The row of an execution.

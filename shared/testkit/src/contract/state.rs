@@ -65,6 +65,33 @@ pub async fn derived_state_is_replaced_and_the_fixed_part_kept(store: &dyn State
     assert_eq!(store.execution(&id("derived")).await.unwrap(), Some(forged));
 }
 
+/// A row replaces none that comes from a newer root shard. Of stores to which several write at a time.
+///
+/// Not part of [`super::state`]: a store with a single writer need not look.
+pub async fn a_late_writer_replaces_nothing_newer(store: &dyn StateStore) {
+    let mut row = execution("late", 10);
+    store.create(&row, PLAN).await.unwrap();
+    let root = ShardKey::root(&row.meta.id);
+    for version in 0..3 {
+        save(store, shard_write("late", ShardId::ROOT, version, &[1])).await;
+    }
+    let mut said = async |state: &str, version: u64| {
+        state.clone_into(&mut row.state);
+        let write = Write {
+            executions: vec![row.clone()],
+            read: vec![(root.clone(), version)],
+            ..Write::default()
+        };
+        store.write(write).await.unwrap();
+        let stored = store.execution(&id("late")).await.unwrap();
+        stored.unwrap().state
+    };
+    assert_eq!(said("SUCCESS", 2).await, "SUCCESS");
+    assert_eq!(said("RUNNING", 1).await, "SUCCESS");
+    assert_eq!(said("RETRIED", 2).await, "RETRIED");
+    assert_eq!(said("RUNNING", 3).await, "RUNNING");
+}
+
 /// They win over those of the flow and its tasks, and are searched.
 pub async fn labels_that_people_gave_survive_what_the_engine_writes(store: &dyn StateStore) {
     let mut row = execution("labels", 20);
@@ -189,6 +216,7 @@ pub async fn a_conflict_drops_that_shard_only(store: &dyn StateStore) {
             shards: vec![shard(0, 0), shard(1, 7), shard(2, 0)],
             attempts: vec![attempt("some", run(ShardId::of_part(2), 0), 1)],
             executions: vec![execution("some", 1)],
+            ..Write::default()
         })
         .await
         .unwrap();

@@ -624,6 +624,7 @@ fn people(model: &mut Model<'_>, world: &World, out: &mut Vec<Next>) {
         next.faults.kill -= 1;
         let event = Event::Kill {
             reason: Reason::Kill,
+            round: Some(round),
         };
         next.plan = next.plan.with(model.message(root, event));
         out.push(Next {

@@ -98,5 +98,6 @@ mod tests {
     async fn state_keeps_its_contract() {
         let ports = MemoryPorts::default();
         crate::contract::state(&*ports.store, &ports.clock).await;
+        crate::contract::state::a_late_writer_replaces_nothing_newer(&*ports.store).await;
     }
 }

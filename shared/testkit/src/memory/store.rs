@@ -29,6 +29,8 @@ type Place = (i64, u64, ExecutionId);
 #[derive(Debug, Default)]
 struct Tables {
     executions: BTreeMap<ExecutionId, ExecutionRow>,
+    /// Versions of the root shards that the rows of executions come from.
+    sources: BTreeMap<ExecutionId, u64>,
     /// Labels that people gave.
     given: BTreeMap<ExecutionId, BTreeMap<String, Option<String>>>,
     plans: BTreeMap<String, Vec<u8>>,
@@ -172,6 +174,22 @@ impl Tables {
             }
             Err(conflict) => conflict,
         }
+    }
+
+    fn put_execution(&mut self, mut row: ExecutionRow, source: Option<u64>) {
+        let id = row.meta.id.clone();
+        if let Some(source) = source {
+            let newest = self.sources.entry(id.clone()).or_default();
+            if source < *newest {
+                return;
+            }
+            *newest = source;
+        }
+        if let Some(there) = self.executions.get(&id) {
+            // Fixed when it was created.
+            row.meta = there.meta.clone();
+        }
+        self.executions.insert(id, row);
     }
 
     fn put_attempt(&mut self, row: AttemptRow) {
@@ -346,8 +364,14 @@ impl StateStore for MemoryStore {
     async fn write(&self, write: Write) -> Result<Vec<SaveOutcome>, StoreError> {
         // One item after the other, in the order of the contract, as a table without transactions does it.
         let mut outcomes = Vec::with_capacity(write.shards.len());
+        let mut sources: BTreeMap<ShardKey, u64> = write.read.into_iter().collect();
         for shard in write.shards {
-            outcomes.push(self.change("write shard", |tables| tables.save_shard(shard))?);
+            let key = shard.key.clone();
+            let outcome = self.change("write shard", |tables| tables.save_shard(shard))?;
+            if let SaveOutcome::Saved(version) = outcome {
+                sources.insert(key, version);
+            }
+            outcomes.push(outcome);
         }
         let (ended, going): (Vec<_>, Vec<_>) = write
             .attempts
@@ -365,13 +389,10 @@ impl StateStore for MemoryStore {
                 }
             })?;
         }
-        for mut row in write.executions {
+        for row in write.executions {
+            let source = sources.get(&ShardKey::root(&row.meta.id)).copied();
             self.change("write execution", |tables| {
-                if let Some(there) = tables.executions.get(&row.meta.id) {
-                    // Fixed when it was created.
-                    row.meta = there.meta.clone();
-                }
-                tables.executions.insert(row.meta.id.clone(), row);
+                tables.put_execution(row, source);
             })?;
         }
         Ok(outcomes)

@@ -305,10 +305,12 @@ impl Simulation {
         let event = if exit {
             Event::Exit {
                 state: State::Warning,
+                round: Some(root.round),
             }
         } else {
             Event::Kill {
                 reason: operon_core::exec::Reason::Kill,
+                round: Some(root.round),
             }
         };
         self.killed.insert((execution, root.round));

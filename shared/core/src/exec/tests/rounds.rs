@@ -73,6 +73,19 @@ fn killing_a_restarted_execution_that_is_queued_keeps_what_succeeded() {
 }
 
 #[test]
+fn a_kill_or_an_exit_of_a_former_round_that_comes_late_ends_nothing() {
+    Scenario::new(&flow().task("a").task_after("b", &["a"]).build())
+        .on("start", "launch a#1")
+        .on("a#1 success", "launch b#1")
+        .on("kill 0", "stop b#1")
+        .on("b#1 stopped", "finish Killed (killed)")
+        .on("restart 1", "launch b#2")
+        .on("kill 0", "launch b#2")
+        .on("exit 0", "launch b#2")
+        .on("kill 1", "stop b#2");
+}
+
+#[test]
 fn a_repeated_report_says_again_what_comes_after_the_end() {
     let flow = flow().task("a").after_execution(|after| after.task("tell"));
     Scenario::new(&flow.build())

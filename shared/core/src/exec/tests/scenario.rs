@@ -46,7 +46,7 @@ impl Scenario {
 
     /// Applies the event and expects exactly these commands, separated by `, `.
     ///
-    /// Events: `start`, `admitted`, `kill`, `restart N`, `retry N` (of failed items), `tick`, `TASK#N success|warning|failed|interrupted|
+    /// Events: `start`, `admitted`, `kill`, `kill N` and `exit N` (of a round), `restart N`, `retry N` (of failed items), `tick`, `TASK#N success|warning|failed|interrupted|
     /// timeout|stopped|started|alive|absent|gone`, `TASK gate true|false`, `TASK count N`, `TASK branch
     /// N|none`, `TASK resume`, `LOOP ended SUCCEEDED
     /// [limit|failed|tolerated|warned]`; to a chunk `open ROUND TOTAL [retry]`. In a chunk a task is called `ID[ITERATION]`.
@@ -133,6 +133,15 @@ impl Scenario {
             ["tick"] => Event::Tick,
             ["kill"] => Event::Kill {
                 reason: Reason::Kill,
+                round: None,
+            },
+            ["kill", round] => Event::Kill {
+                reason: Reason::Kill,
+                round: Some(round.parse().unwrap()),
+            },
+            ["exit", round] => Event::Exit {
+                state: State::Failed,
+                round: Some(round.parse().unwrap()),
             },
             ["restart", round] => Event::Restart {
                 round: round.parse().unwrap(),

@@ -112,6 +112,7 @@ async fn events_of_another_process_stay_until_acknowledged() {
     };
     let kill = Event::Kill {
         reason: Reason::Kill,
+        round: Some(1),
     };
     let first = other.post(&key(ShardId::ROOT), &kill).await.unwrap();
     let loop_shard = key(ShardId::of_part(2).of_loop(1, 5));

@@ -55,7 +55,7 @@ async fn writes_until_killed() {
                             run(shard, u16::try_from(version % 60_000).unwrap()),
                             1,
                         )],
-                        executions: Vec::new(),
+                        ..Write::default()
                     };
                     let outcomes = store.write(write).await.unwrap();
                     assert_eq!(outcomes, [SaveOutcome::Saved(version + 1)]);

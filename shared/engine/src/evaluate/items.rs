@@ -1,0 +1,96 @@
+//! `taskrun`, `item`, `parent` and `parents` of templates: the loops around a task run.
+
+use operon_core::plan::Layout;
+use serde_json::{Map, Value, json};
+
+use super::{EvaluateError, Evaluator, Site, rfc3339};
+use crate::repeated;
+
+impl Evaluator {
+    pub(super) async fn iteration_roots(
+        &self,
+        site: Site<'_>,
+        roots: &mut Map<String, Value>,
+    ) -> Result<(), EvaluateError> {
+        let mut items = self.enclosing_items(site).await?;
+        let own = items.pop();
+        let parents: Vec<Value> = items
+            .iter()
+            .rev()
+            .map(|item| json!({"taskrun": {"value": item.get("value"), "iteration": item.get("index")}}))
+            .collect();
+        roots.insert(
+            "parent".to_owned(),
+            parents.first().cloned().unwrap_or_else(|| json!({})),
+        );
+        roots.insert("parents".to_owned(), Value::Array(parents));
+        let mut taskrun = json!({
+            "id": site.plan.plan.task_run_name(site.shard, site.slot),
+            "startDate": rfc3339(self.ports.clock.now_ms()),
+            "attemptsCount": site.attempt.saturating_sub(1),
+        });
+        if let (Some(taskrun), Some(item)) = (taskrun.as_object_mut(), &own) {
+            let value = item.get("value").cloned().unwrap_or_default();
+            taskrun.insert("items".to_owned(), value.clone());
+            taskrun.insert("value".to_owned(), value);
+            taskrun.insert(
+                "iteration".to_owned(),
+                item.get("index").cloned().unwrap_or_default(),
+            );
+        }
+        roots.insert("taskrun".to_owned(), taskrun);
+        if let Some(mut item) = own {
+            if let Some(item) = item.as_object_mut() {
+                let parents: Vec<Value> = items.iter().rev().cloned().collect();
+                item.insert(
+                    "parent".to_owned(),
+                    parents.first().cloned().unwrap_or_default(),
+                );
+                item.insert("parents".to_owned(), Value::Array(parents));
+            }
+            roots.insert("item".to_owned(), item);
+        }
+        Ok(())
+    }
+
+    /// The `item` of every enclosing loop, outermost first.
+    async fn enclosing_items(&self, site: Site<'_>) -> Result<Vec<Value>, EvaluateError> {
+        let mut items = Vec::new();
+        let (mut shard, mut slot) = (site.shard.clone(), site.slot);
+        while let Some((owner, loop_slot, _)) = shard.owner() {
+            let layout = Layout::of(&site.plan.plan, &shard);
+            let iteration = layout.and_then(|layout| layout.iteration_of(slot));
+            let around = Site {
+                shard: &owner,
+                slot: loop_slot,
+                ..site
+            };
+            if repeated::until(around).is_some() {
+                items.push(json!({"index": iteration}));
+                (shard, slot) = (owner, loop_slot);
+                continue;
+            }
+            let key = (site.meta.id.clone(), owner.clone(), loop_slot);
+            let values = self.items.get(&self.ports, &key).await.map_err(|error| {
+                EvaluateError::Expression(format!("values of the loop: {error}"))
+            })?;
+            items.push(iteration.and_then(|i| values.get(i)).unwrap_or_default());
+            (shard, slot) = (owner, loop_slot);
+        }
+        items.reverse();
+        Ok(items)
+    }
+
+    /// Value of the innermost loop's iteration, for people and for the keys of `outputs`. Repetitions have none.
+    pub async fn item(&self, site: Site<'_>) -> Result<Option<Value>, EvaluateError> {
+        if site.shard.path().is_empty() {
+            return Ok(None);
+        }
+        let items = self.enclosing_items(site).await?;
+        Ok(items
+            .iter()
+            .rev()
+            .find_map(|item| item.get("value"))
+            .cloned())
+    }
+}

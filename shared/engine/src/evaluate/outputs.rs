@@ -1,0 +1,131 @@
+//! `outputs` of templates: those of tasks that are over, and by value those of a loop's iterations.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value};
+
+use super::{EvaluateError, Evaluator, OUTPUTS_MAX, Overlay, Site};
+use crate::ports::{AttemptRow, TaskRunKey};
+
+/// Iterations whose outputs a template outside their loop may see.
+pub const LOOP_OUTPUTS_MAX: u32 = 10_000;
+
+impl Evaluator {
+    pub(super) async fn outputs(
+        &self,
+        site: Site<'_>,
+        wanted: &BTreeSet<String>,
+        overlay: &Overlay,
+    ) -> Result<Value, EvaluateError> {
+        let mut outputs = Map::new();
+        let everything = wanted.contains("*");
+        let all = site.plan.plan.scopes.iter().flat_map(|scope| &scope.nodes);
+        let ids: BTreeSet<&str> = if everything {
+            all.filter(|node| !node.hidden)
+                .map(|node| node.id.as_str())
+                .collect()
+        } else {
+            wanted.iter().map(String::as_str).collect()
+        };
+        for id in ids {
+            if let Some(value) = self.outputs_of_task(site, id, overlay).await? {
+                outputs.insert(id.to_owned(), value);
+            }
+        }
+        Ok(Value::Object(outputs))
+    }
+
+    async fn outputs_of_task(
+        &self,
+        site: Site<'_>,
+        id: &str,
+        overlay: &Overlay,
+    ) -> Result<Option<Value>, EvaluateError> {
+        let Some((scope, node)) = site.plan.find(id) else {
+            return Ok(None);
+        };
+        let Some(run) = self.located(site, scope, node, overlay).await? else {
+            return self.outputs_of_loop(site, id).await.map(Some);
+        };
+        let Some(shard) = self.shard(site.meta, &run.shard, overlay).await? else {
+            return Ok(None);
+        };
+        let Some(slot) = shard.slots.get(usize::from(run.slot)).copied() else {
+            return Ok(None);
+        };
+        if !slot.state.is_terminal() && !slot.state.is_active_group() {
+            return Ok(None);
+        }
+        let pending = overlay.rows.get(&(site.meta.id.clone(), run.clone()));
+        let row = if let Some(row) = pending {
+            Some(row.clone())
+        } else {
+            let rows = self.ports.store.attempts(&site.meta.id, &run).await?;
+            rows.into_iter()
+                .rev()
+                .find(|row| row.attempt == slot.attempt || row.attempt == 0)
+        };
+        let Some(row) = row else { return Ok(None) };
+        let mut outputs = self.row_outputs(&row).await?;
+        if let Some(item) = row.item.as_ref().filter(|_| scope != 0) {
+            // Kestra's ForEach: `outputs.child[taskrun.value].x` also inside the iteration.
+            let own = Value::Object(outputs.clone());
+            outputs.entry(key_of(item)).or_insert(own);
+        }
+        Ok(Some(Value::Object(outputs)))
+    }
+
+    /// Outputs of a task inside a loop, seen from outside: by the iteration's value.
+    async fn outputs_of_loop(&self, site: Site<'_>, id: &str) -> Result<Value, EvaluateError> {
+        let rows = self
+            .ports
+            .store
+            .attempts_of_task(&site.meta.id, id, LOOP_OUTPUTS_MAX + 1)
+            .await?;
+        if rows.len() > usize::try_from(LOOP_OUTPUTS_MAX).unwrap_or(usize::MAX) {
+            return Err(EvaluateError::Expression(format!(
+                "`outputs.{id}` has more than {LOOP_OUTPUTS_MAX} iterations; let the iterations write files \
+                 and read those"
+            )));
+        }
+        let mut latest: BTreeMap<TaskRunKey, AttemptRow> = BTreeMap::new();
+        for row in rows {
+            let known = latest
+                .get(&row.task_run)
+                .is_some_and(|known| known.attempt >= row.attempt);
+            if !known {
+                latest.insert(row.task_run.clone(), row);
+            }
+        }
+        let mut outputs = Map::new();
+        for row in latest.into_values() {
+            if matches!(row.state.as_str(), "SUCCESS" | "WARNING") {
+                let key = row.item.as_ref().map_or_else(|| row.name.clone(), key_of);
+                outputs.insert(key, Value::Object(self.row_outputs(&row).await?));
+            }
+        }
+        Ok(Value::Object(outputs))
+    }
+
+    async fn row_outputs(&self, row: &AttemptRow) -> Result<Map<String, Value>, EvaluateError> {
+        let Some(uri) = &row.outputs_uri else {
+            return Ok(row.outputs.clone());
+        };
+        let failed = |error: String| {
+            EvaluateError::Expression(format!("outputs of `{}`: {error}", row.name))
+        };
+        let uri = uri.parse().map_err(|error| failed(format!("{error}")))?;
+        let bytes = self
+            .ports
+            .artifacts
+            .get(&uri, OUTPUTS_MAX)
+            .await
+            .map_err(|error| failed(error.to_string()))?;
+        serde_json::from_slice(&bytes).map_err(|error| failed(error.to_string()))
+    }
+}
+
+fn key_of(item: &Value) -> String {
+    item.as_str()
+        .map_or_else(|| item.to_string(), str::to_owned)
+}
