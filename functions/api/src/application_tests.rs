@@ -1,8 +1,10 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use http_body_util::BodyExt as _;
+use operon_engine::dead_letters;
 use operon_engine::ports::QueueName;
-use operon_engine::triggers::{NoSchedules, NoWakeups, Registry};
+use operon_engine::triggers::{NoSchedules, NoWakeups, Registry, TriggerKey};
+use operon_engine::wire::{self, WorkMessage};
 use operon_testkit::cloud::CloudWorld;
 use serde_json::{Value, json};
 
@@ -181,6 +183,34 @@ async fn a_webhook_reaches_its_trigger_without_a_signature_of_aws() {
         "{}",
         listed.body
     );
+}
+
+#[tokio::test]
+async fn a_look_that_was_given_up_names_its_trigger_and_is_put_back() {
+    let deployment = Deployment::new();
+    let trigger = TriggerKey {
+        namespace: "genomics".to_owned(),
+        flow: "ncbi".to_owned(),
+        trigger: "release".to_owned(),
+    };
+    let text = wire::encode(&WorkMessage::Poll { trigger }).unwrap();
+    let (ports, queues) = (deployment.world.ports.ports(), &deployment.world.queues);
+    let reason = "delivered 6 times and never handled";
+    dead_letters::bury(&ports, &**queues, QueueName::Work, &text, reason)
+        .await
+        .unwrap();
+    let path = "/api/v1/dead-letters";
+    let listed = deployment.call(Some(OPS), "GET", path, "").await;
+    let letter = &listed.body["items"][0];
+    assert_eq!(letter["queue"], "work");
+    assert_eq!(
+        letter["reason"],
+        format!("trigger `genomics/ncbi/release`: {reason}")
+    );
+    let path = format!("{path}/{}/redrive", letter["id"].as_str().unwrap());
+    let put_back = deployment.call(Some(OPS), "POST", &path, "").await;
+    assert!(put_back.status < 300, "{}", put_back.body);
+    assert_eq!(queues.bodies(QueueName::Work), [text]);
 }
 
 #[tokio::test]
