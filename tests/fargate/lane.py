@@ -56,8 +56,11 @@ class Lane:
         """The value of a secret: of Parameter Store, if its ARN says so."""
         if secret_id.startswith("arn:") and secret_id.split(":")[2] == "ssm":
             name = secret_id.split(":parameter", 1)[1]
-            answer = self.json("ssm", "AmazonSSM.GetParameter", "1.1", {"Name": name, "WithDecryption": True})
-            return str(answer["Parameter"]["Value"])
+            wanted = {"Name": name, "WithDecryption": True}
+            found = self.json("ssm", "AmazonSSM.GetParameter", "1.1", wanted).get("Parameter")
+            if not isinstance(found, dict):
+                raise LaneError(f"there is no parameter in the answer for {name}")
+            return str(found["Value"])
         body = {"SecretId": secret_id}
         return str(self.json("secretsmanager", "secretsmanager.GetSecretValue", "1.1", body)["SecretString"])
 
