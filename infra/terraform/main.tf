@@ -43,6 +43,7 @@ resource "aws_cloudformation_stack" "operon" {
     AgentImage         = var.agent_image
     AlertEmail         = var.alert_email
     MailFrom           = var.mail_from
+    PublishTopics      = var.publish_topics
     TracesEndpoint     = var.traces_endpoint
     VpcId              = var.vpc_id
     SubnetIds          = join(",", var.subnet_ids)

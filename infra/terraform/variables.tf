@@ -46,6 +46,12 @@ variable "mail_from" {
   description = "Sender of e-mail by flows, an identity that SES has verified; empty sends none."
 }
 
+variable "publish_topics" {
+  type        = string
+  default     = ""
+  description = "ARN of topics of SNS that flows may publish to; empty allows none."
+}
+
 variable "traces_endpoint" {
   type        = string
   default     = ""
