@@ -2,7 +2,7 @@
 // written, and no more than FOLDS_MAX of them, so that a flow of any size has an address that can be sent.
 import { listOf } from "./route";
 
-/** Groups that one list names at most: those that were pressed last. */
+/** Groups that one list names at most; of more, those that were pressed last. */
 export const FOLDS_MAX = 60;
 
 /** Of the Gantt: what `open` and `closed` name, whatever would be shown by itself. */
@@ -13,29 +13,44 @@ export function foldsOf(params: URLSearchParams): Map<string, boolean> {
   return folds;
 }
 
-/** What the address says after a group was opened or closed; nothing about one that is again as it is by itself. */
-export function refolded(params: URLSearchParams, id: string, open: boolean, byItself: boolean): { open: string; closed: string } {
-  const others = (key: string): string[] => listOf(params.get(key)).filter((other) => other !== id);
-  const named = (key: string, is: boolean): string => last(is ? [...others(key), id] : others(key)).join(",");
-  return { open: named("open", open && !byItself), closed: named("closed", !open && byItself) };
+/** What the address says after a group was opened, closed, or (null) left again as it is by itself. */
+export function refolded(params: URLSearchParams, id: string, open: boolean | null): { open: string; closed: string } {
+  const named = (key: string, is: boolean): string => {
+    const others = listOf(params.get(key)).filter((other) => other !== id);
+    return last(is ? [...others, id] : others).join(",");
+  };
+  return { open: named("open", open === true), closed: named("closed", open === false) };
 }
 
-const ALL = "all";
+/** All groups of a topology are closed, but those named after it. No task has such an id, nor one that begins with `-`. */
+export const EVERY = "*";
+const BUT = "-";
 
-/** Of the topology, where all are open by themselves: the closed ones among `groups`. `all,!a` are all but `a`. */
+/** Of the topology, where all are open by themselves: the closed ones among `groups`. `*,-a` are all but `a`. */
 export function closedOf(text: string | null, groups: readonly string[]): Set<string> {
-  const named = listOf(text);
-  if (named[0] !== ALL) return new Set(last(named));
-  const open = new Set(last(named.slice(1)).map((word) => word.slice(1)));
-  return new Set(groups.filter((id) => !open.has(id)));
+  const { every, ids } = named(text, groups);
+  return new Set(every ? groups.filter((id) => !ids.includes(id)) : ids);
 }
 
-/** The same as text: by the closed ones or by the open ones, whichever are fewer; null when all are open. */
-export function closedText(closed: ReadonlySet<string>, groups: readonly string[]): string | null {
-  const shut = groups.filter((id) => closed.has(id));
-  const open = groups.filter((id) => !closed.has(id));
-  if (shut.length === 0) return null;
-  return shut.length <= open.length ? last(shut).join(",") : [ALL, ...last(open).map((id) => `!${id}`)].join(",");
+/** What the address says after a group of the topology was pressed: the closed or the open ones, whichever are fewer. */
+export function turned(text: string | null, groups: readonly string[], id: string): string {
+  const { every, ids } = named(text, groups);
+  // In the order in which they were pressed, so that the limit never takes this one.
+  const next = ids.includes(id) ? ids.filter((other) => other !== id) : [...ids, id];
+  const others = groups.filter((other) => !next.includes(other));
+  return others.length < next.length ? written(!every, others) : written(every, next);
+}
+
+function named(text: string | null, groups: readonly string[]): { every: boolean; ids: string[] } {
+  const words = listOf(text);
+  const every = words[0] === EVERY;
+  const ids = new Set(every ? words.filter((word) => word.startsWith(BUT)).map((word) => word.slice(BUT.length)) : words);
+  const known = new Set(groups);
+  return { every, ids: last([...ids].filter((id) => known.has(id))) };
+}
+
+function written(every: boolean, ids: string[]): string {
+  return (every ? [EVERY, ...last(ids).map((id) => BUT + id)] : last(ids)).join(",");
 }
 
 function last(list: string[]): string[] {

@@ -20,6 +20,8 @@ export interface Row {
   children: number;
   shown: number;
   open: boolean;
+  /** What pressing it does: opens it, closes it, or (null) leaves it as it is by itself. */
+  next: boolean | null;
   /** Of what has task runs inside: when the first of them began, and when the last one ended or null. */
   within: Within | null;
 }
@@ -113,7 +115,8 @@ export const CLOSED_ABOVE = 24;
 
 /**
  * Rows as shown: sorted by start, children below their parent. A parent with many children stays closed until it
- * is opened (`open` overrides); then only those in `kept` and the first that failed are shown.
+ * is opened; until then only those in `kept` and the first that failed are shown. `open` overrides: of what it closes,
+ * only those in `kept` are shown.
  */
 export function rowsOf(runs: readonly TaskRun[], open: ReadonlyMap<string, boolean>, kept: ReadonlySet<string> = new Set()): Row[] {
   const children = new Map<string, TaskRun[]>();
@@ -157,14 +160,27 @@ export function rowsOf(runs: readonly TaskRun[], open: ReadonlyMap<string, boole
       if (seen.has(run.id)) continue;
       seen.add(run.id);
       const below = children.get(run.id) ?? [];
-      const isOpen = open.get(run.id) ?? below.length <= CLOSED_ABOVE;
-      const some = isOpen ? below : open.has(run.id) ? below.filter((one) => kept.has(one.id)) : worth(below, kept);
-      rows.push({ run, depth, children: below.length, shown: some.length, open: isOpen, within: withinOf(run) });
+      const few = below.length <= CLOSED_ABOVE;
+      const said = open.get(run.id);
+      const isOpen = said ?? few;
+      const least = below.filter((one) => kept.has(one.id));
+      const between = few ? least : worth(below, kept);
+      const some = isOpen ? below : said === undefined ? between : least;
+      const next = pressed(said, few, between.length > least.length);
+      rows.push({ run, depth, children: below.length, shown: some.length, open: isOpen, next, within: withinOf(run) });
       if (some.length > 0) visit(some, depth + 1);
     }
   };
   visit(roots, 0);
   return rows;
+}
+
+/** A large group with failed ones has three looks: these by itself, then all, then none of them. Every other group has two. */
+function pressed(said: boolean | undefined, few: boolean, failed: boolean): boolean | null {
+  if (few) return said === false ? null : false;
+  if (said === undefined) return true;
+  if (said) return failed ? false : null;
+  return failed ? null : true;
 }
 
 function worth(list: TaskRun[], kept: ReadonlySet<string>): TaskRun[] {

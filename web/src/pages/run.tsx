@@ -1,6 +1,6 @@
 // Starting an execution: a form made of the declared inputs.
 import type { JSX } from "preact";
-import { useEffect, useId, useMemo, useState } from "preact/hooks";
+import { useEffect, useId, useMemo, useRef, useState } from "preact/hooks";
 import { API, ApiError, get, post, route, upload } from "../lib/api";
 import { useData } from "../lib/hooks";
 import { choices, curl, initial, read } from "../lib/inputs";
@@ -32,6 +32,12 @@ export function RunDialog({ namespace, flow, revision, former = null, close }: P
     if (specs.data) setTexts(Object.fromEntries(specs.data.map((spec) => [spec.id, initial(spec, spec.type === "SECRET" ? null : from?.inputs ?? null)])));
     setKey(makeKey());
   }, [specs.data, from]);
+
+  // The form comes after the dialog, which had nothing but its close button to put the focus on.
+  const form = useRef<HTMLFormElement>(null);
+  useEffect(() => {
+    if (document.activeElement?.closest("dialog header")) form.current?.querySelector<HTMLElement>(".input-field :is(input, select, textarea)")?.focus();
+  }, [texts === null]);
 
   const reads = useMemo(() => new Map((specs.data ?? []).map((spec) => [spec.id, read(spec, texts?.[spec.id] ?? "")])), [specs.data, texts]);
   const body = useMemo(() => {
@@ -76,7 +82,7 @@ export function RunDialog({ namespace, flow, revision, former = null, close }: P
       {specs.error ? <Trouble error={specs.error} retry={specs.reload} /> : null}
       {!texts && !specs.error ? <Skeleton rows={4} /> : null}
       {texts ? (
-        <form id={id} class="form" onSubmit={(event) => { event.preventDefault(); void act(); }} noValidate>
+        <form id={id} ref={form} class="form" onSubmit={(event) => { event.preventDefault(); void act(); }} noValidate>
           {shown.length > 0 ? (
             <label class="prefill">Inputs of<select value={from?.id ?? ""} onChange={(event) => void prefill(event.currentTarget.value)}>
               <option value="">the flow's defaults</option>

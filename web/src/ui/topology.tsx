@@ -3,7 +3,7 @@
 // edges is painted, nothing else, and nothing is laid out again. Only zooming paints all that is in view.
 import type { JSX } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
-import { closedOf, closedText } from "../lib/folds";
+import { closedOf, EVERY, turned } from "../lib/folds";
 import type { Box, Layout, Request } from "../lib/layout";
 import { patch, query } from "../lib/route";
 import { look } from "../lib/states";
@@ -91,7 +91,6 @@ export function Topology({ graph, select, selected, label }: Props): JSX.Element
   const inside = useMemo(() => groupsOf(graph), [shape]);
   const named = query.value.get("groups");
   const closed = useMemo(() => closedOf(named, [...inside]), [named, inside]);
-  const setClosed = (next: ReadonlySet<string>): void => patch({ groups: closedText(next, [...inside]) });
   const parts = useMemo(() => folded(graph, closed), [shape, closed]);
 
   useEffect(() => {
@@ -265,14 +264,14 @@ export function Topology({ graph, select, selected, label }: Props): JSX.Element
               {drawn.boxes.filter(visible).map((box) => {
                 const node = byId.get(box.id);
                 return node ? <Card key={box.id} node={node} box={box} brief={view.brief} chosen={box.id === focus || box.id === selected}
-                  fold={inside.has(node.id) ? () => setClosed(flip(closed, node.id)) : null}
+                  fold={inside.has(node.id) ? () => patch({ groups: turned(named, [...inside], node.id) }) : null}
                   pick={() => { setFocus(node.id); select?.(node); }} /> : null;
               })}
             </>) : null}
           </g>
         </svg>
         <div class="topology-tools">
-          {inside.size > 0 ? <button type="button" class="button" onClick={() => setClosed(closed.size > 0 ? new Set() : inside)}>{closed.size > 0 ? "Open groups" : "Close groups"}</button> : null}
+          {inside.size > 0 ? <button type="button" class="button" onClick={() => patch({ groups: closed.size > 0 ? null : EVERY })}>{closed.size > 0 ? "Open groups" : "Close groups"}</button> : null}
           <button type="button" class="icon-button" aria-label="Zoom in" onClick={() => zoom(1.25)}><Icon name="plus" /></button>
           <button type="button" class="icon-button" aria-label="Zoom out" onClick={() => zoom(0.8)}><Icon name="minus" /></button>
           <button type="button" class="icon-button" aria-label="Fit" onClick={() => fit(drawn)}><Icon name="fit" /></button>
@@ -370,12 +369,6 @@ function nearest(boxes: readonly Box[], from: Box, key: string): Box | undefined
     if (cost < least) { least = cost; best = box; }
   }
   return best;
-}
-
-function flip(set: ReadonlySet<string>, id: string): Set<string> {
-  const next = new Set(set);
-  if (!next.delete(id)) next.add(id);
-  return next;
 }
 
 function clip(text: string, most: number): string {

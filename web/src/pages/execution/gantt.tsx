@@ -3,7 +3,7 @@
 import type { JSX } from "preact";
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { foldsOf, refolded } from "../../lib/folds";
-import { at, CLOSED_ABOVE, extent, rowsOf, segments, ticks, type Row } from "../../lib/gantt";
+import { at, extent, rowsOf, segments, ticks, type Row } from "../../lib/gantt";
 import { useKeys } from "../../lib/hooks";
 import { isGroup, isOver, look, reasonText, rootFailure } from "../../lib/states";
 import { bytes, clock, duration, exact, now, ticking } from "../../lib/time";
@@ -77,7 +77,7 @@ export function Gantt({ execution, runs, complete, version, replayFrom, openItem
 
   const toggle = (row: Row): void => {
     if (row.children > 0) {
-      patch(refolded(query.value, row.run.id, !row.open, row.children <= CLOSED_ABOVE));
+      patch(refolded(query.value, row.run.id, row.next));
       return;
     }
     const next = new Set(opened);
@@ -142,7 +142,7 @@ function GanttRow({ row, height, panel, span, marks, nowMs, current, open, toggl
           <StateIcon state={run.state} />
           <span class="run-name">{run.name}</span>
           {typeof run.item === "string" || typeof run.item === "number" ? <span class="item muted">{String(run.item)}</span> : null}
-          {row.children > 0 ? <span class="count" title={row.open ? "" : "Only failed ones are shown; press for all"}>{row.open || row.shown === 0 ? row.children : `${row.shown} of ${row.children}`}</span> : null}
+          {row.children > 0 ? <span class="count" title={row.next === true && row.shown > 0 ? "Only failed ones are shown; press for all" : ""}>{row.open || row.shown === 0 ? row.children : `${row.shown} of ${row.children}`}</span> : null}
           {run.attempts.length > 1 ? <span class="tries muted" title={`${run.attempts.length} attempts`}>×{run.attempts.length}</span> : null}
           {run.reusedFrom ? <span class="tag">reused</span> : run.cached ? <span class="tag">cached</span> : null}
         </button>
