@@ -61,7 +61,35 @@ class TestTemplate(unittest.TestCase):
         given = re.findall(r"^        (OPERON_\w+):", TEMPLATE[: TEMPLATE.index("\nResources:")], re.MULTILINE)
         # Some are for one function, beside what all of them get.
         own = re.findall(r"^          (OPERON_\w+):", TEMPLATE, re.MULTILINE)
-        self.assertEqual(sorted(given + own), sorted(wanted))
+        # No function reads that; it is there to differ.
+        self.assertIn("OPERON_DEPLOYED_WITH", given)
+        self.assertEqual(sorted({*given, *own} - {"OPERON_DEPLOYED_WITH"}), sorted(wanted))
+
+    def test_the_two_addresses_of_the_interface_follow_aliases(self) -> None:
+        urls = {name: text for name, text in blocks().items() if "AuthType: " in text}
+        self.assertEqual(sorted(urls), ["Api", "SignedUrl"])
+        self.assertIn("    AutoPublishAlias: live\n", TEMPLATE)
+        # An alias has one URL. Both are at the version that was published last.
+        self.assertIn("      Qualifier: signed\n", urls["SignedUrl"])
+        self.assertIn("    DependsOn: SignedAlias\n", urls["SignedUrl"])
+        alias = blocks()["SignedAlias"]
+        self.assertIn("FunctionVersion: !GetAtt Api.Version.Version, Name: signed", alias)
+
+    def test_only_its_rules_and_the_upload_bucket_send_to_intake(self) -> None:
+        policy = blocks()["IntakeQueuePolicy"]
+        statements = re.split(r"(?=Sid: )", policy)[1:]
+        found = {re.findall(r"Sid: (\w+)", text)[0]: text for text in statements}
+        self.assertEqual(sorted(found), ["UploadBucketItself", "UploadBucketRule", "UploadRule"])
+        for sid, text in found.items():
+            with self.subTest(sid):
+                self.assertIn('"aws:SourceArn"', text)
+                sender = "s3" if sid == "UploadBucketItself" else "events"
+                self.assertIn(f"Principal: {{ Service: {sender}.amazonaws.com }}", text)
+        own = found["UploadBucketItself"]
+        self.assertIn('"arn:${AWS::Partition}:s3:::${UploadBucket}"', own)
+        self.assertIn('StringEquals: { "aws:SourceAccount": !Ref AWS::AccountId }', own)
+        # Each without a bucket of that name is left out.
+        self.assertEqual(policy.count("- HasUploadBucket\n"), 2)
 
     def test_who_starts_executions_may_store_plans_and_who_settles_attempts_may_read_manifests(self) -> None:
         roles = of_type("AWS::IAM::Role")
@@ -155,6 +183,15 @@ class TestTemplate(unittest.TestCase):
         for name, text in of_type("AWS::EC2::VPCEndpoint").items():
             self.assertIn("VpcEndpointType: Gateway", text, name)
 
+    def test_the_guide_counts_the_alarms(self) -> None:
+        guide = (INFRA.parent / "docs/operations.md").read_text(encoding="utf-8")
+        row = re.search(r"^\| alarms, (\d+) \| ([0-9.]+) dollars .*, else ([0-9.]+) dollars \|$", guide, re.MULTILINE)
+        assert row is not None
+        alarms = len(of_type("AWS::CloudWatch::Alarm"))
+        self.assertEqual(int(row[1]), alarms)
+        # Ten cents each, and ten of an account are free.
+        self.assertEqual((row[2], row[3]), (f"{max(0, alarms - 10) / 10:.2f}", f"{alarms / 10:.2f}"))
+
     def test_nothing_may_connect_to_containers(self) -> None:
         for name, text in of_type("AWS::EC2::SecurityGroup").items():
             self.assertNotIn("SecurityGroupIngress", text, name)
@@ -162,6 +199,14 @@ class TestTemplate(unittest.TestCase):
 
 class TestTerraform(unittest.TestCase):
     """The module beside it."""
+
+    def test_changed_parameters_are_a_new_version(self) -> None:
+        main = (INFRA / "terraform/main.tf").read_text(encoding="utf-8")
+        replaced = re.search(r'replace\(local\.template, "([^"]+)", "([^"$]+)\$\{local\.deployed_with\}"\)', main)
+        assert replaced is not None
+        self.assertEqual(TEMPLATE.count(replaced[1]), 1)
+        self.assertEqual(replaced[2], "OPERON_DEPLOYED_WITH: p")
+        self.assertIn("jsonencode([local.release, local.template, local.parameters])", main)
 
     def test_every_parameter_is_passed_on(self) -> None:
         parameters = TEMPLATE[TEMPLATE.index("\nParameters:\n") : TEMPLATE.index("\nConditions:\n")]

@@ -10,8 +10,36 @@ locals {
   release = substr(sha256(join("", [for name in sort(local.functions) : filesha256("${var.zips}/${name}.zip")])), 0, 16)
   prefix  = "operon-${var.stage}/${local.release}"
 
+  parameters = {
+    Stage              = var.stage
+    Architecture       = var.architecture
+    AgentImage         = var.agent_image
+    AlertEmail         = var.alert_email
+    MailFrom           = var.mail_from
+    PublishTopics      = var.publish_topics
+    TracesEndpoint     = var.traces_endpoint
+    VpcId              = var.vpc_id
+    SubnetIds          = join(",", var.subnet_ids)
+    LogDays            = var.log_days
+    ArtifactDays       = var.artifact_days
+    UploadBucket       = var.upload_bucket
+    UploadBucketAction = var.upload_bucket_action
+    ArchiveBucket      = var.archive_bucket
+    InvokeFunctions    = var.invoke_functions
+    OidcIssuer         = var.oidc_issuer
+    OidcAudience       = var.oidc_audience
+    OidcKeysUrl        = var.oidc_keys_url
+    OidcRoleClaim      = var.oidc_role_claim
+    OidcGroups         = var.oidc_groups
+    IamRoles           = var.iam_roles
+  }
+
+  template = file("${path.module}/../template.yaml")
+  # What a function knows beside its code: with it, a changed parameter is a new version of the function.
+  deployed_with = substr(sha256(jsonencode([local.release, local.template, local.parameters])), 0, 16)
+
   with_zips = replace(
-    file("${path.module}/../template.yaml"),
+    replace(local.template, "OPERON_DEPLOYED_WITH: nothing", "OPERON_DEPLOYED_WITH: p${local.deployed_with}"),
     "/CodeUri: \\.\\.\\/functions\\/([a-z]+)/",
     "CodeUri: s3://${var.release_bucket}/${local.prefix}/$1.zip"
   )
@@ -36,28 +64,5 @@ resource "aws_cloudformation_stack" "operon" {
   template_url = "https://${var.release_bucket}.s3.${var.region}.amazonaws.com/${aws_s3_object.template.key}"
   capabilities = ["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"]
   depends_on   = [aws_s3_object.zip]
-
-  parameters = {
-    Stage              = var.stage
-    Architecture       = var.architecture
-    AgentImage         = var.agent_image
-    AlertEmail         = var.alert_email
-    MailFrom           = var.mail_from
-    PublishTopics      = var.publish_topics
-    TracesEndpoint     = var.traces_endpoint
-    VpcId              = var.vpc_id
-    SubnetIds          = join(",", var.subnet_ids)
-    LogDays            = var.log_days
-    ArtifactDays       = var.artifact_days
-    UploadBucket       = var.upload_bucket
-    UploadBucketAction = var.upload_bucket_action
-    ArchiveBucket      = var.archive_bucket
-    InvokeFunctions    = var.invoke_functions
-    OidcIssuer         = var.oidc_issuer
-    OidcAudience       = var.oidc_audience
-    OidcKeysUrl        = var.oidc_keys_url
-    OidcRoleClaim      = var.oidc_role_claim
-    OidcGroups         = var.oidc_groups
-    IamRoles           = var.iam_roles
-  }
+  parameters   = local.parameters
 }

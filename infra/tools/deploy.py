@@ -11,6 +11,7 @@ the stack's repository, unless the parameter `AgentImage` names one that is else
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
 import re
 import subprocess
@@ -27,11 +28,19 @@ import venvs  # noqa: E402 - it lives with the tools of the tests
 
 _CODE = re.compile(r"^( +CodeUri: )\.\./functions/([a-z]+)$", re.MULTILINE)
 _BUILD = re.compile(r"^ +Metadata: \{ BuildMethod: .*\n", re.MULTILINE)
+_DEPLOYED_WITH = re.compile(r"^( +OPERON_DEPLOYED_WITH: )\w+$", re.MULTILINE)
 
 
 def with_zips(template: str) -> str:
     """The template with the zips beside it instead of what they are built from."""
     return _BUILD.sub("", _CODE.sub(r"\1\2.zip", template))
+
+
+def with_parameters(template: str, parameters: list[str]) -> str:
+    """The template with a hash of itself and its parameters: what changes in either is a new version of each function."""
+    known = hashlib.sha256("\n".join([template, *sorted(parameters)]).encode()).hexdigest()[:16]
+    # With a letter before it, because YAML reads digits alone as a number.
+    return _DEPLOYED_WITH.sub(rf"\g<1>p{known}", template)
 
 
 def deploy_command(sam: Path, stage: str, arch: str, parameters: list[str]) -> list[str]:
@@ -84,7 +93,7 @@ def main() -> int:
     sam = lint / "bin/sam"
     if options.action == "deploy":
         LAMBDA.mkdir(parents=True, exist_ok=True)
-        text = (INFRA / "template.yaml").read_text(encoding="utf-8")
+        text = with_parameters((INFRA / "template.yaml").read_text(encoding="utf-8"), options.parameters)
         (LAMBDA / "template.yaml").write_text(with_zips(text), encoding="utf-8")
         command = deploy_command(sam, options.stage, options.arch, options.parameters)
     else:

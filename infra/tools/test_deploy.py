@@ -24,6 +24,20 @@ class TestDeploy(unittest.TestCase):
         self.assertEqual(given, ["Stage=staging", "Architecture=x86_64", "AlertEmail=a@b.example"])
         self.assertIn("operon-staging", command)
 
+    def test_what_changes_beside_the_code_is_a_new_version(self) -> None:
+        text = (deploy.INFRA / "template.yaml").read_text(encoding="utf-8")
+
+        def changed(*parameters: str, text: str = text) -> list[tuple[str, str]]:
+            lines = deploy.with_parameters(text, list(parameters)).splitlines()
+            return [(old.strip(), new.strip()) for old, new in zip(text.splitlines(), lines, strict=True) if old != new]
+
+        none, one = changed(), changed("OidcIssuer=https://a.example")
+        self.assertEqual([old for old, _ in none + one], ["OPERON_DEPLOYED_WITH: nothing"] * 2)
+        self.assertRegex(none[0][1], r"^OPERON_DEPLOYED_WITH: p[0-9a-f]{16}$")
+        self.assertNotEqual(none, one)
+        self.assertEqual(changed("A=1", "B=2"), changed("B=2", "A=1"))
+        self.assertNotEqual(none, changed(text=text.replace("Timeout: 300", "Timeout: 200")))
+
     def test_the_agent_is_pushed_unless_its_image_is_elsewhere(self) -> None:
         self.assertTrue(deploy.needs_agent(["AlertEmail=a@b.example", "AgentImage="]))
         self.assertFalse(deploy.needs_agent(["AgentImage=registry.example/agent:1"]))

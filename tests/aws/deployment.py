@@ -29,6 +29,7 @@ CHANGES = {
     "DeploymentPreference": "no emulator has CodeDeploy: the alias moves at once",
     "Environment": "AWS_ENDPOINT_URL and AWS_ENDPOINT_URL_ECS are added, which no one sets on AWS",
     "ApiUrl": "a fixed address where a function is told its own: LocalStack looks for what SAM makes before it is made",
+    "SignedAlias": "at $LATEST, where AWS has the version that SAM makes; for the same reason",
     "Cluster": "names instead of references, because LocalStack's free edition has no ECS in CloudFormation",
     "Architecture": "the parameter, not the template: emulators run binaries of this machine",
 }
@@ -77,6 +78,7 @@ def transformed(
             for name, value in given.items():
                 if value == {"Fn::GetAtt": ["ApiUrl", "FunctionUrl"]}:
                     given[name] = "https://console.invalid/"
+    template["Resources"]["SignedAlias"]["Properties"]["FunctionVersion"] = "$LATEST"
     return _named_cluster(template)
 
 
