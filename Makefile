@@ -87,7 +87,7 @@ test-aws: need-rust need-python ## Tests on emulators of AWS; LANE=ministack for
 	$(IN) "$$(tests/find-python)" tests/aws/run.py $(if $(LANE),--lane "$(LANE)") \
 		$(if $(ENDPOINT),--endpoint "$(ENDPOINT)")
 
-package: need-rust need-python ## Builds the functions and writes the zips target/lambda/*.zip; ARCH=x86_64.
+package: need-rust need-python ## Builds console and functions into target/lambda/*.zip; ARCH=x86_64; needs Node.js.
 	$(IN) "$$(tests/find-python)" infra/tools/package.py --arch "$(ARCH)"
 
 deploy: need-python package ## Makes or changes the deployment STAGE=main on AWS; see docs/operations.md.

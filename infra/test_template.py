@@ -105,6 +105,14 @@ class TestTemplate(unittest.TestCase):
         starts = {"Intake", "Planner", "Worker", "Reconciler", "Api"}
         self.assertEqual(may("s3:PutObject", "plans"), starts)
         self.assertEqual(may("s3:GetObject", "artifacts"), starts | {"Launcher", "Watcher", "Task"})
+        # What becomes an input is copied from where it was put.
+        self.assertEqual(may("s3:GetObject", "uploads"), starts | {"Task"})
+        bucket = '"arn:${AWS::Partition}:s3:::${UploadBucket}/*"'
+        for name in starts:
+            with self.subTest(name):
+                text = roles[f"{name}Role"]
+                statements = [part for part in re.split(r"^ +- Effect: ", text, flags=re.MULTILINE) if bucket in part]
+                self.assertTrue(any('"s3:GetObject", "s3:GetObjectVersion"' in part for part in statements), statements)
 
     def test_whoever_reads_secrets_reads_both_stores_and_only_below_the_prefix(self) -> None:
         stores = ("secretsmanager", "secret:"), ("ssm", "parameter/")

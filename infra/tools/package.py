@@ -1,10 +1,11 @@
-"""Builds the functions and writes target/lambda/<role>.zip, each with its `bootstrap`.
+"""Builds the console and the functions, and writes target/lambda/<role>.zip, each with its `bootstrap`.
 
     python3 package.py [--arch arm64|x86_64] [--profile NAME]
 
 For the processor of this machine plain cargo is enough; for another one it takes cargo-lambda, which
-brings a linker. Invariant: a zip written here starts on Lambda: its processor is the one asked for, and it
-needs no newer C library than Amazon Linux 2023 has.
+brings a linker. Invariants: a zip written here starts on Lambda: its processor is the one asked for, and it
+needs no newer C library than Amazon Linux 2023 has. That of `api` carries the console: its crate embeds what is in
+web/dist, and builds without it, too.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+CONSOLE = ROOT / "web/dist"
 ROLES = ("intake", "planner", "launcher", "worker", "watcher", "reconciler", "api")
 GLIBC_MAX = (2, 34)
 """Of provided.al2023."""
@@ -55,19 +57,38 @@ def check(binary: bytes, arch: str) -> None:
         )
 
 
+def build_console(command: tuple[str, ...] = ("tests/tools/console", "build")) -> None:
+    """Builds web/dist; before the functions, because one of them embeds it."""
+    _run(list(command), "the console, which the function `api` serves, does not build; it needs Node.js (see above)")
+
+
+def check_console(binary: bytes, console: Path) -> None:
+    """Refuses a function `api` that would answer browsers with nothing, or with an older console."""
+    files = sorted(path for path in console.rglob("*") if path.is_file() and path.suffix != ".map")
+    if console / "index.html" not in files:
+        raise PackageFailed(f"{console} holds no console; build it with `make web`")
+    for path in files:
+        if path.read_bytes() not in binary:
+            raise PackageFailed(
+                f"the function `api` does not carry {path.relative_to(console)} of the console; "
+                "`touch shared/api/build.rs`, and package again"
+            )
+
+
 def build(arch: str, profile: str) -> Path:
     """Builds for a processor and returns the directory with the binaries."""
     packages = [part for role in ROLES for part in ("-p", f"operon-{role}-function")]
     options = ["--locked", "--profile", profile, *packages]
     if arch == own_arch() and platform.system() == "Linux":
-        _run(["cargo", "build", *options])
+        _run(["cargo", "build", *options], "the functions do not build")
         return target_directory() / profile
     if shutil.which("cargo-lambda") is None:
         raise PackageFailed(
             f"this machine builds for {own_arch()}, and {arch} takes cargo-lambda: `pip install cargo-lambda`, and "
             f"`rustup target add {'aarch64' if arch == 'arm64' else arch}-unknown-linux-gnu`; or ARCH={own_arch()}"
         )
-    _run(["cargo", "lambda", "build", f"--{'arm64' if arch == 'arm64' else 'x86-64'}", *options])
+    processor = f"--{'arm64' if arch == 'arm64' else 'x86-64'}"
+    _run(["cargo", "lambda", "build", processor, *options], "the functions do not build")
     return target_directory() / "lambda"
 
 
@@ -78,9 +99,9 @@ def target_directory() -> Path:
     return Path(json.loads(done.stdout)["target_directory"])
 
 
-def _run(command: list[str]) -> None:
+def _run(command: list[str], failure: str) -> None:
     if subprocess.run(command, cwd=ROOT, check=False, stdin=subprocess.DEVNULL).returncode != 0:
-        raise PackageFailed("the functions do not build")
+        raise PackageFailed(failure)
 
 
 def binary_of(directory: Path, role: str) -> Path:
@@ -108,10 +129,13 @@ def main() -> int:
     parser.add_argument("--profile", default="lambda", help="of cargo; made for small zips")
     options = parser.parse_args()
     try:
+        build_console()
         directory = build(options.arch, options.profile)
         for role in ROLES:
             binary = binary_of(directory, role).read_bytes()
             check(binary, options.arch)
+            if role == "api":
+                check_console(binary, CONSOLE)
             size = write_zip(ROOT / f"target/lambda/{role}.zip", binary)
             print(f"target/lambda/{role}.zip  {size / 1e6:.1f} MB  {options.arch}")
             if size > ZIP_BYTES_MAX:

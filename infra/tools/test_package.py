@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import struct
+import sys
 import tempfile
 import unittest
 import zipfile
 from pathlib import Path
+from unittest import mock
 
 import package
 
@@ -31,6 +33,32 @@ class TestPackage(unittest.TestCase):
         ]:
             with self.assertRaisesRegex(package.PackageFailed, part):
                 package.check(binary, "arm64")
+
+    def test_without_the_console_nothing_is_packaged(self) -> None:
+        with self.assertRaisesRegex(package.PackageFailed, "needs Node.js"):
+            package.build_console((sys.executable, "-c", "raise SystemExit(1)"))
+        # What `make package` does without Node.js: it does not come to the functions.
+        failed = package.PackageFailed("no console")
+        with (
+            mock.patch.object(package, "build_console", side_effect=failed),
+            mock.patch.object(package, "build") as functions,
+            mock.patch.object(sys, "argv", ["package.py"]),
+            self.assertRaisesRegex(SystemExit, "package: no console"),
+        ):
+            package.main()
+        functions.assert_not_called()
+
+    def test_the_interface_carries_the_console(self) -> None:
+        with tempfile.TemporaryDirectory() as directory:
+            console = Path(directory)
+            with self.assertRaisesRegex(package.PackageFailed, "make web"):
+                package.check_console(b"", console)
+            (console / "assets").mkdir()
+            for name, text in [("index.html", b"<html>"), ("assets/a.js", b"let a"), ("assets/a.js.map", b"{}")]:
+                (console / name).write_bytes(text)
+            package.check_console(b"code <html> code let a", console)
+            with self.assertRaisesRegex(package.PackageFailed, "assets/a.js of the console"):
+                package.check_console(b"code <html> of an older console", console)
 
     def test_a_zip_is_executable_and_the_same_each_time(self) -> None:
         with tempfile.TemporaryDirectory() as directory:
