@@ -85,7 +85,7 @@ variable "artifact_days" {
 variable "upload_bucket" {
   type        = string
   default     = ""
-  description = "A further bucket whose uploads may start executions."
+  description = "A further bucket whose uploads may start executions; it notifies EventBridge, or the intake queue itself."
 }
 
 variable "upload_bucket_action" {
