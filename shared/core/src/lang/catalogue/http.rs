@@ -19,76 +19,121 @@ const HTTP_AUTH: &[PropInfo] = &[
         .example("\"{{ secret('TOKEN') }}\""),
 ];
 
+const AUTH: PropInfo = prop("auth", PropType::Object(HTTP_AUTH), "Credentials.")
+    .example("{type: BEARER, token: \"{{ secret('TOKEN') }}\"}");
+const ALLOW_FAILED: PropInfo =
+    prop("allowFailed", PropType::Bool, "Any status is a success.").default("false");
+const ALLOWED_CODES: PropInfo = prop(
+    "allowedResponseCodes",
+    PropType::List(&PropType::Int(100, 599)),
+    "Further statuses that are a success.",
+)
+.example("[404]");
+const FOLLOW_REDIRECTS: PropInfo =
+    prop("followRedirects", PropType::Bool, "Follow redirects.").default("true");
+const ALLOW_LINK_LOCAL: PropInfo = prop(
+    "allowLinkLocal",
+    PropType::Bool,
+    "Allow link-local addresses, where clouds serve credentials.",
+)
+.default("false");
+const TIMEOUT: PropInfo = prop(
+    "timeout",
+    PropType::Object(&[
+        prop("connectTimeout", PropType::Duration, "To connect."),
+        prop("readIdleTimeout", PropType::Duration, "Between two reads."),
+    ]),
+    "Limits within the task's own `timeout`.",
+)
+.example("{connectTimeout: PT10S}");
+const CONNECT_TIMEOUT: PropInfo = prop("connectTimeout", PropType::Duration, "To connect.")
+    .default("PT10S")
+    .example("PT10S");
+const READ_TIMEOUT: PropInfo = prop("readTimeout", PropType::Duration, "Between two reads.")
+    .default("PT30S")
+    .example("PT30S");
+const CHARSET: PropInfo = prop("defaultCharset", PropType::String, "Of the answer.")
+    .warns("text is UTF-8 unless the answer says otherwise")
+    .example("UTF-8");
+const SSL: PropInfo = prop("ssl", PropType::Any, "TLS options.").rejects(
+    "certificates are always checked",
+    "install the certificate authority where the runner is installed",
+);
+const PROXY: PropInfo = prop("proxy", PropType::Any, "A proxy.").rejects(
+    "a proxy is a property of the installation",
+    "configure it where the runner is installed",
+);
+const LOGS: PropInfo = prop("logs", PropType::Any, "What is logged.").example("[REQUEST_HEADERS]");
+const CONTENT_MAX: PropInfo = prop(
+    "maxContentLength",
+    PropType::Int(1, i64::MAX),
+    "Largest answer.",
+);
+const OLD_USER: PropInfo = prop("basicAuthUser", PropType::String, "Kestra 0.x.").rejects(
+    "the older name works no more",
+    "write `auth: {type: BASIC, username: …}`",
+);
+const OLD_PASSWORD: PropInfo = prop("basicAuthPassword", PropType::String, "Kestra 0.x.").rejects(
+    "the older name works no more",
+    "write `auth: {type: BASIC, password: …}`",
+);
+const READ_IDLE: PropInfo = prop("readIdleTimeout", PropType::Duration, "Kestra 0.x.");
+const POOL_IDLE: PropInfo = prop(
+    "connectionPoolIdleTimeout",
+    PropType::Duration,
+    "Kestra 0.x.",
+);
+const LOG_LEVEL: PropInfo = prop("logLevel", PropType::String, "Kestra 0.x.");
+const LOGGED: &str = "status, address and duration are logged; bodies and headers are not";
+
 const HTTP_OPTIONS: &[PropInfo] = &[
-    prop("auth", PropType::Object(HTTP_AUTH), "Credentials.")
-        .example("{type: BEARER, token: \"{{ secret('TOKEN') }}\"}"),
-    prop("allowFailed", PropType::Bool, "Any status is a success.").default("false"),
-    prop(
-        "allowedResponseCodes",
-        PropType::List(&PropType::Int(100, 599)),
-        "Further statuses that are a success.",
-    )
-    .example("[404]"),
-    prop("followRedirects", PropType::Bool, "Follow redirects.").default("true"),
-    prop(
-        "allowLinkLocal",
-        PropType::Bool,
-        "Allow link-local addresses, where clouds serve credentials.",
-    )
-    .default("false"),
-    prop(
-        "timeout",
-        PropType::Object(&[
-            prop("connectTimeout", PropType::Duration, "To connect."),
-            prop("readIdleTimeout", PropType::Duration, "Between two reads."),
-        ]),
-        "Limits within the task's own `timeout`.",
-    )
-    .example("{connectTimeout: PT10S}"),
-    prop("connectTimeout", PropType::Duration, "To connect.")
-        .default("PT10S")
-        .example("PT10S"),
-    prop("readTimeout", PropType::Duration, "Between two reads.")
-        .default("PT30S")
-        .example("PT30S"),
-    prop("defaultCharset", PropType::String, "Of the answer.")
-        .warns("text is UTF-8 unless the answer says otherwise")
-        .example("UTF-8"),
-    prop("ssl", PropType::Any, "TLS options.").rejects(
-        "certificates are always checked",
-        "install the certificate authority where the runner is installed",
-    ),
-    prop("proxy", PropType::Any, "A proxy.").rejects(
-        "a proxy is a property of the installation",
-        "configure it where the runner is installed",
-    ),
-    prop("logs", PropType::Any, "What is logged.")
-        .warns("status, address and duration are logged; bodies and headers are not")
-        .example("[REQUEST_HEADERS]"),
-    prop(
-        "maxContentLength",
-        PropType::Int(1, i64::MAX),
-        "Largest answer.",
-    )
-    .warns("an answer may have 10 MiB; larger ones need `download`"),
-    prop("basicAuthUser", PropType::String, "Kestra 0.x.").rejects(
-        "the older name works no more",
-        "write `auth: {type: BASIC, username: …}`",
-    ),
-    prop("basicAuthPassword", PropType::String, "Kestra 0.x.").rejects(
-        "the older name works no more",
-        "write `auth: {type: BASIC, password: …}`",
-    ),
-    prop("readIdleTimeout", PropType::Duration, "Kestra 0.x.")
-        .warns("the task's `timeout` bounds the whole call"),
-    prop(
-        "connectionPoolIdleTimeout",
-        PropType::Duration,
-        "Kestra 0.x.",
-    )
-    .warns("connections are not shared between task runs"),
-    prop("logLevel", PropType::String, "Kestra 0.x.")
-        .warns("status, address and duration are logged; bodies and headers are not"),
+    AUTH,
+    ALLOW_FAILED,
+    ALLOWED_CODES,
+    FOLLOW_REDIRECTS,
+    ALLOW_LINK_LOCAL,
+    TIMEOUT,
+    CONNECT_TIMEOUT,
+    READ_TIMEOUT,
+    CHARSET,
+    SSL,
+    PROXY,
+    LOGS.warns(LOGGED),
+    CONTENT_MAX.warns("an answer may have 10 MiB; larger ones need `download`"),
+    OLD_USER,
+    OLD_PASSWORD,
+    READ_IDLE.warns("the task's `timeout` bounds the whole call"),
+    POOL_IDLE.warns("connections are not shared between task runs"),
+    LOG_LEVEL.warns(LOGGED),
+];
+
+const FIRES: &str =
+    "`responseCondition` says which answers fire; without one those with a status of 200 to 299";
+const TROUBLE: &str = "what is wrong with a look is shown with the trigger";
+
+/// The same for the `http` trigger. What decides over an answer there is its condition, and a look is bounded as a whole.
+pub(super) const HTTP_TRIGGER_OPTIONS: &[PropInfo] = &[
+    AUTH,
+    ALLOW_FAILED.warns(FIRES),
+    ALLOWED_CODES.warns(FIRES),
+    FOLLOW_REDIRECTS,
+    ALLOW_LINK_LOCAL,
+    PropInfo {
+        doc: "Limits within the minute that a look has.",
+        ..TIMEOUT
+    },
+    CONNECT_TIMEOUT,
+    READ_TIMEOUT,
+    CHARSET,
+    SSL,
+    PROXY,
+    LOGS.warns(TROUBLE),
+    CONTENT_MAX.warns("an answer may have 1 MiB; larger ones need `headersOnly`"),
+    OLD_USER,
+    OLD_PASSWORD,
+    READ_IDLE.warns("a look has a minute as a whole"),
+    POOL_IDLE.warns("how long connections are kept is not a property of a trigger"),
+    LOG_LEVEL.warns(TROUBLE),
 ];
 
 const HTTP_URI: PropInfo = prop("uri", PropType::String, "Address.")

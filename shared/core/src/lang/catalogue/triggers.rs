@@ -1,5 +1,6 @@
 //! What starts a flow.
 
+use super::http::HTTP_TRIGGER_OPTIONS;
 use super::property::{PropInfo, PropType, prop};
 use super::{Shape, TypeInfo};
 
@@ -202,7 +203,7 @@ const SCHEDULE: &[PropInfo] = &[
     .default("LAST"),
     prop("backfill", PropType::Any, "Kestra 0.x: begin in the past.").rejects(
         "a backfill is an action, not a property",
-        "run `operon backfill` for the range",
+        "run `operon triggers backfill` for the range",
     ),
     prop("scheduleConditions", PropType::Any, "Kestra 0.x: skip dates.").rejects(
         "dates are skipped with `when`",
@@ -563,10 +564,11 @@ const HTTP: &[PropInfo] = &[
     .default("false"),
     prop(
         "options",
-        PropType::Map(&PropType::Any),
-        "As for the `http` task.",
+        PropType::Object(HTTP_TRIGGER_OPTIONS),
+        "Credentials and limits.",
     )
-    .dynamic(),
+    .dynamic()
+    .example("{followRedirects: false}"),
     prop("sslOptions", PropType::Any, "Kestra 0.x.").rejects(
         "certificates are always checked",
         "install the certificate authority where the engine is installed",
