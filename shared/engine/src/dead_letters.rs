@@ -1,8 +1,8 @@
 //! Dead letters of the queues: messages that were delivered again and again and never handled.
 //!
 //! Invariant: a dead letter ends where people see it: as a record with its reason, and as a task run or an
-//! execution that has failed with the reason `poisoned`, or with the name of the trigger that waits for it; never in silence. A person puts it back with
-//! [`redrive`], which does not undo that end: a restart of the execution does.
+//! execution that has failed with the reason `poisoned`, or with the name of the trigger that waits for it; never in
+//! silence. A person puts it back with [`redrive`], which does not undo that end: a restart of the execution does.
 
 use operon_core::agent::AgentSaid;
 use operon_core::exec::{Event, Reason};
