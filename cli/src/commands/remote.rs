@@ -271,6 +271,19 @@ async fn deploy(console: &Rc<Console>, args: &DeployArgs) -> anyhow::Result<()> 
         &answer,
         &["namespace", "id", "revision", "created", "changed"],
     );
+    let warnings = answer.get("warnings").and_then(Value::as_array);
+    for warning in warnings.into_iter().flatten() {
+        let text = |key: &str| warning.get(key).and_then(Value::as_str);
+        let number = |key: &str| warning.get(key).and_then(Value::as_u64).unwrap_or(1);
+        let place = (number("line"), number("column"));
+        let message = text("message").unwrap_or_default();
+        console.warning(&format!(
+            "{}:{}:{}: {message}",
+            file.display(),
+            place.0,
+            place.1
+        ));
+    }
     Ok(())
 }
 

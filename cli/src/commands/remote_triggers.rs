@@ -26,6 +26,8 @@ pub(crate) fn triggers(command: &TriggersCommand, console: &Rc<Console>) -> anyh
         "lastMs",
         "nextMs",
         "late",
+        "detail",
+        "lastError",
     ];
     let path = |flow: &FlowName, trigger: &str, verb: &str| {
         let (namespace, id) = (part(&flow.namespace), part(&flow.id));

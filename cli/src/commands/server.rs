@@ -94,6 +94,9 @@ pub(crate) fn server(args: &ServerArgs, console: &Rc<Console>) -> anyhow::Result
         let token = token()?;
         let _file = announce(&args.engine.state.dir, address, &token)?;
         let triggers = triggers(&laptop, &ports, &plugins);
+        for (key, reason) in triggers.never_fire(None).await? {
+            console.warning(&format!("trigger `{key}`: {reason}"));
+        }
         let sources = sources(args, triggers.clone());
         let totals = Arc::<Totals>::default();
         let alerts = tell(&laptop, &ports, address, Arc::clone(&totals));
@@ -135,6 +138,7 @@ fn triggers(laptop: &Laptop, ports: &Ports, plugins: &Arc<Plugins>) -> Triggers 
         wakeups: Arc::new(NoWakeups),
         scheduler: Arc::new(NoSchedules),
         polls: None,
+        on_aws: false,
         capacity: u32::try_from(cores).unwrap_or(1),
     }
 }

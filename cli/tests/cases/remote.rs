@@ -10,6 +10,8 @@ use serde_json::{Value, json};
 use super::lab::{Done, Lab};
 
 const PATIENCE: Duration = Duration::from_mins(1);
+/// What the server says to people.
+const SAID: &str = "server.err";
 
 /// A flow that waits for typed values and says what it was told.
 pub(super) const ASKS: &str = "
@@ -45,10 +47,11 @@ impl Drop for Served<'_> {
 impl<'a> Served<'a> {
     fn new(lab: &'a Lab) -> Self {
         let mut command = lab.command(&["server", "--listen", "127.0.0.1:0", "--flows", "."]);
-        // Nobody reads what it says: a pipe would fill.
+        // Nobody reads what it says while it works: a pipe would fill.
+        let said = std::fs::File::create(lab.path().join(SAID)).unwrap();
         let child = command
             .stdout(std::process::Stdio::null())
-            .stderr(std::process::Stdio::null())
+            .stderr(said)
             .spawn()
             .unwrap();
         let made = Self { lab, server: child };
@@ -266,4 +269,31 @@ fn files_are_deployed_beside_a_flow_and_stay_until_others_are() {
     // They are part of the revision, so they come back with it.
     served.json(&["flows", "rollback", "lab/apart", "--to", "1"]);
     assert!(said().contains("hello"));
+}
+
+#[test]
+fn triggers_that_only_aws_fires_say_so_wherever_one_looks() {
+    let lab = Lab::new();
+    let rest = "tasks:\n  - {id: t, type: log, message: x}\ntriggers:\n  - {id: events, type: sqs, queueUrl: \"https://sqs.eu-central-1.amazonaws.com/1/q\"}\n";
+    lab.flow("first", rest);
+    let served = Served::new(&lab);
+    let reason = "`sqs` triggers need a deployment on AWS";
+    let started = std::fs::read_to_string(lab.path().join(SAID)).unwrap();
+    let expected = format!("trigger `lab/first/events`: {reason}");
+    assert!(started.contains(&expected), "{started}");
+    let second = format!("id: second\nnamespace: lab\n{rest}");
+    std::fs::write(lab.path().join("second.txt"), second).unwrap();
+    let done = served.operon(&["flows", "deploy", "second.txt"]);
+    assert_eq!(done.code, Some(0), "{done}");
+    let expected = format!("second.txt:5:1: trigger `events`: {reason}");
+    assert!(done.err.contains(&expected), "{done}");
+    let listed = served.operon(&["triggers", "list"]);
+    assert_eq!(listed.out.matches(reason).count(), 2, "{listed}");
+    let listed = served.json(&["triggers", "list"]);
+    for trigger in listed["items"].as_array().unwrap() {
+        assert!(
+            trigger["lastError"].as_str().unwrap().contains(reason),
+            "{listed}"
+        );
+    }
 }

@@ -43,6 +43,7 @@ impl Deployment {
             wakeups: Arc::new(NoWakeups),
             scheduler: Arc::new(NoSchedules),
             polls: None,
+            on_aws: true,
             capacity: 10,
         };
         let config = Config {

@@ -164,6 +164,8 @@ pub trait TriggerAdmin: Send + Sync {
     ) -> Result<TriggerSummary, Problem>;
     /// Makes what its triggers need follow a flow that was deployed, rolled back, switched on or off. May be repeated.
     async fn follow(&self, namespace: &str, flow: &str) -> Result<(), Problem>;
+    /// Why triggers of a flow never fire on this server, one sentence each.
+    async fn never_fire(&self, namespace: &str, flow: &str) -> Result<Vec<String>, Problem>;
     /// Makes up for slots of a schedule; what is shown of it.
     async fn backfill(
         &self,

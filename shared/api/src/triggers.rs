@@ -225,6 +225,13 @@ impl TriggerAdmin for EngineTriggers {
         Ok(self.0.follow(namespace, flow).await?)
     }
 
+    async fn never_fire(&self, namespace: &str, flow: &str) -> Result<Vec<String>, Problem> {
+        let found = self.0.never_fire(Some((namespace, flow))).await?;
+        let sentence =
+            |(key, reason): (TriggerKey, String)| format!("trigger `{}`: {reason}", key.trigger);
+        Ok(found.into_iter().map(sentence).collect())
+    }
+
     async fn backfill(
         &self,
         namespace: &str,

@@ -114,6 +114,7 @@ impl World {
             wakeups: self.wakeups(),
             scheduler: self.scheduler(),
             polls: Some(Arc::new(QueuedPolls(Arc::clone(&self.queues) as Arc<_>))),
+            on_aws: true,
             capacity: CAPACITY,
         }
     }

@@ -115,7 +115,7 @@ impl Worker {
         };
         let left = Duration::from_millis(deadline_ms.saturating_sub(self.now_ms()));
         let left = left.saturating_sub(REPORT);
-        if let Ok(looked) = tokio::time::timeout(left, triggers.poll(key)).await {
+        if let Ok(looked) = tokio::time::timeout(left, triggers.poll(key, deadline_ms)).await {
             return Ok(looked?);
         }
         let message = format!(

@@ -4,6 +4,9 @@ use axum::Json as Answer;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
+use operon_core::lang::diagnostic::Diagnostic;
+use operon_core::lang::model::Span;
+use operon_core::lang::rules::Rule;
 use operon_core::lang::yaml::DOCUMENT_BYTES_MAX;
 use operon_engine::files::{self, Beside};
 use operon_engine::flows::{Deploy, Expected, FlowError, FlowHead, Revision, check};
@@ -382,7 +385,7 @@ pub(crate) struct DeployedAnswer {
     created: bool,
     /// Another one counted before, or none.
     changed: bool,
-    /// Warnings about the source.
+    /// Warnings about the source, and about triggers that never fire on this server.
     warnings: Vec<Finding>,
 }
 
@@ -467,6 +470,8 @@ pub(crate) async fn deploy(
         who.did(&api, "flow.deploy", target, before, after).await?;
     }
     follow(&api, &namespace, &id).await?;
+    let mut warnings = deployed.warnings;
+    warnings.extend(never_fire(&api, &namespace, &id, source).await?);
     let status = if deployed.new {
         StatusCode::CREATED
     } else {
@@ -478,7 +483,7 @@ pub(crate) async fn deploy(
             revision: deployed.flow.revision,
             created: deployed.new,
             changed: deployed.changed,
-            warnings: Finding::all(source, &deployed.warnings),
+            warnings: Finding::all(source, &warnings),
         }),
     ))
 }
@@ -581,6 +586,24 @@ pub(crate) async fn rollback(
 
 /// Lets triggers follow what was changed about their flow. Also when nothing changed: whoever did it before may have
 /// died in between.
+/// Warnings about triggers that never fire on this server.
+async fn never_fire(
+    api: &Api,
+    namespace: &str,
+    id: &str,
+    source: &str,
+) -> Result<Vec<Diagnostic>, Problem> {
+    let Some(triggers) = api.triggers() else {
+        return Ok(Vec::new());
+    };
+    let key = "triggers";
+    let line = source.find("\ntriggers:").map_or(0, |before| before + 1);
+    let span: Span = line..(line + key.len()).min(source.len());
+    let sentences = triggers.never_fire(namespace, id).await?;
+    let warning = |sentence: String| Diagnostic::warning(Rule::NoEffect, span.clone(), sentence);
+    Ok(sentences.into_iter().map(warning).collect())
+}
+
 async fn follow(api: &Api, namespace: &str, id: &str) -> Result<(), Problem> {
     let Some(triggers) = api.triggers() else {
         return Ok(());

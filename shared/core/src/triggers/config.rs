@@ -270,6 +270,22 @@ impl Config {
         }
     }
 
+    /// Whether only AWS delivers what fires it.
+    #[must_use]
+    pub const fn needs_aws(&self) -> bool {
+        match &self.kind {
+            Kind::Sqs { .. } | Kind::Sns { .. } | Kind::EventBridge { .. } | Kind::Alarm { .. } => {
+                true
+            }
+            Kind::Schedule(_)
+            | Kind::Flow(_)
+            | Kind::Webhook(_)
+            | Kind::S3(_)
+            | Kind::Postgres(_)
+            | Kind::Http(_) => false,
+        }
+    }
+
     /// Whether it does something with the objects that fired it.
     #[must_use]
     pub fn acts(&self) -> bool {

@@ -1,20 +1,22 @@
 //! Polls that somebody else does: whoever learns that one is due asks, and the worker looks.
 //!
 //! Invariant: a poll that was asked for is done, or asked for again. That it was asked for is written before the message
-//! is sent; until there is an answer, nobody asks again before the message may count as lost. So a message that is lost
-//! costs time, one that comes twice a look, and neither an event.
+//! is sent; until there is an answer, nobody asks again before the message may count as lost, or before whoever began
+//! with it must have ended. So a message that is lost costs time, one that comes twice a look, and neither an event:
+//! all looks for one question make the same event.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use operon_core::triggers::{Config, Kind};
 
-use super::state::{Asked, Trouble};
+use super::state::Asked;
 use super::{DeployedFlow, TriggerKey, Triggers};
 use crate::ports::{Outgoing, Queue, QueueName, StoreError};
 use crate::wire::{self, WorkMessage};
 
-/// Time after which a message without an answer counts as lost: a worker that began with it is dead by then.
+/// Time after which a message that nobody began with counts as lost. Whoever begins with it makes this later, until its
+/// own deadline.
 const LOST_MS: u64 = 5 * 60_000;
 /// The same when several were lost one after the other.
 const LOST_MS_MAX: u64 = 30 * 60_000;
@@ -54,16 +56,25 @@ impl Triggers {
         trigger: &Config,
     ) -> Result<(), StoreError> {
         if self.polls.is_some() {
-            self.ask_for_poll(flow, trigger).await
+            // The schedule counts from its own beginning, not from the last look, so half an interval too early is on
+            // time. What is further away waits for its time: when a batch only must go.
+            let slack_ms = trigger.interval_ms().unwrap_or_default() / 2;
+            self.ask_for_poll(flow, trigger, slack_ms).await
         } else {
-            self.poll_now(flow, trigger).await
+            self.poll_now(flow, trigger, None).await
         }
     }
 
-    async fn poll_now(&self, flow: &DeployedFlow, trigger: &Config) -> Result<(), StoreError> {
+    /// Looks. With a deadline, only if somebody waits for it.
+    async fn poll_now(
+        &self,
+        flow: &DeployedFlow,
+        trigger: &Config,
+        deadline_ms: Option<u64>,
+    ) -> Result<(), StoreError> {
         match &trigger.kind {
-            Kind::Postgres(postgres) => self.poll_rows(flow, trigger, postgres).await,
-            Kind::Http(http) => self.poll_address(flow, trigger, http).await,
+            Kind::Postgres(postgres) => self.poll_rows(flow, trigger, postgres, deadline_ms).await,
+            Kind::Http(http) => self.poll_address(flow, trigger, http, deadline_ms).await,
             Kind::Schedule(_)
             | Kind::Flow(_)
             | Kind::Webhook(_)
@@ -75,8 +86,13 @@ impl Triggers {
         }
     }
 
-    /// Asks for a look when it is time and nobody was asked before.
-    async fn ask_for_poll(&self, flow: &DeployedFlow, trigger: &Config) -> Result<(), StoreError> {
+    /// Asks for a look when it is time, or will be after the slack, and nobody was asked before.
+    async fn ask_for_poll(
+        &self,
+        flow: &DeployedFlow,
+        trigger: &Config,
+        slack_ms: u64,
+    ) -> Result<(), StoreError> {
         let Some(polls) = &self.polls else {
             return Ok(());
         };
@@ -86,29 +102,36 @@ impl Triggers {
                 .await?;
             return Ok(());
         }
-        let (now, interval) = (self.now(), trigger.interval_ms().unwrap_or_default());
-        let mut asks = false;
-        self.change_state(&key, |state| {
-            // The schedule counts from its own beginning, not from the last look, so half an interval too early is on
-            // time. What is further away waits for its time: after failures, or when a batch only must go.
-            let early = state.next_ms.is_some_and(|next| next > now + interval / 2);
+        let now = self.now();
+        let (mut asks, mut before) = (false, None);
+        let written = self.change_state(&key, |state| {
+            // A pause after a failure, which a server may have asked for, is waited out.
+            let slack = if state.trouble.is_some() { 0 } else { slack_ms };
+            let early = state.next_ms.is_some_and(|next| next > now + slack);
             let waits = state
                 .asked
                 .as_ref()
                 .is_some_and(|asked| now < asked.again_ms);
             asks = !early && !waits;
             if asks {
+                before.clone_from(&state.asked);
                 ask(state, now);
             }
-        })
-        .await?;
+        });
+        let written = written.await?;
         if !asks {
             return Ok(());
         }
         if let Err(error) = polls.ask(&key).await {
+            let message = format!("the worker cannot be asked to look: {error}");
             // Whoever is told again asks again.
-            let taken_back = self.change_state(&key, |state| state.asked = None).await;
-            if let Err(error) = taken_back {
+            let taken_back = self.change_state(&key, |state| {
+                if state.asked == written.asked {
+                    state.asked.clone_from(&before);
+                }
+                state.remember_trouble(now, &message);
+            });
+            if let Err(error) = taken_back.await {
                 tracing::warn!(trigger = %key, %error, "a poll is asked for late");
             }
             return Err(error);
@@ -116,8 +139,9 @@ impl Triggers {
         Ok(())
     }
 
-    /// Looks, if somebody waits for it: what comes twice finds that nobody does any more.
-    pub async fn poll(&self, key: &TriggerKey) -> Result<(), StoreError> {
+    /// Looks, if somebody waits for it: what comes twice finds that nobody does any more. Whoever calls it is dead
+    /// after the deadline, and until then nobody else is asked.
+    pub async fn poll(&self, key: &TriggerKey, deadline_ms: u64) -> Result<(), StoreError> {
         let Some(flow) = self.flows.deployed_flow(&key.namespace, &key.flow).await? else {
             return Ok(());
         };
@@ -127,12 +151,12 @@ impl Triggers {
         if self.state(key).await?.asked.is_none() {
             return Ok(());
         }
-        self.poll_now(&flow, trigger).await?;
+        self.poll_now(&flow, trigger, Some(deadline_ms)).await?;
         if trigger.batch.is_some() || !trigger.allow_concurrent {
             self.close(&flow, trigger).await?;
         }
-        // There may be more than one look takes.
-        self.ask_for_poll(&flow, trigger).await
+        // There may be more than one look takes: then it is time already.
+        self.ask_for_poll(&flow, trigger, 0).await
     }
 
     /// Ends a look that took too long. What it accepted is kept; the next look reads the rest.
@@ -146,25 +170,30 @@ impl Triggers {
     }
 }
 
-/// Remembers that somebody was asked, and for people that the one before gave no answer.
+/// Remembers that somebody was asked, and for people that there was no answer before.
 fn ask(state: &mut super::TriggerState, now: u64) {
-    let times = state.asked.as_ref().map_or(0, |asked| asked.times) + 1;
-    if let Some(before) = &state.asked {
-        let known = state.trouble.as_ref().map_or(0, |trouble| trouble.times);
-        let message = format!(
-            "the worker was asked to look and has not answered for {} minutes; its log and the dead letters say why",
-            now.saturating_sub(before.at_ms) / 60_000,
-        );
-        state.trouble = Some(Trouble {
-            at_ms: now,
-            times: known + 1,
-            message,
-        });
+    let known = state.asked.take();
+    if let Some(before) = &known {
+        let minutes = |since: u64| now.saturating_sub(since) / 60_000;
+        let message = match before.begun_ms {
+            None => format!(
+                "the worker was asked to look {} minutes ago and has not begun: its queue is long, or it does not run",
+                minutes(before.at_ms),
+            ),
+            Some(begun) => format!(
+                "the worker began to look {} minutes ago and gave no answer; its log and the dead letters say why",
+                minutes(begun),
+            ),
+        };
+        state.remember_trouble(now, &message);
     }
-    let lost = (LOST_MS << (times - 1).min(8)).min(LOST_MS_MAX);
-    state.asked = Some(Asked {
+    let mut asked = known.unwrap_or(Asked {
         at_ms: now,
-        again_ms: now + lost,
-        times,
+        again_ms: now,
+        times: 0,
+        begun_ms: None,
     });
+    let lost = (LOST_MS << asked.times.min(8)).min(LOST_MS_MAX);
+    (asked.again_ms, asked.times) = (now + lost, asked.times + 1);
+    state.asked = Some(asked);
 }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::record::read;
 use super::schedules::{event_of, identity_of};
 use super::{DeployedFlow, Outcome, TriggerKey, Triggers};
-use crate::ports::{ExecutionId, RecordKey, RecordKind, StoreError};
+use crate::ports::{ExecutionId, Record, RecordKey, RecordKind, StoreError};
 
 /// Time between two looks at the executions of a backfill.
 const LOOK_MS: u64 = 5_000;
@@ -187,36 +187,37 @@ impl Triggers {
         }
     }
 
-    /// Goes on with the backfills that are due.
+    /// Goes on with the backfills that are due. One that fails does not keep others waiting.
     pub(super) async fn backfills_due(&self, limit: u32) -> Result<(), StoreError> {
         let records = &self.evaluator.ports.records;
         for record in records
             .due_records(RecordKind::Backfill, self.now(), limit)
             .await?
         {
-            let mut state: BackfillState = read(&record)?;
-            let flow = match TriggerKey::of_partition(&record.key.partition) {
-                Some(key) => {
-                    let flow = self.flows.deployed_flow(&key.namespace, &key.flow).await?;
-                    flow.map(|flow| (flow, key.trigger))
-                }
-                None => None,
-            };
-            let trigger = flow
-                .as_ref()
-                .and_then(|(flow, id)| Some((flow, flow.trigger(id)?)));
-            match trigger {
-                Some((flow, trigger)) if !state.paused && !state.over => {
-                    self.fill(flow, trigger, &mut state).await?;
-                }
-                Some(_) => {}
-                None => state.over = true,
+            if let Err(error) = self.backfill_due(&record).await {
+                tracing::warn!(trigger = record.key.partition, %error, "a backfill could not go on");
             }
-            let due = (!state.over && !state.paused).then(|| self.now() + LOOK_MS);
-            let _ = self
-                .put(record.key.clone(), record.version, &state, due, None)
-                .await?;
         }
+        Ok(())
+    }
+
+    async fn backfill_due(&self, record: &Record) -> Result<(), StoreError> {
+        let mut state: BackfillState = read(record)?;
+        let found = self.of_partition(&record.key.partition).await?;
+        let trigger = found
+            .as_ref()
+            .and_then(|(flow, id)| Some((flow, flow.trigger(id)?)));
+        match trigger {
+            Some((flow, trigger)) if !state.paused && !state.over => {
+                self.fill(flow, trigger, &mut state).await?;
+            }
+            Some(_) => {}
+            None => state.over = true,
+        }
+        let due = (!state.over && !state.paused).then(|| self.now() + LOOK_MS);
+        let _ = self
+            .put(record.key.clone(), record.version, &state, due, None)
+            .await?;
         Ok(())
     }
 

@@ -29,16 +29,32 @@ impl Triggers {
                 .await?;
             let before = done;
             let mut dealt = stream::iter(page)
-                .map(|record| self.event_due(record))
+                .map(|record| self.event_tried(record))
                 .buffer_unordered(AT_ONCE);
             while let Some(written) = dealt.next().await {
-                done += u32::from(written?);
+                done += u32::from(written);
             }
             if done == before {
                 break; // There are none, or somebody else deals with them.
             }
         }
         Ok(done)
+    }
+
+    /// Deals with one. One that fails or cannot be read is due later, as every other: it holds up none. False when
+    /// nothing was written.
+    async fn event_tried(&self, record: Record) -> bool {
+        let (key, version) = (record.key.clone(), record.version);
+        let (value, expires) = (record.value.clone(), record.expires_ms);
+        let error = match self.event_due(record).await {
+            Ok(written) => return written,
+            Err(error) => error,
+        };
+        tracing::warn!(event = key.sort, partition = key.partition, %error, "an event could not be dealt with");
+        let later = Some(self.now() + GRACE_MS);
+        self.put(key, version, &value, later, expires)
+            .await
+            .is_ok_and(|put| put.is_ok())
     }
 
     /// Deals with one. False when somebody else was faster.

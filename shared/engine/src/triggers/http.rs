@@ -67,8 +67,9 @@ impl Triggers {
         flow: &DeployedFlow,
         trigger: &Config,
         http: &Http,
+        deadline_ms: Option<u64>,
     ) -> Result<(), StoreError> {
-        let Some(state) = self.turn(flow, trigger).await? else {
+        let Some(state) = self.turn(flow, trigger, deadline_ms).await? else {
             return Ok(());
         };
         let key = flow.key(trigger);
@@ -109,8 +110,11 @@ impl Triggers {
                     .await;
             }
         };
+        // What fires without a name of its own is one event for each question, however often its message comes.
+        let question = state.asked.as_ref().map(|asked| asked.at_ms);
+        let look = format!("look:{}", question.unwrap_or_else(|| self.now()));
         let verdict = self
-            .judge(flow, http, looked.status, &read, &state.poll)
+            .judge(flow, http, looked.status, &read, &state.poll, look)
             .await;
         let identity = match verdict {
             Ok(identity) => identity,
@@ -197,6 +201,7 @@ impl Triggers {
         status: u16,
         read: &Answer,
         poll: &Value,
+        look: String,
     ) -> Result<Option<String>, String> {
         let response = json!({"statusCode": status, "body": read.body, "headers": read.headers});
         let roots = || Map::from_iter([("response".to_owned(), response.clone())]);
@@ -226,7 +231,7 @@ impl Triggers {
                 format!("cursor:{text}")
             }
             None if http.on_change => read.identity.clone(),
-            None => format!("look:{}", self.now()),
+            None => look,
         };
         let seen = poll.get("seen").and_then(Value::as_str);
         Ok((seen != Some(identity.as_str())).then_some(identity))

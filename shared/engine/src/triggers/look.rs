@@ -3,7 +3,7 @@
 use super::record::read;
 use super::state::{TriggerState, trigger_of};
 use super::{TriggerKey, Triggers};
-use crate::ports::{RecordKind, RecordWrite, StoreError};
+use crate::ports::{Record, RecordKind, StoreError};
 use operon_core::triggers::Kind;
 
 /// Triggers looked at in one go; the rest stays due.
@@ -36,40 +36,46 @@ impl Triggers {
     }
 
     /// Looks at everything that is due. Call it every second locally, every minute in the cloud, where hints come in
-    /// between. One trigger that fails does not keep others from being looked at.
+    /// between. Nothing that fails or cannot be read keeps anything else from being looked at; an error says that what
+    /// is due could not be listed. Batches come first: they promise a time, and looks may take long.
     pub async fn look_at_due(&self) -> Result<(), StoreError> {
-        let now = self.now();
-        let records = &self.evaluator.ports.records;
+        let batches = self.close_due(DUE_MAX).await;
+        let triggers = self.triggers_due().await;
+        let backfills = self.backfills_due(DUE_MAX).await;
+        let events = self.events_due().await;
+        batches?;
+        triggers?;
+        backfills?;
+        events?;
+        Ok(())
+    }
+
+    async fn triggers_due(&self) -> Result<(), StoreError> {
+        let (now, records) = (self.now(), &self.evaluator.ports.records);
         for record in records
             .due_records(RecordKind::Trigger, now, DUE_MAX)
             .await?
         {
-            let key = trigger_of(&record.key);
-            let deployed = match &key {
-                Some(key) => self.is_deployed(key).await?,
-                None => false,
-            };
-            if let (Some(key), true) = (&key, deployed) {
-                if let Err(error) = self.look(key).await {
-                    tracing::warn!(trigger = %key, %error, "a trigger could not be looked at");
-                }
-                continue;
+            if let Err(error) = self.trigger_due(&record).await {
+                tracing::warn!(record = %record.key.sort, partition = record.key.partition, %error, "a trigger could not be looked at");
             }
-            // The trigger is gone: nobody looks any more.
-            let mut state: TriggerState = read(&record)?;
-            (state.next_ms, state.asked) = (None, None);
-            let write = RecordWrite {
-                key: record.key.clone(),
-                expected: record.version,
-                value: super::record::content(&state)?,
-                due_ms: None,
-                expires_ms: None,
-            };
-            records.save_record(write).await?;
         }
-        self.events_due().await?;
-        self.close_due(DUE_MAX).await?;
-        self.backfills_due(DUE_MAX).await
+        Ok(())
+    }
+
+    async fn trigger_due(&self, record: &Record) -> Result<(), StoreError> {
+        if let Some(key) = trigger_of(&record.key)
+            && self.is_deployed(&key).await?
+        {
+            return self.look(&key).await;
+        }
+        // The trigger is gone: nobody looks any more.
+        let mut state: TriggerState = read(record)?;
+        (state.next_ms, state.asked) = (None, None);
+        let (key, version) = (record.key.clone(), record.version);
+        // A conflict means that somebody has deployed it again, or did the same.
+        let _ = self.put(key, version, &state, None, None).await?;
+        Ok(())
     }
 
     async fn is_deployed(&self, key: &TriggerKey) -> Result<bool, StoreError> {

@@ -138,6 +138,8 @@ pub struct Triggers {
     pub scheduler: Arc<dyn Scheduler>,
     /// Asked to look at databases and addresses; without it, whoever finds that it is time looks.
     pub polls: Option<Arc<dyn Polls>>,
+    /// AWS delivers messages, events and alarms here. Elsewhere triggers that need them never fire, and say so.
+    pub on_aws: bool,
     /// Executions that may be active at once, as far as is known; for choosing the sizes of batches.
     pub capacity: u32,
 }

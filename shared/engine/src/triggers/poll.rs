@@ -3,21 +3,21 @@
 use operon_core::triggers::Config;
 use serde_json::Value;
 
-use super::state::{TriggerState, Trouble};
+use super::state::TriggerState;
 use super::{DeployedFlow, TriggerKey, Triggers};
 use crate::ports::StoreError;
 
 /// Longest pause after failures.
 const BACKOFF_MS_MAX: u64 = 30 * 60_000;
-/// Characters of what is said to be wrong.
-const MESSAGE_CHARS_MAX: usize = 500;
 
 impl Triggers {
     /// Takes the turn to look: the next one is written before, so that two who look at once are rare. None: not now.
+    /// Whoever was asked says when it is dead at the latest, and looks only if somebody still waits.
     pub(super) async fn turn(
         &self,
         flow: &DeployedFlow,
         trigger: &Config,
+        deadline_ms: Option<u64>,
     ) -> Result<Option<TriggerState>, StoreError> {
         let key = flow.key(trigger);
         if self.switched_off(flow, trigger, &key).await?.is_some() {
@@ -26,13 +26,22 @@ impl Triggers {
             return Ok(None);
         }
         let (now, interval) = (self.now(), trigger.interval_ms().unwrap_or(60_000));
-        let state = self
-            .change_state(&key, |state| {
+        let mut mine = true;
+        let state = self.change_state(&key, |state| {
+            if let Some(deadline) = deadline_ms {
+                mine = state.asked.is_some();
+                if let Some(asked) = &mut state.asked {
+                    asked.begun_ms = Some(now);
+                    asked.again_ms = asked.again_ms.max(deadline);
+                }
+            }
+            if mine {
                 state.looked_ms = Some(now);
                 state.next_ms = Some(now + interval);
-            })
-            .await?;
-        Ok(Some(state))
+            }
+        });
+        let state = state.await?;
+        Ok(mine.then_some(state))
     }
 
     /// The look went well: what it remembers is written, after all its events were accepted.
@@ -69,12 +78,12 @@ impl Triggers {
         let now = self.now();
         tracing::warn!(trigger = %key, message, "a trigger could not look");
         self.change_state(key, |state| {
-            let times = state.trouble.as_ref().map_or(0, |trouble| trouble.times) + 1;
-            state.trouble = Some(Trouble {
-                at_ms: now,
-                times,
-                message: message.chars().take(MESSAGE_CHARS_MAX).collect(),
-            });
+            state.remember_trouble(now, message);
+            let mut times = 1;
+            if let Some(trouble) = &mut state.trouble {
+                trouble.times += 1;
+                times = trouble.times;
+            }
             let pause = interval_ms
                 .saturating_mul(1 << times.min(10))
                 .min(BACKOFF_MS_MAX.max(interval_ms));

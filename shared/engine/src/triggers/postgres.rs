@@ -82,8 +82,9 @@ impl Triggers {
         flow: &DeployedFlow,
         trigger: &Config,
         postgres: &Postgres,
+        deadline_ms: Option<u64>,
     ) -> Result<(), StoreError> {
-        let Some(state) = self.turn(flow, trigger).await? else {
+        let Some(state) = self.turn(flow, trigger, deadline_ms).await? else {
             return Ok(());
         };
         let key = flow.key(trigger);

@@ -10,6 +10,8 @@ use crate::ports::{RecordKey, RecordKind, StoreError};
 
 /// Late and missed dates that are kept for people.
 const SHOWN_MAX: usize = 20;
+/// Characters of what is said to be wrong.
+const MESSAGE_CHARS_MAX: usize = 500;
 
 /// A person or `stopAfter` switched the trigger off.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,7 +44,7 @@ pub struct Missed {
 pub struct Trouble {
     /// When, in milliseconds since the epoch.
     pub at_ms: u64,
-    /// How often one after the other.
+    /// How many looks failed one after the other; pauses grow with it.
     pub times: u32,
     /// What.
     pub message: String,
@@ -52,12 +54,16 @@ pub struct Trouble {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Asked {
-    /// When, in milliseconds since the epoch.
+    /// When for the first time, in milliseconds since the epoch. It names the question: what a look finds that has no
+    /// name of its own is the same event, however often the question was asked.
     pub at_ms: u64,
-    /// When that message counts as lost.
+    /// When somebody else may be asked: the message counts as lost, and whoever began with it is dead.
     pub again_ms: u64,
     /// How often without an answer.
     pub times: u32,
+    /// When somebody began to look, the last time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub begun_ms: Option<u64>,
 }
 
 /// State of a trigger.
@@ -97,6 +103,15 @@ impl TriggerState {
     fn due_ms(&self) -> Option<u64> {
         let again = self.asked.as_ref().map_or(0, |asked| asked.again_ms);
         self.next_ms.map(|next| next.max(again))
+    }
+
+    /// What people see until a look goes well. It says nothing of what is looked at, so no pause grows with it.
+    pub(super) fn remember_trouble(&mut self, at_ms: u64, message: &str) {
+        self.trouble = Some(Trouble {
+            at_ms,
+            times: self.trouble.as_ref().map_or(0, |trouble| trouble.times),
+            message: message.chars().take(MESSAGE_CHARS_MAX).collect(),
+        });
     }
 
     pub(super) fn remember_late(&mut self, date_ms: u64, at_ms: u64) {

@@ -1,7 +1,7 @@
 //! What people see of triggers: `GET /triggers`, `operon triggers list`.
 
-use operon_core::triggers::Kind;
 use operon_core::triggers::schedule::ON_TIME_MS;
+use operon_core::triggers::{Config, Kind};
 use serde::Serialize;
 
 use super::backfill::BackfillState;
@@ -83,11 +83,60 @@ impl Triggers {
                     late_dates: state.late,
                     missed: state.missed,
                     missed_count: state.missed_count,
-                    trouble: state.trouble,
+                    trouble: if enabled && self.unreachable(trigger) {
+                        let at_ms = now;
+                        let message = unreachable(trigger);
+                        Some(Trouble {
+                            at_ms,
+                            times: 0,
+                            message,
+                        })
+                    } else {
+                        state.trouble
+                    },
                     backfill,
                 });
             }
         }
         Ok(views)
     }
+
+    /// Triggers that never fire here, of one flow or of all, each with the reason. Those that are switched off are left
+    /// out.
+    pub async fn never_fire(
+        &self,
+        flow: Option<(&str, &str)>,
+    ) -> Result<Vec<(TriggerKey, String)>, StoreError> {
+        if self.on_aws {
+            return Ok(Vec::new());
+        }
+        let flows = match flow {
+            Some((namespace, id)) => {
+                let found = self.flows.deployed_flow(namespace, id).await?;
+                found.into_iter().collect()
+            }
+            None => self.flows.deployed().await?,
+        };
+        let mut found = Vec::new();
+        for flow in flows {
+            if flow.disabled || flow.plan.disabled {
+                continue;
+            }
+            let here = flow.triggers.iter();
+            let here = here.filter(|trigger| !trigger.disabled && self.unreachable(trigger));
+            found.extend(here.map(|trigger| (flow.key(trigger), unreachable(trigger))));
+        }
+        Ok(found)
+    }
+
+    const fn unreachable(&self, trigger: &Config) -> bool {
+        !self.on_aws && trigger.needs_aws()
+    }
+}
+
+fn unreachable(trigger: &Config) -> String {
+    format!(
+        "`{}` triggers need a deployment on AWS: nothing fires them on this server",
+        trigger.short_type()
+    )
 }

@@ -147,7 +147,9 @@ async fn a_question_that_is_lost_is_asked_again_and_people_see_it() {
     assert_eq!(waits.asked.unwrap().times, 2);
     let trouble = waits.trouble.unwrap();
     assert!(
-        trouble.message.contains("has not answered for 6 minutes"),
+        trouble
+            .message
+            .contains("was asked to look 6 minutes ago and has not begun"),
         "{trouble:?}"
     );
     cloud.settle().await;

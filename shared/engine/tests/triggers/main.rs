@@ -9,6 +9,7 @@
 mod actions;
 mod batches;
 mod dates;
+mod due;
 mod flows;
 mod follow;
 mod once;

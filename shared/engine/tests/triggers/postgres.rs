@@ -191,10 +191,20 @@ async fn a_worker_reads_rows_once_wherever_it_dies() {
             "who asks does not look"
         );
         world.fuse.set(i64::from(writes));
-        died += u32::from(world.triggers.poll(&key).await.is_err());
+        died += u32::from(
+            world
+                .triggers
+                .poll(&key, world.now() + 60_000)
+                .await
+                .is_err(),
+        );
         world.fuse.set(i64::MAX);
         // Its message comes again.
-        world.triggers.poll(&key).await.unwrap();
+        world
+            .triggers
+            .poll(&key, world.now() + 60_000)
+            .await
+            .unwrap();
         let state = world.triggers.state(&key).await.unwrap();
         assert_eq!((state.asked, state.trouble), (None, None));
         let now = world.executions().await.len();

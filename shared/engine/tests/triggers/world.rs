@@ -329,6 +329,7 @@ impl World {
             wakeups: Arc::new(NoWakeups),
             scheduler: Arc::clone(&schedules) as Arc<_>,
             polls: None,
+            on_aws: true,
             capacity: 20,
         };
         Self {

@@ -542,6 +542,7 @@ fn triggers(ports: &MemoryPorts, queues: &Arc<MemoryQueues>) -> Triggers {
         wakeups: Arc::new(NoWakeups),
         scheduler: Arc::new(NoSchedules),
         polls: Some(Arc::new(QueuedPolls(Arc::clone(queues) as Arc<_>))),
+        on_aws: true,
         capacity: 10,
     }
 }

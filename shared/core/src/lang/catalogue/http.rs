@@ -111,7 +111,7 @@ const FIRES: &str =
     "`responseCondition` says which answers fire; without one those with a status of 200 to 299";
 const TROUBLE: &str = "what is wrong with a look is shown with the trigger";
 
-/// The same for the `http` trigger. What decides over an answer there is its condition, and a look is bounded as a whole.
+/// The same for the `http` trigger: its condition decides over an answer there, and a look is bounded as a whole.
 pub(super) const HTTP_TRIGGER_OPTIONS: &[PropInfo] = &[
     AUTH,
     ALLOW_FAILED.warns(FIRES),
