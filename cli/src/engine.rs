@@ -1,7 +1,7 @@
 //! Working on executions until they are over, and what Ctrl-C does meanwhile.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::pin::pin;
 use std::rc::Rc;
@@ -162,16 +162,17 @@ fn explained(error: OpenError) -> anyhow::Error {
     }
 }
 
-/// Works until every execution is over. The first Ctrl-C kills `watched`, the second leaves.
+/// Works until every execution but those of `waiting` is over. The first Ctrl-C kills `watched`, the second leaves.
 pub(crate) async fn work(
     engine: &Engine,
     shown: &Shown,
     watched: &[ExecutionId],
+    waiting: &HashSet<ExecutionId>,
 ) -> anyhow::Result<End> {
     let mut interrupts = Interrupts::new()?;
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut over = pin!(engine.run_to_end());
+    let mut over = pin!(engine.run_to_end_of_all_but(waiting));
     let mut killed = false;
     loop {
         tokio::select! {

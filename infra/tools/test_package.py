@@ -34,6 +34,12 @@ class TestPackage(unittest.TestCase):
             with self.assertRaisesRegex(package.PackageFailed, part):
                 package.check(binary, "arm64")
 
+    def test_a_zip_over_the_target_is_named_and_one_that_lambda_refuses_is_none(self) -> None:
+        self.assertNotIn("target", package.said("api", package.ZIP_BYTES_TARGET, "arm64").split("  ", 1)[1])
+        self.assertIn("60% over the target", package.said("api", package.ZIP_BYTES_TARGET * 8 // 5, "arm64"))
+        with self.assertRaisesRegex(package.PackageFailed, "Lambda takes"):
+            package.said("api", package.ZIP_BYTES_MAX + 1, "arm64")
+
     def test_without_the_console_nothing_is_packaged(self) -> None:
         with self.assertRaisesRegex(package.PackageFailed, "needs Node.js"):
             package.build_console((sys.executable, "-c", "raise SystemExit(1)"))

@@ -232,7 +232,7 @@ def chain(binary: Path, work: Path, runs: int) -> Result:
     ]
     return Result(
         figures=[
-            Figure.of("per task of a chain", summarize(per_task_ms), "ms"),
+            Figure.of("per task of a chain", summarize(per_task_ms), "ms", Target(Bound.AT_MOST, 2)),
             Figure.of("start-up: --version", wall_ms["version"], "ms", Target(Bound.AT_MOST, 20)),
             Figure.of(
                 "start-up: validate, small flow",

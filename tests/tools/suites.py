@@ -1,4 +1,4 @@
-"""Runs every test of the repository, one suite after the other, and prints totals.
+"""Runs every test of the repository, suite by suite, and prints totals.
 
     python3 suites.py
 
@@ -10,14 +10,17 @@ Exits with 1 if a test failed, a suite could not be run, or a suite had no tests
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 import postgres
 import venvs
@@ -60,6 +63,8 @@ class Suite:
 
     name: str
     command: Sequence[str]
+    beside: bool = False
+    """It waits more than it works: those after it run meanwhile, and what it says comes in one piece."""
 
 
 @dataclass(frozen=True)
@@ -161,25 +166,26 @@ def suites(root: Path, *, nextest: bool) -> list[Suite]:
     return [
         Suite("Rust", rust),
         Suite("Rust documentation", ["cargo", "test", *workspace, "--doc", "--no-fail-fast"]),
+        Suite("AWS on emulators", [sys.executable, str(AWS_TESTS / "run.py")], beside=True),
         *(
             Suite(f"Python {directory}", [sys.executable, "-m", "unittest", "discover", "-s", str(directory)])
             for directory in python_directories(root)
         ),
         Suite("Console logic", ["tests/tools/console", "units"]),
         Suite("Console in a browser", ["tests/tools/console", "browser"]),
-        Suite("AWS on emulators", [sys.executable, str(AWS_TESTS / "run.py")]),
     ]
 
 
-def run(suite: Suite, root: Path, environment: Mapping[str, str]) -> Result:
+def run(suite: Suite, root: Path, environment: Mapping[str, str], out: TextIO | None = None) -> Result:
     """Runs a suite, shows its output as it comes, and counts."""
-    print(f"\n── {suite.name}: {' '.join(suite.command)}", flush=True)
+    out = out or sys.stdout
+    print(f"\n── {suite.name}: {' '.join(suite.command)}", file=out, flush=True)
     started = time.monotonic()
 
     def shown(stream: Iterable[str]) -> Iterator[str]:
         for line in stream:
-            sys.stdout.write(line)
-            sys.stdout.flush()
+            out.write(line)
+            out.flush()
             yield line
 
     with subprocess.Popen(
@@ -195,6 +201,27 @@ def run(suite: Suite, root: Path, environment: Mapping[str, str]) -> Result:
         assert process.stdout is not None
         counts = count(shown(process.stdout))
     return Result(suite, counts, process.returncode, time.monotonic() - started)
+
+
+def run_all(every: Sequence[Suite], root: Path, environment: Mapping[str, str]) -> list[Result]:
+    """Runs suites in order, those that are `beside` while the later ones run; results in the same order."""
+    with ThreadPoolExecutor() as pool:
+
+        def begun(suite: Suite) -> Callable[[], Result]:
+            if not suite.beside:
+                result = run(suite, root, environment)
+                return lambda: result
+            said = io.StringIO()
+            running = pool.submit(run, suite, root, environment, said)
+
+            def over() -> Result:
+                result = running.result()
+                print(said.getvalue(), end="", flush=True)
+                return result
+
+            return over
+
+        return [over() for over in [begun(suite) for suite in every]]
 
 
 def table(results: Sequence[Result]) -> str:
@@ -228,7 +255,7 @@ def main() -> int:
         print(f"no PostgreSQL for the tests: {error}", file=sys.stderr, flush=True)
     # Python's caches would be the only thing the tests leave in the source tree.
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
-    results = [run(suite, ROOT, environment) for suite in suites(ROOT, nextest=has_nextest())]
+    results = run_all(suites(ROOT, nextest=has_nextest()), ROOT, environment)
     print(f"\n{table(results)}", flush=True)
     return 0 if all(result.good for result in results) else 1
 

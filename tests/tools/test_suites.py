@@ -10,7 +10,7 @@ import tempfile
 import unittest
 from pathlib import Path
 
-from suites import Counts, Result, Suite, count, python_directories, run, suites, table
+from suites import Counts, Result, Suite, count, python_directories, run, run_all, suites, table
 
 
 class TestCount(unittest.TestCase):
@@ -80,6 +80,27 @@ class TestRun(unittest.TestCase):
         self.assertEqual(text.splitlines()[-1].split(), ["TOTAL", "4", "4", "2", "3.0", "FAILED"])
 
 
+class TestBeside(unittest.TestCase):
+    """A suite that waits more than it works does not hold up the others."""
+
+    def test_the_others_run_meanwhile_and_what_it_says_comes_in_one_piece(self) -> None:
+        with tempfile.TemporaryDirectory() as directory:
+            # It ends only once the other has begun.
+            waits = "until [ -e there ]; do sleep 0.05; done; echo 'Ran 2 tests in 0.1s'; echo OK"
+            other = "echo 'Ran 1 test in 0.1s'; echo FAILED; touch there"
+            every = [
+                Suite("waits", ["timeout", "30", "sh", "-c", waits], beside=True),
+                Suite("other", ["sh", "-c", other]),
+            ]
+            with contextlib.redirect_stdout(io.StringIO()) as said:
+                results = run_all(every, Path(directory), os.environ)
+        self.assertEqual([result.suite.name for result in results], ["waits", "other"])
+        self.assertEqual(results[0].counts, Counts(2, 0, 0))
+        text = said.getvalue()
+        self.assertLess(text.index("── other"), text.index("── waits"))
+        self.assertLess(text.index("── waits"), text.index("Ran 2 tests"))
+
+
 class TestSuites(unittest.TestCase):
     """No tests are left out."""
 
@@ -101,6 +122,7 @@ class TestSuites(unittest.TestCase):
         self.assertIn("Python tests/tools", names)
         self.assertIn("Python tests/api", names)
         self.assertIn("Console in a browser", names)
+        self.assertIn("AWS on emulators", names)
 
 
 if __name__ == "__main__":

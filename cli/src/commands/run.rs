@@ -1,6 +1,6 @@
 //! `operon run`: a flow file, from its text to the end of its execution.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -44,38 +44,41 @@ pub(crate) fn run(args: &RunArgs, console: &Rc<Console>) -> anyhow::Result<Exit>
     let shown = Shown::new(report::of_args(&args.engine, console));
     engine::block_on(async {
         let laptop = engine::open(&args.engine, flows, &shown).await?;
-        take_up(&laptop, &request.plan, console, args).await?;
+        let waiting = take_up(&laptop, console, args).await?;
         let created = laptop.engine.evaluator().intake(request).await;
         let created = created.map_err(refused)?;
         for warning in &created.warnings {
             console.warning(warning);
         }
         laptop.engine.start(&created.row, &created.plan).await?;
-        let end = engine::work(&laptop.engine, &shown, std::slice::from_ref(&id)).await?;
+        let end = engine::work(&laptop.engine, &shown, std::slice::from_ref(&id), &waiting).await?;
         finish(&laptop, &args.engine, console, &shown, &[id], end).await
     })
 }
 
-/// Executions that an earlier engine left hold their locks: whoever may have to wait for one takes them up.
+/// Goes on with what an earlier engine left unfinished, as `operon resume` does; those of them that wait for a person,
+/// for whom this command does not wait.
 async fn take_up(
     laptop: &Laptop,
-    plan: &Plan,
     console: &Console,
     args: &RunArgs,
-) -> anyhow::Result<()> {
-    let left = laptop.store.next_due().await?.is_some();
-    if !left {
-        return Ok(());
+) -> anyhow::Result<HashSet<ExecutionId>> {
+    let mut waiting = HashSet::new();
+    let left = laptop.engine.recover().await?;
+    for id in &left {
+        let row = laptop.store.execution(id).await?;
+        if row.is_some_and(|row| row.state == "PAUSED") {
+            waiting.insert(id.clone());
+        }
     }
-    if plan.concurrency.is_some() {
-        laptop.engine.recover().await?;
-    } else if !args.engine.quiet {
+    if !left.is_empty() && !args.engine.quiet {
         console.note(&format!(
-            "note: this state directory has unfinished executions; `operon resume{}` takes them up",
-            state_option(&args.engine.state.dir)
+            "note: what an earlier engine left unfinished goes on, too: {} execution{}",
+            left.len(),
+            if left.len() == 1 { "" } else { "s" }
         ));
     }
-    Ok(())
+    Ok(waiting)
 }
 
 /// Values of inputs: as they are written, files as absolute paths.

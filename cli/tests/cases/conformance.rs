@@ -332,6 +332,11 @@ fn core_cases() -> Vec<Case> {
             "  - {id: x@N, type: @T, url: \"@S/page\", routingKey: k, summary: late, dedupKey: d}\n",
             &[("{{ outputs.x@N.dedupKey }}", "d")],
         ),
+        case(
+            "webhook",
+            "  - {id: x@N, type: @T, url: \"@S/hook\", payload: {n: 1}, headers: {X-Key: k}}\n",
+            &[],
+        ),
     ]
 }
 

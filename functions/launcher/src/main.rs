@@ -6,8 +6,14 @@ use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use operon_aws::ecs::{FargateEcs, SecretArns};
 use operon_aws::world::{SqsEvent, World, batch};
 use operon_aws::{Role, telemetry};
+use operon_engine::fargate::Rate;
 use operon_engine::launcher::{LaunchOptions, Launcher};
 use operon_engine::reconciler::{Reconciler, handle_launches};
+
+/// Launches a second of this process. Two run at once (the template's `MaximumConcurrency`), and an account has 20.
+const LAUNCHES_PER_SECOND: f64 = 10.0;
+/// Launches at once after a pause; an account has 100.
+const LAUNCH_BURST: f64 = 50.0;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
@@ -21,7 +27,13 @@ async fn main() -> Result<(), Error> {
         ecs.clone(),
         Arc::new(names),
         world.site(),
-        LaunchOptions::default(),
+        LaunchOptions {
+            rate: Rate {
+                per_second: LAUNCHES_PER_SECOND,
+                burst: LAUNCH_BURST,
+            },
+            ..LaunchOptions::default()
+        },
     );
     let reconciler = Reconciler::new(world.ports.clone(), world.queues.clone(), ecs);
     let (launcher, reconciler) = (&launcher, &reconciler);

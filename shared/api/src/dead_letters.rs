@@ -99,7 +99,7 @@ impl DeadLetters for EngineDeadLetters {
             && let Some(queue) = &self.queue
         {
             let ports = &self.triggers.evaluator.ports;
-            return match of_queues::redrive(ports, &**queue, id).await {
+            return match of_queues::redrive(ports, queue, id).await {
                 Ok(true) => Ok(()),
                 Ok(false) => Err(Problem::not_found(
                     RedriveError::Missing(id.to_owned()).to_string(),

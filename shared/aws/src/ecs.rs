@@ -23,7 +23,7 @@ use operon_engine::ports::{
 use crate::config::Config;
 use crate::parameters::{Parameters, Wanted};
 use crate::sdk::Sdk;
-use crate::secrets::ManagedSecrets;
+use crate::secrets::{Kept, Known, ManagedSecrets};
 
 /// Bytes of an error's text at most.
 const TEXT_MAX: usize = 600;
@@ -393,6 +393,8 @@ pub struct SecretArns {
     client: aws_sdk_secretsmanager::Client,
     parameters: Parameters,
     secrets: Arc<ManagedSecrets>,
+    /// ARNs by full name. A loop of thousands asks for the same ones, and Parameter Store answers 40 times a second.
+    kept: Kept,
 }
 
 impl std::fmt::Debug for SecretArns {
@@ -408,7 +410,34 @@ impl SecretArns {
         Self {
             client: sdk.secrets_manager(),
             parameters: Parameters::new(sdk),
+            kept: secrets.nothing_kept(),
             secrets,
+        }
+    }
+
+    /// The ARN of a secret by its full name, in either store.
+    async fn ask(&self, full: &str) -> Result<Option<String>, SecretError> {
+        let found = self.client.describe_secret().secret_id(full).send().await;
+        match found {
+            Ok(answer) => {
+                let arn = answer.arn().map(str::to_owned);
+                let missing = || SecretError::Failed(format!("secret `{full}` has no ARN"));
+                arn.ok_or_else(missing).map(Some)
+            }
+            Err(failed)
+                if failed
+                    .as_service_error()
+                    .and_then(ProvideErrorMetadata::code)
+                    == Some("ResourceNotFoundException") =>
+            {
+                let found = self.parameters.find(full, Wanted::Encrypted).await?;
+                Ok(found.map(|parameter| parameter.arn))
+            }
+            Err(failed) => {
+                let text = DisplayErrorContext(&failed).to_string();
+                let text: String = text.chars().take(TEXT_MAX).collect();
+                Err(SecretError::Failed(text))
+            }
         }
     }
 }
@@ -417,29 +446,15 @@ impl SecretArns {
 impl SecretNames for SecretArns {
     async fn arn(&self, namespace: &str, name: &str) -> Result<String, SecretError> {
         for full in self.secrets.names(namespace, name) {
-            let found = self.client.describe_secret().secret_id(&full).send().await;
-            match found {
-                Ok(answer) => {
-                    let arn = answer.arn().map(str::to_owned);
-                    return arn
-                        .ok_or_else(|| SecretError::Failed(format!("secret `{full}` has no ARN")));
-                }
-                Err(failed)
-                    if failed
-                        .as_service_error()
-                        .and_then(ProvideErrorMetadata::code)
-                        == Some("ResourceNotFoundException") =>
-                {
-                    let found = self.parameters.find(&full, Wanted::Encrypted).await?;
-                    if let Some(parameter) = found {
-                        return Ok(parameter.arn);
-                    }
-                }
-                Err(failed) => {
-                    let text = DisplayErrorContext(&failed).to_string();
-                    let text: String = text.chars().take(TEXT_MAX).collect();
-                    return Err(SecretError::Failed(text));
-                }
+            let arn = if let Some(Known(arn)) = self.kept.get(&full) {
+                arn
+            } else {
+                let asked = self.ask(&full).await?;
+                self.kept.put(&full, asked.clone());
+                asked
+            };
+            if let Some(arn) = arn {
+                return Ok(arn);
             }
         }
         Err(self.secrets.missing(namespace, name))

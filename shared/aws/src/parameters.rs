@@ -65,7 +65,7 @@ impl Parameters {
             Err(error) => Err(error.clone()),
         };
         match answer {
-            Ok(answer) => read(&name, &answer).map(Some),
+            Ok(answer) => read(&name, &answer, wanted).map(Some),
             Err(error) if error.is("ParameterNotFound") => Ok(None),
             Err(error) => Err(SecretError::Failed(format!(
                 "reading the parameter `{name}`: {error}"
@@ -80,25 +80,31 @@ pub fn parameter_name(full: &str) -> String {
     format!("/{}", full.trim_start_matches('/'))
 }
 
-fn read(name: &str, answer: &Value) -> Result<Parameter, SecretError> {
+fn read(name: &str, answer: &Value, wanted: Wanted) -> Result<Parameter, SecretError> {
     let text = |field: &str| {
         let found = answer.get("Parameter").and_then(|one| one.get(field));
         found.and_then(Value::as_str).unwrap_or_default()
     };
-    let (kind, value) = (text("Type"), text("Value"));
+    let (kind, value, arn) = (text("Type"), text("Value"), text("ARN"));
     if kind != ENCRYPTED {
         return Err(SecretError::Failed(format!(
             "the parameter `{name}` is a `{kind}`, which is not encrypted; store it with --type {ENCRYPTED}"
         )));
     }
-    if value.len() > VALUE_MAX {
+    if arn.is_empty() {
+        return Err(SecretError::Failed(format!(
+            "the parameter `{name}` has no ARN"
+        )));
+    }
+    // What is encrypted is longer than what it holds.
+    if wanted == Wanted::Value && value.len() > VALUE_MAX {
         return Err(SecretError::Failed(format!(
             "the parameter `{name}` has {} bytes; at most {VALUE_MAX} are read",
             value.len()
         )));
     }
     Ok(Parameter {
-        arn: text("ARN").to_owned(),
+        arn: arn.to_owned(),
         value: value.to_owned(),
     })
 }

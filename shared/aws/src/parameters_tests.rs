@@ -7,13 +7,14 @@ use std::sync::{Arc, Mutex};
 use aws_config::SdkConfig;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
-use operon_engine::ports::Secrets as _;
+use operon_engine::ports::{SecretNames as _, Secrets as _};
 use operon_testkit::memory::TestClock;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 use crate::ManagedSecrets;
+use crate::ecs::SecretArns;
 
 type Answer = (u16, String);
 type Answers = Arc<dyn Fn(&str, &Value) -> Answer + Send + Sync>;
@@ -101,9 +102,13 @@ fn refused(code: &str) -> Answer {
 }
 
 async fn one(answer: Answer) -> (Result<Option<Parameter>, SecretError>, Asked) {
+    wanted(answer, Wanted::Value).await
+}
+
+async fn wanted(answer: Answer, how: Wanted) -> (Result<Option<Parameter>, SecretError>, Asked) {
     let (sdk, asked) = server(Arc::new(move |_, _| answer.clone())).await;
     let parameters = Parameters::new(&sdk);
-    let found = parameters.find("operon/s/T", Wanted::Value).await;
+    let found = parameters.find("operon/s/T", how).await;
     (found, asked)
 }
 
@@ -173,6 +178,9 @@ async fn what_is_too_large_or_not_encrypted_is_refused_without_its_value() {
         error.contains("8193 bytes") && !error.contains("xx"),
         "{error}"
     );
+    // What is not decrypted is longer than what it holds.
+    let long = parameter("SecureString", &"x".repeat(2 * VALUE_MAX));
+    assert!(wanted(long, Wanted::Encrypted).await.0.is_ok());
     let (found, _) = one(parameter("String", "hunter2")).await;
     let error = found.unwrap_err().to_string();
     assert!(
@@ -228,4 +236,26 @@ async fn the_nearer_namespace_counts_and_in_one_namespace_secrets_manager() {
                 .contains("aws ssm put-parameter --type SecureString --name '/operon/s/a.b/NONE'"),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn an_arn_is_asked_for_once_in_a_while() {
+    let (sdk, asked) = server(Arc::new(|target, body| {
+        if target == "secretsmanager.describesecret" {
+            return refused("ResourceNotFoundException");
+        }
+        both(target, body)
+    }))
+    .await;
+    let clock = Arc::new(TestClock::default());
+    let secrets = Arc::new(ManagedSecrets::new(&sdk, "operon/s", clock.clone()));
+    let arns = SecretArns::new(&sdk, secrets);
+    for _ in 0..3 {
+        assert!(arns.arn("a.b", "UP").await.unwrap().starts_with("arn:"));
+    }
+    // Twice in `a.b`, where there is none, and twice in `a`.
+    assert_eq!(asked.lock().unwrap().len(), 4);
+    clock.advance(u64::try_from(crate::secrets::KEPT.as_millis()).unwrap());
+    assert!(arns.arn("a.b", "UP").await.is_ok());
+    assert_eq!(asked.lock().unwrap().len(), 8);
 }

@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -26,16 +26,53 @@ const VALUE_MAX: usize = 64 << 10;
 /// Bytes of the full name at most (Secrets Manager).
 const NAME_MAX: usize = 512;
 
-/// A value, or that there is none, and since when that is known.
-type Known = (Option<String>, u64);
+/// What is known of a name: a text, or that there is none.
+pub(crate) struct Known(pub(crate) Option<String>);
+
+/// What is known of names for [`KEPT`]: a text, or that there is none.
+pub(crate) struct Kept {
+    clock: Arc<dyn Clock>,
+    known: Mutex<HashMap<String, (Option<String>, u64)>>,
+}
+
+impl Kept {
+    fn new(clock: Arc<dyn Clock>) -> Self {
+        Self {
+            clock,
+            known: Mutex::default(),
+        }
+    }
+
+    /// What is known; none when it must be asked for.
+    pub(crate) fn get(&self, name: &str) -> Option<Known> {
+        let kept = u64::try_from(KEPT.as_millis()).unwrap_or(u64::MAX);
+        let now = self.clock.now_ms();
+        let known = self.lock();
+        let (text, since) = known.get(name)?;
+        (now.saturating_sub(*since) < kept).then(|| Known(text.clone()))
+    }
+
+    /// Remembers what was answered.
+    pub(crate) fn put(&self, name: &str, text: Option<String>) {
+        let now = self.clock.now_ms();
+        let mut known = self.lock();
+        if known.len() >= NAMES_MAX {
+            known.clear();
+        }
+        known.insert(name.to_owned(), (text, now));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, (Option<String>, u64)>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// Secrets of a deployment.
 pub struct ManagedSecrets {
     client: aws_sdk_secretsmanager::Client,
     parameters: Parameters,
     prefix: String,
-    clock: Arc<dyn Clock>,
-    known: Mutex<HashMap<String, Known>>,
+    kept: Kept,
 }
 
 impl fmt::Debug for ManagedSecrets {
@@ -54,8 +91,7 @@ impl ManagedSecrets {
             client: sdk.secrets_manager(),
             parameters: Parameters::new(sdk),
             prefix: prefix.trim_end_matches('/').to_owned(),
-            clock,
-            known: Mutex::default(),
+            kept: Kept::new(clock),
         }
     }
 
@@ -115,20 +151,17 @@ impl ManagedSecrets {
     }
 
     async fn value(&self, full: &str) -> Result<Option<String>, SecretError> {
-        let now = self.clock.now_ms();
-        let kept = u64::try_from(KEPT.as_millis()).unwrap_or(u64::MAX);
-        if let Some((value, since)) = self.lock().get(full)
-            && now.saturating_sub(*since) < kept
-        {
-            return Ok(value.clone());
+        if let Some(Known(value)) = self.kept.get(full) {
+            return Ok(value);
         }
         let value = self.ask(full).await?;
-        let mut known = self.lock();
-        if known.len() >= NAMES_MAX {
-            known.clear();
-        }
-        known.insert(full.to_owned(), (value.clone(), now));
+        self.kept.put(full, value.clone());
         Ok(value)
+    }
+
+    /// Knows nothing yet, by the same clock.
+    pub(crate) fn nothing_kept(&self) -> Kept {
+        Kept::new(Arc::clone(&self.kept.clock))
     }
 
     async fn ask(&self, full: &str) -> Result<Option<String>, SecretError> {
@@ -160,10 +193,6 @@ impl ManagedSecrets {
                 "`{full}` holds bytes and no text; store it with --secret-string"
             ))),
         }
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Known>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

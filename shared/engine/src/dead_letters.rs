@@ -4,6 +4,8 @@
 //! execution that has failed with the reason `poisoned`, or with the name of the trigger that waits for it; never in
 //! silence. A person puts it back with [`redrive`], which does not undo that end: a restart of the execution does.
 
+use std::sync::Arc;
+
 use operon_core::agent::AgentSaid;
 use operon_core::exec::{Event, Reason};
 use serde::{Deserialize, Serialize};
@@ -19,6 +21,7 @@ use crate::ports::{
 use crate::reports;
 use crate::step::StepError;
 use crate::triggers::TriggerKey;
+use crate::watcher::Watcher;
 use crate::wire::{self, EventMessage, LaunchMessage, PlanMessage, WorkMessage};
 
 /// The partition of these records.
@@ -269,9 +272,10 @@ pub async fn list(
     page.iter().map(read).collect()
 }
 
-/// Puts a dead letter back into its queue. It stays, with the time, until it expires: should it fail again, that
-/// is the same letter. False when there is none with that id.
-pub async fn redrive(ports: &Ports, queue: &dyn Queue, id: &str) -> Result<bool, StepError> {
+/// Puts a dead letter back into its queue, or does what an event about a task of ECS calls for: no queue is before the
+/// watcher. The letter stays, with the time, until it expires: should it fail again, that is the same letter. False
+/// when there is none with that id.
+pub async fn redrive(ports: &Ports, queue: &Arc<dyn Queue>, id: &str) -> Result<bool, StepError> {
     let now = ports.clock.now_ms();
     let Some(record) = ports.records.record(&key(id), now).await? else {
         return Ok(false);
@@ -296,12 +300,29 @@ pub async fn redrive(ports: &Ports, queue: &dyn Queue, id: &str) -> Result<bool,
             String::from_utf8_lossy(&bytes).into_owned()
         }
     };
-    queue
-        .send(name, vec![Outgoing::now(freshened(name, body, now))])
-        .await?;
+    if let Some(event) = of_ecs(&body).filter(|_| name == QueueName::Intake) {
+        let watcher = Watcher::new(ports.clone(), Arc::clone(queue));
+        for outcome in watcher.handle(&[event.as_str()]).await {
+            outcome?;
+        }
+    } else {
+        queue
+            .send(name, vec![Outgoing::now(freshened(name, body, now))])
+            .await?;
+    }
     letter.redriven_ms = Some(now);
     save(ports, record.version, &letter).await?;
     Ok(true)
+}
+
+/// The event about a task of ECS in a letter: as `EventBridge` could not hand it on, or within what Lambda says of a
+/// function that failed.
+fn of_ecs(body: &str) -> Option<String> {
+    let mut value: Value = serde_json::from_str(body).ok()?;
+    if let Some(event) = value.get_mut("requestPayload") {
+        value = event.take();
+    }
+    (value.get("source").and_then(Value::as_str) == Some("aws.ecs")).then(|| value.to_string())
 }
 
 /// A launch that is put back is a new wish: its age begins now. The fence still decides.

@@ -2,6 +2,9 @@
 //!
 //! Invariant: where TLS is asked for, neither a login nor a message is sent before the handshake with a server whose
 //! certificate one of Mozilla's authorities, or the installation's own, has signed for that name.
+//! Invariant: no connection is opened to where clouds serve credentials: a flow may name the server.
+
+use std::net::IpAddr;
 
 use async_trait::async_trait;
 use lettre::message::Mailbox;
@@ -12,6 +15,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
 use crate::ports::{Email, MESSAGE_BYTES_MAX, MailServer, MailTls, MessageError, Messages};
+use crate::tasks::http::is_link_local;
 
 /// Sends by SMTP; publishes to no topics.
 #[derive(Debug, Clone, Default)]
@@ -120,7 +124,24 @@ pub fn compose(email: &Email, default_from: Option<&str>) -> Result<Message, Mes
         .map_err(|error| MessageError::Invalid(format!("the message is not valid: {error}")))
 }
 
-fn transport(
+/// Where to connect to: what was looked at is what is connected to. IPv4 first, which fewer machines lack.
+async fn address(host: &str, port: u16) -> Result<IpAddr, MessageError> {
+    let found = tokio::net::lookup_host((host, port)).await;
+    let found = found.map_err(|error| {
+        MessageError::Failed(format!("the mail server `{host}` is not found: {error}"))
+    })?;
+    let mut found: Vec<IpAddr> = found.map(|address| address.ip()).collect();
+    if found.iter().any(|ip| is_link_local(*ip)) {
+        return Err(MessageError::Invalid(format!(
+            "`{host}` is link-local or serves cloud credentials, and is no mail server"
+        )));
+    }
+    found.sort_by_key(IpAddr::is_ipv6);
+    let first = found.first().copied();
+    first.ok_or_else(|| MessageError::Failed(format!("the mail server `{host}` has no address")))
+}
+
+async fn transport(
     server: &MailServer,
     authority: Option<&Certificate>,
 ) -> Result<AsyncSmtpTransport<Tokio1Executor>, MessageError> {
@@ -138,8 +159,10 @@ fn transport(
         MailTls::Wrapped => (Tls::Wrapper(parameters()?), 465),
         MailTls::Starttls => (Tls::Required(parameters()?), 587),
     };
-    let mut builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(&server.host)
-        .port(server.port.unwrap_or(port))
+    let port = server.port.unwrap_or(port);
+    let ip = address(&server.host, port).await?;
+    let mut builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(ip.to_string())
+        .port(port)
         .tls(tls)
         .timeout(Some(std::time::Duration::from_secs(30)));
     if let Some((user, password)) = &server.login {
@@ -159,7 +182,8 @@ impl Messages for SmtpMessages {
                     .to_owned(),
             )
         })?;
-        let sent = transport(server, self.authority.as_ref())?
+        let sent = transport(server, self.authority.as_ref())
+            .await?
             .send(message)
             .await;
         sent.map(drop).map_err(|error| {
@@ -206,6 +230,25 @@ mod tests {
         assert_eq!((read.port, read.tls), (Some(2465), MailTls::Wrapped));
         assert!(!format!("{read:?}").contains("p@ss"));
         assert!(server("https://example.org").is_err());
+    }
+
+    #[tokio::test]
+    async fn a_server_that_serves_credentials_is_refused() {
+        for host in ["169.254.169.254", "fd00:ec2::254", "::ffff:169.254.170.2"] {
+            let server = MailServer {
+                host: host.to_owned(),
+                port: Some(25),
+                tls: MailTls::None,
+                login: None,
+            };
+            let mail = Email {
+                from: Some("a@example.org".to_owned()),
+                server: Some(server),
+                ..email()
+            };
+            let refused = SmtpMessages::default().email(&mail).await.unwrap_err();
+            assert!(refused.to_string().contains("no mail server"), "{refused}");
+        }
     }
 
     #[test]

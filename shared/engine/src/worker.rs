@@ -251,6 +251,16 @@ impl Worker {
 
     /// The fence: whether the shard still wants it. Read anew each time.
     async fn wanted(&self, id: &AttemptId) -> Result<bool, StepError> {
+        Ok(self.live_state(id).await? == Some(State::Launching))
+    }
+
+    /// Whether somebody still waits for the end of the attempt.
+    async fn waits(&self, id: &AttemptId) -> Result<bool, StepError> {
+        Ok(self.live_state(id).await?.is_some())
+    }
+
+    /// The state of the attempt's task run as it is stored now; none when the attempt is over.
+    async fn live_state(&self, id: &AttemptId) -> Result<Option<State>, StepError> {
         let shards = &self.evaluator().shards;
         shards.retain(&[]);
         let stored = shards.get(&*self.ports().store, &id.shard_key()).await?;
@@ -258,7 +268,8 @@ impl Worker {
             .shard
             .as_ref()
             .and_then(|shard| shard.slots.get(usize::from(id.task_run.slot)));
-        Ok(slot.is_some_and(|slot| slot.state == State::Launching && slot.attempt == id.attempt))
+        let live = slot.filter(|slot| slot.state.is_live() && slot.attempt == id.attempt);
+        Ok(live.map(|slot| slot.state))
     }
 
     /// Executes a built-in task; none if it was stopped.
@@ -445,6 +456,10 @@ impl Worker {
             && let Some(row) = self.ports().store.execution(&child).await?
             && row.ended_ms.is_none()
         {
+            if !self.waits(id).await? {
+                // A late copy: the attempt is over, and whatever the child does now somebody else wants.
+                return Ok(());
+            }
             // The child's end tells the parent, which is then sure that nothing of it is alive.
             let event = Event::Kill {
                 reason: Reason::Kill,

@@ -206,7 +206,18 @@ impl Engine {
 
     /// Works until no execution is in progress.
     pub async fn run_to_end(&self) -> Result<(), EngineError> {
-        self.work(|inner| inner.running.borrow().is_empty()).await
+        self.run_to_end_of_all_but(&HashSet::new()).await
+    }
+
+    /// [`Self::run_to_end`], but does not wait for these: they stay unfinished, with nothing of them being executed.
+    pub async fn run_to_end_of_all_but(
+        &self,
+        waiting: &HashSet<ExecutionId>,
+    ) -> Result<(), EngineError> {
+        let done = |inner: &Inner| {
+            inner.running.borrow().is_subset(waiting) && inner.attempts.borrow().is_empty()
+        };
+        self.work(done).await
     }
 
     /// Works until `done` says so. Must run inside a [`tokio::task::LocalSet`].

@@ -88,7 +88,7 @@ impl fmt::Display for Tally {
 /// What an engine is started for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Task {
-    /// A new execution; what others left unfinished stays so.
+    /// A new execution, and everything that is unfinished.
     Run,
     /// Everything that is unfinished.
     Resume,
@@ -302,7 +302,7 @@ impl<'a> Campaign<'a> {
         if status.code() != Some(i32::from(failed)) {
             return Err(wrong(format!("ended with {status}, failed: {failed}")));
         }
-        if task == Task::Resume && !unfinished.is_empty() {
+        if !unfinished.is_empty() {
             return Err(wrong(format!("unfinished: {unfinished:?}")));
         }
         Ok(())

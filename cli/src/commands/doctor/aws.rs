@@ -33,7 +33,17 @@ pub(super) async fn findings(stage: &str, images: &[String]) -> Findings {
     found.extend(functions(&sdk, stage).await);
     found.extend(quotas(&sdk).await);
     let agent = format!("operon-{stage}-agent");
-    found.push(("agent", of_registry(&sdk, &agent, "latest").await));
+    let repository = of_registry(&sdk, &agent, "latest").await;
+    // Which image the launcher takes is in its configuration, which needs a right of its own.
+    found.push((
+        "agent",
+        match repository {
+            Finding::Bad(text) => Finding::Bad(format!(
+                "{text} A deployment with the parameter `AgentImage` needs none there: ask with --image for that one."
+            )),
+            other @ (Finding::Good(_) | Finding::Missing(_)) => other,
+        },
+    ));
     for image in images {
         found.push(("image", pull(&sdk, image).await));
     }

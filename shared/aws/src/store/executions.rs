@@ -23,6 +23,9 @@ const INLINE_MAX: usize = 512;
 /// How often labels are changed again when others change them.
 const CONFLICTS_MAX: usize = 10;
 
+/// What is written comes from no older version of the root shard than what is there.
+const NOT_OLDER: &str = "attribute_not_exists(sv) OR sv <= :sv";
+
 /// Classes of states, each with partitions of its own in the list index.
 pub(super) const CLASSES: [char; 3] = ['a', 'f', 's'];
 
@@ -160,11 +163,13 @@ impl DynamoStore {
         let id = &row.meta.id;
         if let Some(given) = pieces.given {
             // Fixed: whoever comes first. The same id has the same content, unless somebody forges it.
-            self.put_piece(id, "I", given, Some(Condition::absent()))
+            self.put_piece(id, "I", given, None, Some(Condition::absent()))
                 .await?;
         }
         if let Some(outputs) = pieces.outputs {
-            self.put_piece(id, "O", outputs, None).await?;
+            let condition =
+                version.map(|version| Condition::new(NOT_OLDER, [(":sv", number(version))]));
+            self.put_piece(id, "O", outputs, version, condition).await?;
         }
         let mut set = String::from(
             "SET m = if_not_exists(m, :m), ns = if_not_exists(ns, :ns), fl = if_not_exists(fl, :fl), \
@@ -206,7 +211,7 @@ impl DynamoStore {
         let condition = if create {
             Some(Condition::absent())
         } else {
-            version.map(|_| Condition::new("attribute_not_exists(sv) OR sv <= :sv", []))
+            version.map(|_| Condition::new(NOT_OLDER, []))
         };
         let written = self
             .table
@@ -268,10 +273,14 @@ impl DynamoStore {
         id: &ExecutionId,
         sort: &str,
         document: String,
+        version: Option<u64>,
         condition: Option<Condition>,
     ) -> Result<(), StoreError> {
         let mut item = key(id, sort).item();
         item.insert("j".to_owned(), text(document));
+        if let Some(version) = version {
+            item.insert("sv".to_owned(), number(version));
+        }
         self.table.put(item, condition).await.map(drop)
     }
 

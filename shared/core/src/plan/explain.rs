@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::{
     Node, NodeIndex, NodeKind, Phase, Plan, SHARD_HEADER_BYTES, SLOT_BYTES, Scope, TaskNode,
 };
+use crate::lang::catalogue::{self, Shape};
 use crate::lang::model::{Dynamic, LoopValues, OnFailure, Resources, Retry, RetryInterval, Until};
 
 /// Longest piece of a template or value that is shown.
@@ -310,12 +311,25 @@ fn task_facts(task: &TaskNode) -> Vec<String> {
             .and_then(|name| name.as_str())
             .map(|name| format!("runner {name}")),
     );
+    facts.push(place(task).to_owned());
     facts.extend(resources(task.resources));
     if let Some(cache) = task.task_cache.as_ref().filter(|cache| cache.enabled) {
         let ttl = cache.ttl_ms.map(|ttl| format!(" for {}", duration(ttl)));
         facts.push(format!("cached{}", ttl.unwrap_or_default()));
     }
     facts
+}
+
+/// Where a deployment on AWS runs it. On one machine scripts are processes, or containers where the flow says so.
+fn place(task: &TaskNode) -> &'static str {
+    let shape = catalogue::task_type(&task.task_type).map(|info| info.shape);
+    // It works in the directory of the containers beside it.
+    let files = task.task_type == "io.kestra.plugin.core.storage.LocalFiles";
+    if shape == Some(Shape::Script) || files {
+        "on AWS: Fargate"
+    } else {
+        "on AWS: worker"
+    }
 }
 
 fn resources(wanted: Resources) -> Option<String> {

@@ -1,4 +1,4 @@
-//! Tasks that tell people: Slack, e-mail, SNS, `PagerDuty`.
+//! Tasks that tell people: Slack, e-mail, SNS, `PagerDuty`, any service by a webhook.
 
 use serde_json::{Map, Value, json};
 
@@ -79,6 +79,19 @@ pub(super) async fn pagerduty(call: &TaskCall<'_>) -> Result<TaskOutput, TaskErr
     post(call, &url, &event).await?;
     call.log(LogLevel::Info, &format!("told PagerDuty: {action} {dedup}"));
     Ok(outputs([("dedupKey", json!(dedup))]))
+}
+
+/// `webhook`: posts `payload`.
+pub(super) async fn webhook(call: &TaskCall<'_>) -> Result<TaskOutput, TaskError> {
+    let props = Props::new(&call.props);
+    let payload = props
+        .value("payload")
+        .ok_or_else(|| props.wrong("payload", "is required and has no value"))?;
+    let url = props.required_text("url")?;
+    let headers = props.map("headers")?;
+    call.http.post_json(&url, &headers, payload).await?;
+    call.log(LogLevel::Info, "posted");
+    Ok(TaskOutput::default())
 }
 
 async fn post(call: &TaskCall<'_>, url: &str, body: &Value) -> Result<(), TaskError> {

@@ -63,6 +63,7 @@ pub const SUPPORTED: &[&str] = &[
     "jdbc.postgresql.Query",
     "pagerduty.PagerDutyAlert",
     "slack.notifications.SlackIncomingWebhook",
+    "webhook",
 ];
 
 /// Whether [`run`] knows this type, by its canonical name with or without `io.kestra.plugin.`.
@@ -243,6 +244,7 @@ pub async fn run(call: TaskCall<'_>) -> Result<TaskOutput, TaskError> {
         "jdbc.postgresql.Query" => sql::query(call).await,
         "pagerduty.PagerDutyAlert" => message::pagerduty(call).await,
         "slack.notifications.SlackIncomingWebhook" => message::slack(call).await,
+        "webhook" => message::webhook(call).await,
         _ => Err(TaskError::invalid(format!(
             "no built-in task of type `{}` in this release",
             call.task_type

@@ -1,8 +1,14 @@
 //! Whole executions: what should happen, happens.
 
+use std::sync::Arc;
+
+use operon_core::exec::Event;
 use operon_engine::dead_letters;
-use operon_engine::ports::{Outgoing, QueueName, StateStore as _};
+use operon_engine::ports::{AttemptId, Outgoing, Queue, QueueName, ShardKey, StateStore as _};
+use operon_engine::subflow::child_id;
+use operon_engine::wire::{self, EventMessage, WorkMessage};
 use operon_testkit::cloud::{CloudWorld, Defences, Fate, Shape, Signals};
+use serde_json::json;
 
 use super::{HOUR, chain, plan, plan_of};
 
@@ -107,6 +113,49 @@ async fn a_kill_stops_every_container_children_included() {
     assert!(cloud.run(&id, HOUR).await);
     assert_eq!(cloud.row(&id).await.state, "KILLED");
     assert_eq!(cloud.ecs.alive(), 0);
+}
+
+#[tokio::test]
+async fn a_stop_that_comes_once_more_does_not_end_a_subflow_that_was_restarted() {
+    let child = plan_of(
+        "child",
+        "tasks:\n  - {id: long, type: container, containerImage: x}\n",
+    );
+    let mut cloud = CloudWorld::new(Defences::default(), vec![child]);
+    cloud.ecs.script(|_| Fate {
+        runs_ms: 10 * HOUR,
+        ..Fate::success()
+    });
+    let flow = plan("tasks:\n  - {id: sub, type: subflow, flowId: child, namespace: genomics}\n");
+    let id = cloud.start(&flow).await;
+    cloud.wait(5 * 60_000).await;
+    cloud.kill(&id);
+    assert!(cloud.run(&id, HOUR).await);
+    let rows = cloud.rows(&id).await;
+    let sub = rows.iter().find(|row| row.task == "sub").unwrap();
+    let attempt = AttemptId {
+        execution: id.clone(),
+        task_run: sub.task_run.clone(),
+        attempt: 1,
+    };
+    let child = child_id(&attempt).unwrap();
+    assert_eq!(cloud.row(&child).await.state, "KILLED");
+    let restart = Event::Restart {
+        round: 1,
+        tolerated: false,
+    };
+    cloud.tell(EventMessage::new(ShardKey::root(&child), restart));
+    cloud.wait(5 * 60_000).await;
+    assert_eq!(cloud.ecs.alive(), 1);
+    let stop = WorkMessage::Stop {
+        id: attempt,
+        since_ms: cloud.now(),
+    };
+    let text = wire::encode(&stop).unwrap();
+    cloud.queues.put(QueueName::Work, Outgoing::now(text));
+    cloud.wait(5 * 60_000).await;
+    assert_eq!(cloud.row(&child).await.state, "RUNNING");
+    assert_eq!(cloud.ecs.alive(), 1);
 }
 
 #[tokio::test]
@@ -231,20 +280,44 @@ async fn a_poisoned_message_ends_as_a_poisoned_task_run_and_can_be_put_back() {
     assert!(t0.message.as_deref().unwrap().contains("no role"));
     let listed = dead_letters::list(&ports, None, 10).await.unwrap();
     assert_eq!(listed, std::slice::from_ref(&letter));
-    assert!(
-        dead_letters::redrive(&ports, &*cloud.queues, &letter.id)
-            .await
-            .unwrap()
-    );
+    let queue: Arc<dyn Queue> = cloud.queues.clone();
+    let back = dead_letters::redrive(&ports, &queue, &letter.id).await;
+    assert!(back.unwrap());
     assert_eq!(cloud.queues.bodies(QueueName::Launch).len(), 1);
-    assert!(
-        !dead_letters::redrive(&ports, &*cloud.queues, "q-none")
-            .await
-            .unwrap()
-    );
+    let back = dead_letters::redrive(&ports, &queue, "q-none").await;
+    assert!(!back.unwrap());
     // The fence drops it: the task run is over.
     cloud.wait(HOUR).await;
     assert_eq!(cloud.ecs.launches().len(), 0);
+}
+
+#[tokio::test]
+async fn an_event_of_ecs_that_nobody_took_is_told_to_the_shard_it_is_about() {
+    let mut cloud = CloudWorld::default();
+    cloud.start(&chain(1)).await;
+    cloud.deliver(QueueName::Plan).await;
+    cloud.deliver(QueueName::Launch).await;
+    let started_by = cloud.ecs.launches()[0].1.started_by.clone();
+    let event = json!({
+        "source": "aws.ecs", "detail-type": "ECS Task State Change",
+        "detail": {
+            "taskArn": "arn:t", "startedBy": started_by, "lastStatus": "STOPPED", "desiredStatus": "STOPPED",
+            "containers": [{"name": "main", "exitCode": 3}], "version": 5,
+        },
+    });
+    let queue: Arc<dyn Queue> = cloud.queues.clone();
+    let ports = cloud.ports.ports();
+    // As EventBridge keeps it, and as Lambda does when the watcher failed.
+    let failed = json!({"version": "1.0", "requestPayload": event});
+    for body in [event.to_string(), failed.to_string()] {
+        let before = cloud.queues.bodies(QueueName::Plan).len();
+        let buried = dead_letters::bury(&ports, &*queue, QueueName::Intake, &body, "no answer");
+        let letter = buried.await.unwrap();
+        let back = dead_letters::redrive(&ports, &queue, &letter.id).await;
+        assert!(back.unwrap());
+        assert_eq!(cloud.queues.bodies(QueueName::Plan).len(), before + 1);
+        assert!(cloud.queues.bodies(QueueName::Intake).is_empty());
+    }
 }
 
 #[tokio::test]
@@ -279,7 +352,7 @@ async fn an_execution_whose_start_is_poisoned_fails_and_says_so() {
         cloud
             .ports
             .store
-            .shard(&operon_engine::ports::ShardKey::root(&id))
+            .shard(&ShardKey::root(&id))
             .await
             .unwrap()
             .is_some()

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use operon_engine::dead_letters;
 use operon_engine::flows::{Deploy, Expected, Flows};
-use operon_engine::ports::{ExecutionFilter, ExecutionRow, QueueName, StateStore as _};
+use operon_engine::ports::{ExecutionFilter, ExecutionRow, Queue, QueueName, StateStore as _};
 use operon_engine::triggers::{TriggerKey, TriggerState};
 use operon_engine::wire::{self, WorkMessage};
 use operon_engine::worker::Worker;
@@ -208,11 +208,9 @@ async fn a_poisoned_poll_ends_as_a_dead_letter_that_names_its_trigger() {
     let listed = dead_letters::list(&ports, None, 10).await.unwrap();
     assert_eq!(listed, std::slice::from_ref(&letter));
     // A person puts it back.
-    assert!(
-        dead_letters::redrive(&ports, &*cloud.queues, &letter.id)
-            .await
-            .unwrap()
-    );
+    let queue: Arc<dyn Queue> = cloud.queues.clone();
+    let back = dead_letters::redrive(&ports, &queue, &letter.id).await;
+    assert!(back.unwrap());
     cloud.settle().await;
     assert_eq!(asked.load(Ordering::SeqCst), 1);
 }

@@ -105,6 +105,31 @@ fn slack() -> Value {
 }
 
 #[tokio::test]
+async fn any_service_takes_a_post_of_a_task_and_its_address_and_key_are_hidden() {
+    let server = server("200 OK", "ok").await;
+    let hook = format!("{}{SECRET_PATH}", server.base);
+    let task = json!({
+        "id": "tell", "type": "webhook", "url": "{{ secret('HOOK') }}",
+        "payload": {"flow": "{{ flow.id }}", "count": "{{ 1 + 1 }}"}, "headers": {"X-Key": "{{ secret('KEY') }}"},
+    });
+    let secrets = [("HOOK", hook.as_str()), ("KEY", "k-4711-0815")];
+    let told = run(CloudWorld::default(), &task, &secrets).await;
+    told.succeeded();
+    told.hides(SECRET_PATH);
+    told.hides("k-4711-0815");
+    let asked = server.asked();
+    let head = asked[0].head.to_lowercase();
+    assert!(
+        head.starts_with(&format!("post {} ", SECRET_PATH.to_lowercase())),
+        "{head}"
+    );
+    assert!(head.contains("x-key: k-4711-0815"), "{head}");
+    let posted = bodies(&server);
+    assert_eq!(posted[0]["flow"], "processing");
+    assert_eq!(posted[0]["count"].to_string().trim_matches('"'), "2");
+}
+
+#[tokio::test]
 async fn slack_takes_a_message_of_a_task() {
     let server = server("200 OK", "ok").await;
     let hook = format!("{}{SECRET_PATH}", server.base);

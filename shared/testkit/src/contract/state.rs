@@ -67,7 +67,7 @@ pub async fn derived_state_is_replaced_and_the_fixed_part_kept(store: &dyn State
 
 /// A row replaces none that comes from a newer root shard. Of stores to which several write at a time.
 ///
-/// Not part of [`super::state`]: a store with a single writer need not look.
+/// Not part of [`super::state()`]: a store with a single writer need not look.
 pub async fn a_late_writer_replaces_nothing_newer(store: &dyn StateStore) {
     let mut row = execution("late", 10);
     store.create(&row, PLAN).await.unwrap();
@@ -77,14 +77,19 @@ pub async fn a_late_writer_replaces_nothing_newer(store: &dyn StateStore) {
     }
     let mut said = async |state: &str, version: u64| {
         state.clone_into(&mut row.state);
+        // So large that a store may keep them apart.
+        let text = json!(format!("{state} {version} {}", "x".repeat(2000)));
+        row.outputs = Map::from_iter([("text".to_owned(), text)]);
         let write = Write {
             executions: vec![row.clone()],
             read: vec![(root.clone(), version)],
             ..Write::default()
         };
         store.write(write).await.unwrap();
-        let stored = store.execution(&id("late")).await.unwrap();
-        stored.unwrap().state
+        let stored = store.execution(&id("late")).await.unwrap().unwrap();
+        let text = stored.outputs["text"].as_str().unwrap_or_default();
+        assert!(text.starts_with(&stored.state), "its own outputs: {text}");
+        stored.state
     };
     assert_eq!(said("SUCCESS", 2).await, "SUCCESS");
     assert_eq!(said("RUNNING", 1).await, "SUCCESS");

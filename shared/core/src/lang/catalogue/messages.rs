@@ -1,4 +1,4 @@
-//! Tasks that tell people: Slack, e-mail, SNS, `PagerDuty`.
+//! Tasks that tell people: Slack, e-mail, SNS, `PagerDuty`, any service by a webhook.
 
 use super::property::{PropInfo, PropType, prop};
 use super::{Shape, TypeInfo};
@@ -269,6 +269,32 @@ pub(super) const TYPES: &[TypeInfo] = &[
             )
             .default("https://events.pagerduty.com/v2/enqueue")
             .dynamic(),
+            OPTIONS,
+        ],
+        timeout_ms: MESSAGE_MS,
+        shape: Shape::BuiltIn,
+    },
+    TypeInfo {
+        name: "webhook",
+        aliases: &[],
+        doc: "Posts JSON to any service, as the channel `webhook` of `notify` does. For more than that there is `http`.",
+        example: "id: tell\ntype: webhook\nurl: \"{{ secret('HOOK') }}\"\npayload: {flow: \"{{ flow.id }}\", state: done}",
+        props: &[
+            prop("url", PropType::String, "The service's address.")
+                .required()
+                .dynamic()
+                .example("\"{{ secret('HOOK') }}\""),
+            prop("payload", PropType::Any, "What is posted.")
+                .required()
+                .dynamic()
+                .example("{state: done}"),
+            prop(
+                "headers",
+                PropType::Map(&PropType::String),
+                "Headers of the request.",
+            )
+            .dynamic()
+            .example("{X-Api-Key: \"{{ secret('KEY') }}\"}"),
             OPTIONS,
         ],
         timeout_ms: MESSAGE_MS,

@@ -25,7 +25,7 @@ pub(super) struct Refused {
 }
 
 /// Whether an address is link-local or a metadata service, also where IPv6 wraps IPv4.
-pub(in crate::tasks) fn is_link_local(ip: IpAddr) -> bool {
+pub(crate) fn is_link_local(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => ip.is_link_local(),
         IpAddr::V6(ip) => {

@@ -25,7 +25,7 @@ use crate::ports::LogLevel;
 
 pub use body::REQUEST_BODY_BYTES_MAX;
 pub use client::{HttpClients, REDIRECTS_MAX};
-pub(super) use guard::is_link_local;
+pub(crate) use guard::is_link_local;
 pub(crate) use look::{Known, Looked, host, look};
 pub use name::FILE_NAME_BYTES_MAX;
 

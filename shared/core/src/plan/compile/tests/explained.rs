@@ -47,24 +47,24 @@ fn a_plan_is_explained() {
     scope 0: 16 nodes in 1 shard
       shard 0: 16 slots, 0 mirrors, 176 bytes at most
       .flow: group, rank 6
-        fetch: task io.kestra.plugin.core.debug.Return, timeout 1m, retry every 1m30s, 3 attempts, runner fargate, 0.100 CPU 2048 MiB, rank 6
-        submit: task io.kestra.plugin.core.debug.Return, timeout 1m, launched at most once (quarantine 1h), after fetch, needs fetch, when {{ outputs.fetch.count > 0 }}, rank 5
+        fetch: task io.kestra.plugin.core.debug.Return, timeout 1m, retry every 1m30s, 3 attempts, runner fargate, on AWS: worker, 0.100 CPU 2048 MiB, rank 6
+        submit: task io.kestra.plugin.core.debug.Return, timeout 1m, launched at most once (quarantine 1h), on AWS: worker, after fetch, needs fetch, when {{ outputs.fetch.count > 0 }}, rank 5
         .guard.per-sample: group, after submit, rank 4
           per-sample: loop of scope 1 over {{ outputs.fetch.samples }}, window 20, needs fetch, rank 4
-          [errors] report: task io.kestra.plugin.core.debug.Return, timeout 1m, rank 4
+          [errors] report: task io.kestra.plugin.core.debug.Return, timeout 1m, on AWS: worker, rank 4
         checks: group, 2 at once, stops on failure, after .guard.per-sample, rank 3
-          a: task io.kestra.plugin.core.debug.Return, timeout 1m, allow failure, rank 3
-          b: task io.kestra.plugin.core.debug.Return, timeout 1m, rank 3
+          a: task io.kestra.plugin.core.debug.Return, timeout 1m, on AWS: worker, allow failure, rank 3
+          b: task io.kestra.plugin.core.debug.Return, timeout 1m, on AWS: worker, rank 3
         full: choice {{ inputs.full }}, otherwise [else], after checks, rank 2
-          [then] tree: task io.kestra.plugin.core.debug.Return, timeout 1m, rank 2
-          [else] sketch: task io.kestra.plugin.core.debug.Return, timeout 1m, rank 2
+          [then] tree: task io.kestra.plugin.core.debug.Return, timeout 1m, on AWS: worker, rank 2
+          [else] sketch: task io.kestra.plugin.core.debug.Return, timeout 1m, on AWS: worker, rank 2
         rest: sleep {{ inputs.wait }}, after full, rank 1
-        [finally] clean: task io.kestra.plugin.core.debug.Return, timeout 1m, rank 1
+        [finally] clean: task io.kestra.plugin.core.debug.Return, timeout 1m, on AWS: worker, rank 1
       .after: group, rank 1
-        tell: task io.kestra.plugin.core.debug.Return, timeout 1m, rank 1
+        tell: task io.kestra.plugin.core.debug.Return, timeout 1m, on AWS: worker, rank 1
 
     scope 1: body of per-sample, 1 node per iteration, 128 iterations per shard
-      align: task io.kestra.plugin.core.debug.Return, timeout 1h30m, rank 4
+      align: task io.kestra.plugin.core.debug.Return, timeout 1h30m, on AWS: worker, rank 4
     "#);
     let large = crate::plan::explain(&plan_of(chain(flow(), "t", 150)));
     let lines: Vec<&str> = large
