@@ -91,6 +91,20 @@ class TestTemplate(unittest.TestCase):
         # Each without a bucket of that name is left out.
         self.assertEqual(policy.count("- HasUploadBucket\n"), 2)
 
+    def test_all_launchers_together_keep_to_what_ecs_allows(self) -> None:
+        source = (INFRA.parent / "functions/launcher/src/main.rs").read_text(encoding="utf-8")
+
+        def constant(name: str) -> float:
+            found = re.search(rf"^const {name}: f64 = ([0-9.]+);$", source, re.MULTILINE)
+            assert found is not None, f"functions/launcher/src/main.rs has no constant {name}"
+            return float(found[1])
+
+        launchers = re.findall(r"ScalingConfig: \{ MaximumConcurrency: (\d+) \}", blocks()["Launcher"])
+        self.assertEqual(len(launchers), 1)
+        # Of an account and region, for tasks on Fargate.
+        self.assertLessEqual(int(launchers[0]) * constant("LAUNCHES_PER_SECOND"), 20)
+        self.assertLessEqual(int(launchers[0]) * constant("LAUNCH_BURST"), 100)
+
     def test_who_starts_executions_may_store_plans_and_who_settles_attempts_may_read_manifests(self) -> None:
         roles = of_type("AWS::IAM::Role")
 
