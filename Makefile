@@ -43,6 +43,7 @@ test: need-rust need-python ## Runs every test: Rust, documentation, Python; pri
 check: need-rust need-python deny ## Format, lints, dependencies, documentation, shell scripts.
 	$(IN) cargo fmt --all --check
 	$(IN) cargo clippy --locked --workspace --all-targets -- -D warnings
+	$(IN) cargo clippy --locked --workspace --test aws-ports -- -D warnings
 	$(IN) PATH="$$PWD/.tools/bin:$$PATH" cargo deny --locked check bans licenses sources
 	$(IN) RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
 	$(IN) cargo metadata --locked --format-version 1 --manifest-path fuzz/Cargo.toml >/dev/null

@@ -14,7 +14,7 @@ fn turn(name: &str, expected: u64, rows: u8) -> Write {
         attempts: (0..rows)
             .map(|n| attempt(name, run(ShardId::ROOT, 1), n))
             .collect(),
-        executions: Vec::new(),
+        ..Write::default()
     }
 }
 

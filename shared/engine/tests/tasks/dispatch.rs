@@ -33,7 +33,8 @@ fn the_catalogue_and_this_list_agree() {
     }
     assert_eq!(catalogue.len(), SUPPORTED.len());
     for name in SUPPORTED {
-        let info = catalogue::task_type(&format!("io.kestra.plugin.{name}")).unwrap();
+        let of_kestra = catalogue::task_type(&format!("io.kestra.plugin.{name}"));
+        let info = of_kestra.or_else(|| catalogue::task_type(name)).unwrap();
         for property in unrendered(name) {
             assert!(info.prop(property).is_some(), "{name}.{property}");
         }
