@@ -121,6 +121,46 @@ fn a_killed_engine_is_resumed() {
 }
 
 #[test]
+fn the_next_run_goes_on_with_what_is_left_and_does_not_wait_for_people() {
+    let lab = Lab::new();
+    lab.waits();
+    lab.flow("asks", "tasks:\n  - {id: ask, type: pause}\n");
+    lab.flow(
+        "other",
+        "tasks:\n  - {id: say, type: log, message: other}\n",
+    );
+    let asking = lab.start(&["run", "asks.yaml"]);
+    let paused = |lab: &Lab| {
+        // There is no state directory at first.
+        let listed = lab.operon(&["executions", "list", "-o", "json"]);
+        listed.code == Some(0) && listed.json()["executions"][0]["state"] == "PAUSED"
+    };
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while !paused(&lab) {
+        assert!(std::time::Instant::now() < until, "it never pauses");
+    }
+    signal(&asking, Signal::SIGKILL);
+    finish(asking);
+    let running = lab.start(&["run", "waits.yaml"]);
+    let id = lab.wait_for_log("waiting");
+    signal(&running, Signal::SIGKILL);
+    finish(running);
+    lab.go();
+    let run = lab.operon(&["run", "other.yaml"]);
+    assert_eq!(run.code, Some(0), "{run}");
+    assert!(run.err.contains("goes on, too: 2 executions"), "{run}");
+    let states = states(&lab, &id);
+    assert!(
+        states.iter().all(|(_, state)| state == "SUCCESS"),
+        "{states:?}"
+    );
+    let listed = lab.operon(&["executions", "list", "-o", "json"]).json();
+    let all = listed["executions"].as_array().unwrap();
+    let asks = all.iter().find(|row| row["flow"] == "asks").unwrap();
+    assert_eq!(asks["state"], "PAUSED");
+}
+
+#[test]
 fn what_a_killed_engine_left_can_be_killed_without_it() {
     let lab = Lab::new();
     lab.waits();
