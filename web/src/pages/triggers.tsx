@@ -57,9 +57,9 @@ export function TriggerTable({ namespace, flow }: { namespace?: string; flow?: s
               <td class={off && !row.late && !row.lastError ? "state nothing" : "state"}>{late !== null ? <span class="chip tone-warn" title={row.nextMs ? `Was due ${exact(row.nextMs)}` : ""}><Icon name="warn" size={13} />{duration(late)} late</span> : row.late ? <span class="chip tone-warn"><Icon name="warn" size={13} />late</span> : null}{row.lastError ? <span class="tone-text-bad"> {row.lastError}</span> : null}{!row.late && !row.lastError ? <span class="muted">{off ? "–" : row.nextMs === null ? "waits for its event" : "on time"}</span> : null}</td>
               <td class="right act">{may("operate") ? <span class="actions">
                 {/schedule/i.test(row.type) ? <button type="button" class="button ghost" onClick={() => setBackfill(row)}>Backfill</button> : null}
-                <button type="button" class="button ghost" onClick={() => ask(off
+                {may("edit") ? <button type="button" class="button ghost" onClick={() => ask(off
                   ? { title: `Enable ${row.id}?`, verb: "Enable", consequences: <p>It starts executions again from now on.</p>, act: async () => { await post(route("triggers", ns, of, row.id, "enable")); found.reload(); return "Enabled"; } }
-                  : { title: `Disable ${row.id}?`, verb: "Disable", danger: true, consequences: <p>It starts nothing more until it is enabled. Executions it has started go on; no running container is stopped.</p>, act: async () => { await post(route("triggers", ns, of, row.id, "disable")); found.reload(); return "Disabled"; } })}>{off ? "Enable" : "Disable"}</button>
+                  : { title: `Disable ${row.id}?`, verb: "Disable", danger: true, consequences: <p>It starts nothing more until it is enabled. Executions it has started go on; no running container is stopped.</p>, act: async () => { await post(route("triggers", ns, of, row.id, "disable")); found.reload(); return "Disabled"; } })}>{off ? "Enable" : "Disable"}</button> : null}
               </span> : null}</td>
             </tr>
           );

@@ -265,7 +265,7 @@ function About({ execution }: { execution: Execution }): JSX.Element {
     <div class="columns">
       <section class="card"><h2>Inputs</h2>{Object.keys(execution.inputs).length > 0 ? <Tree value={execution.inputs} root="inputs" /> : <p class="muted">The flow takes none.</p>}</section>
       <section class="card"><h2>Cause</h2>{execution.trigger ? <Tree value={execution.trigger as unknown as Json} root="trigger" /> : <p class="muted">Started by hand.</p>}</section>
-      <section class="card"><h2>Labels</h2><LabelEditor execution={execution} /></section>
+      {may("operate") ? <section class="card"><h2>Labels</h2><LabelEditor execution={execution} /></section> : null}
       <section class="card"><h2>Started executions</h2>{execution.children.length === 0 ? <p class="muted">None.</p> : <ul class="plain">{execution.children.map((child) => <li key={child.id}><StateChip state={child.state} small /> <a class="flow-link" href={path("executions", child.id)}><b>{child.flow}</b> <span class="mono muted">{shortId(child.id)}</span></a></li>)}</ul>}</section>
       <section class="card"><h2>Times</h2><dl class="facts stacked">
         <Fact name="Created">{exact(execution.createdMs)}</Fact>

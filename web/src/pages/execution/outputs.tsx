@@ -8,6 +8,7 @@ import { bytes } from "../../lib/time";
 import type { Artifact, Execution, Json, Preview, TaskRun } from "../../lib/types";
 import { Copy, Empty, Skeleton, StateIcon, Trouble } from "../../ui/bits";
 import { Icon } from "../../ui/icons";
+import { may } from "../../ui/shell";
 import { previewOf, type Shown } from "../../lib/preview";
 
 const PREVIEW_BYTES = 65_536;
@@ -22,7 +23,7 @@ export function Outputs({ execution, runs, version }: { execution: Execution; ru
   return (
     <div class="outputs">
       <div class="outputs-list">
-        <Evaluate execution={execution} />
+        {may("operate") ? <Evaluate execution={execution} /> : null}
         <section class="card"><h2>Outputs of the flow</h2>{hasContent(execution.outputs) ? <Tree value={execution.outputs} root="outputs" pick={pick} /> : <p class="muted">None{execution.endedMs === null ? " so far" : ""}.</p>}</section>
         <section class="card"><h2>Files</h2>
           {artifacts.error ? <Trouble error={artifacts.error} retry={artifacts.reload} /> : !artifacts.data ? <Skeleton rows={3} /> : artifacts.data.items.length === 0 ? <p class="muted">No task stored a file.</p> : (
