@@ -162,12 +162,21 @@ fn explained(error: OpenError) -> anyhow::Error {
     }
 }
 
-/// Works until every execution but those of `waiting` is over. The first Ctrl-C kills `watched`, the second leaves.
+/// Works until every execution is over. The first Ctrl-C kills `watched`, the second leaves.
 pub(crate) async fn work(
     engine: &Engine,
     shown: &Shown,
     watched: &[ExecutionId],
+) -> anyhow::Result<End> {
+    work_on_all_but(&HashSet::new(), engine, shown, watched).await
+}
+
+/// [`work`], which does not wait for the end of those of `waiting`.
+pub(crate) async fn work_on_all_but(
     waiting: &HashSet<ExecutionId>,
+    engine: &Engine,
+    shown: &Shown,
+    watched: &[ExecutionId],
 ) -> anyhow::Result<End> {
     let mut interrupts = Interrupts::new()?;
     let mut ticks = tokio::time::interval(TICK);

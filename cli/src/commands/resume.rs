@@ -1,6 +1,5 @@
 //! `operon resume`: everything that is not over.
 
-use std::collections::HashSet;
 use std::rc::Rc;
 
 use operon_local::flows::DirectoryFlows;
@@ -22,7 +21,7 @@ pub(crate) fn resume(args: &ResumeArgs, console: &Rc<Console>) -> anyhow::Result
         if ids.is_empty() && !args.engine.quiet {
             console.note("Nothing is unfinished.");
         }
-        let end = engine::work(&laptop.engine, &shown, &ids, &HashSet::new()).await?;
+        let end = engine::work(&laptop.engine, &shown, &ids).await?;
         finish(&laptop, &args.engine, console, &shown, &ids, end).await
     })
 }

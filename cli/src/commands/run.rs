@@ -51,7 +51,9 @@ pub(crate) fn run(args: &RunArgs, console: &Rc<Console>) -> anyhow::Result<Exit>
             console.warning(warning);
         }
         laptop.engine.start(&created.row, &created.plan).await?;
-        let end = engine::work(&laptop.engine, &shown, std::slice::from_ref(&id), &waiting).await?;
+        let end =
+            engine::work_on_all_but(&waiting, &laptop.engine, &shown, std::slice::from_ref(&id))
+                .await?;
         finish(&laptop, &args.engine, console, &shown, &[id], end).await
     })
 }

@@ -23,7 +23,7 @@ use operon_engine::ports::{
 use crate::config::Config;
 use crate::parameters::{Parameters, Wanted};
 use crate::sdk::Sdk;
-use crate::secrets::{Kept, Known, ManagedSecrets};
+use crate::secrets::{Kept, ManagedSecrets};
 
 /// Bytes of an error's text at most.
 const TEXT_MAX: usize = 600;
@@ -446,14 +446,7 @@ impl SecretArns {
 impl SecretNames for SecretArns {
     async fn arn(&self, namespace: &str, name: &str) -> Result<String, SecretError> {
         for full in self.secrets.names(namespace, name) {
-            let arn = if let Some(Known(arn)) = self.kept.get(&full) {
-                arn
-            } else {
-                let asked = self.ask(&full).await?;
-                self.kept.put(&full, asked.clone());
-                asked
-            };
-            if let Some(arn) = arn {
+            if let Some(arn) = self.kept.get(&full, self.ask(&full)).await? {
                 return Ok(arn);
             }
         }

@@ -24,6 +24,8 @@ pub mod sqs;
 pub mod store;
 pub mod task_logs;
 pub mod telemetry;
+#[cfg(test)]
+mod testing;
 pub mod wakeups;
 pub mod world;
 

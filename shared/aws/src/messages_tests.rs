@@ -7,50 +7,22 @@ use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
-use aws_config::SdkConfig;
-use aws_credential_types::Credentials;
-use aws_credential_types::provider::SharedCredentialsProvider;
 use operon_core::lang::{Plugins, parse};
 use operon_core::plan::compile;
 use operon_engine::ports::{AttemptRow, ExecutionRow};
 use operon_testkit::cloud::CloudWorld;
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpListener;
 
 use super::*;
+use crate::testing::{request, sdk};
 
 const TOPIC: &str = "arn:aws:sns:eu-central-1:1:lab";
 const HOUR: u64 = 60 * 60 * 1000;
 
 /// Path and body of each request.
 type Asked = Arc<Mutex<Vec<(String, String)>>>;
-
-/// One request.
-async fn request(socket: &mut TcpStream) -> Option<(String, String)> {
-    let mut bytes = Vec::new();
-    loop {
-        let read = socket.read_buf(&mut bytes).await.ok();
-        read.filter(|read| *read > 0)?;
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        let Some((head, body)) = text.split_once("\r\n\r\n") else {
-            continue;
-        };
-        let length = head
-            .lines()
-            .find_map(|line| {
-                line.to_lowercase()
-                    .strip_prefix("content-length: ")?
-                    .parse()
-                    .ok()
-            })
-            .unwrap_or(0_usize);
-        if body.len() >= length {
-            let path = head.split(' ').nth(1).unwrap_or_default();
-            return Some((path.to_owned(), body.to_owned()));
-        }
-    }
-}
 
 /// Services that give everything this answer: status, code and body.
 async fn services(status: u16, code: &'static str, said: String) -> (Sdk, Asked) {
@@ -60,8 +32,9 @@ async fn services(status: u16, code: &'static str, said: String) -> (Sdk, Asked)
     let heard = Arc::clone(&asked);
     tokio::spawn(async move {
         while let Ok((mut socket, _)) = listener.accept().await {
-            if let Some(request) = request(&mut socket).await {
-                heard.lock().unwrap().push(request);
+            if let Some((head, body)) = request(&mut socket).await {
+                let path = head.split(' ').nth(1).unwrap_or_default();
+                heard.lock().unwrap().push((path.to_owned(), body));
                 let answer = format!(
                     "HTTP/1.1 {status} X\r\nx-amzn-errortype: {code}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{said}",
                     said.len()
@@ -70,14 +43,7 @@ async fn services(status: u16, code: &'static str, said: String) -> (Sdk, Asked)
             }
         }
     });
-    let key = Credentials::new("AKID", "key", None, None, "test");
-    let config = SdkConfig::builder()
-        .credentials_provider(SharedCredentialsProvider::new(key))
-        .region(aws_config::Region::new("eu-central-1"))
-        .behavior_version(aws_config::BehaviorVersion::latest())
-        .endpoint_url(format!("http://127.0.0.1:{port}"))
-        .build();
-    (Sdk::new(config), asked)
+    (sdk(port), asked)
 }
 
 /// An answer of SNS.

@@ -4,49 +4,21 @@
 
 use std::sync::{Arc, Mutex};
 
-use aws_config::SdkConfig;
-use aws_credential_types::Credentials;
-use aws_credential_types::provider::SharedCredentialsProvider;
 use operon_engine::ports::{SecretNames as _, Secrets as _};
 use operon_testkit::memory::TestClock;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpListener;
 
 use super::*;
 use crate::ManagedSecrets;
 use crate::ecs::SecretArns;
+use crate::testing::{request, sdk};
 
 type Answer = (u16, String);
 type Answers = Arc<dyn Fn(&str, &Value) -> Answer + Send + Sync>;
 
 /// What was asked: target and body.
 type Asked = Arc<Mutex<Vec<(String, Value)>>>;
-
-/// One request: its head in small letters, and its body.
-async fn request(socket: &mut TcpStream) -> Option<(String, Value)> {
-    let mut bytes = Vec::new();
-    loop {
-        let mut buffer = [0; 4096];
-        let read = socket
-            .read(&mut buffer)
-            .await
-            .ok()
-            .filter(|read| *read > 0)?;
-        bytes.extend_from_slice(&buffer[..read]);
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        let Some((head, body)) = text.split_once("\r\n\r\n") else {
-            continue;
-        };
-        let head = head.to_lowercase();
-        let length = head
-            .lines()
-            .find_map(|line| line.strip_prefix("content-length: "))
-            .map_or(0, |length| length.trim().parse().unwrap());
-        if body.len() >= length {
-            return Some((head, serde_json::from_str(body).unwrap()));
-        }
-    }
-}
 
 /// Secrets Manager and Parameter Store at one address, as an emulator has them.
 async fn server(answers: Answers) -> (Sdk, Asked) {
@@ -59,9 +31,11 @@ async fn server(answers: Answers) -> (Sdk, Asked) {
             let (answers, heard) = (Arc::clone(&answers), Arc::clone(&heard));
             tokio::spawn(async move {
                 while let Some((head, body)) = request(&mut socket).await {
+                    let lower = head.to_lowercase();
+                    let body: Value = serde_json::from_str(&body).unwrap();
                     let header = |name: &str| {
                         let start = format!("{name}: ");
-                        let found = head.lines().find_map(|line| line.strip_prefix(&start));
+                        let found = lower.lines().find_map(|line| line.strip_prefix(&start));
                         found.unwrap_or_default().to_owned()
                     };
                     assert_eq!(header("content-type"), "application/x-amz-json-1.1");
@@ -78,14 +52,7 @@ async fn server(answers: Answers) -> (Sdk, Asked) {
             });
         }
     });
-    let key = Credentials::new("AKID", "key", None, None, "test");
-    let config = SdkConfig::builder()
-        .credentials_provider(SharedCredentialsProvider::new(key))
-        .region(aws_config::Region::new("eu-central-1"))
-        .behavior_version(aws_config::BehaviorVersion::latest())
-        .endpoint_url(format!("http://127.0.0.1:{port}"))
-        .build();
-    (Sdk::new(config), asked)
+    (sdk(port), asked)
 }
 
 fn parameter(kind: &str, value: &str) -> Answer {

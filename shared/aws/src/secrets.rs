@@ -26,9 +26,6 @@ const VALUE_MAX: usize = 64 << 10;
 /// Bytes of the full name at most (Secrets Manager).
 const NAME_MAX: usize = 512;
 
-/// What is known of a name: a text, or that there is none.
-pub(crate) struct Known(pub(crate) Option<String>);
-
 /// What is known of names for [`KEPT`]: a text, or that there is none.
 pub(crate) struct Kept {
     clock: Arc<dyn Clock>,
@@ -43,23 +40,26 @@ impl Kept {
         }
     }
 
-    /// What is known; none when it must be asked for.
-    pub(crate) fn get(&self, name: &str) -> Option<Known> {
+    /// What is known of a name, or what is answered now, which is remembered.
+    pub(crate) async fn get(
+        &self,
+        name: &str,
+        asked: impl Future<Output = Result<Option<String>, SecretError>>,
+    ) -> Result<Option<String>, SecretError> {
         let kept = u64::try_from(KEPT.as_millis()).unwrap_or(u64::MAX);
         let now = self.clock.now_ms();
-        let known = self.lock();
-        let (text, since) = known.get(name)?;
-        (now.saturating_sub(*since) < kept).then(|| Known(text.clone()))
-    }
-
-    /// Remembers what was answered.
-    pub(crate) fn put(&self, name: &str, text: Option<String>) {
-        let now = self.clock.now_ms();
+        if let Some((text, since)) = self.lock().get(name)
+            && now.saturating_sub(*since) < kept
+        {
+            return Ok(text.clone());
+        }
+        let text = asked.await?;
         let mut known = self.lock();
         if known.len() >= NAMES_MAX {
             known.clear();
         }
-        known.insert(name.to_owned(), (text, now));
+        known.insert(name.to_owned(), (text.clone(), now));
+        Ok(text)
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, (Option<String>, u64)>> {
@@ -142,21 +142,12 @@ impl ManagedSecrets {
         for full in self.names(namespace, name) {
             let parameter = parameter_name(&full);
             for stored in [full, parameter] {
-                if let Some(value) = self.value(&stored).await? {
+                if let Some(value) = self.kept.get(&stored, self.ask(&stored)).await? {
                     return Ok((stored, value));
                 }
             }
         }
         Err(self.missing(namespace, name))
-    }
-
-    async fn value(&self, full: &str) -> Result<Option<String>, SecretError> {
-        if let Some(Known(value)) = self.kept.get(full) {
-            return Ok(value);
-        }
-        let value = self.ask(full).await?;
-        self.kept.put(full, value.clone());
-        Ok(value)
     }
 
     /// Knows nothing yet, by the same clock.

@@ -5,7 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use operon_core::lang::model::Resources;
-use operon_core::plan::ShardId;
+pub use operon_core::plan::is_process;
+use operon_core::plan::{ShardId, is_local_files};
 use serde_json::{Map, Value};
 
 use crate::files::{self, Beside};
@@ -14,19 +15,6 @@ use crate::registry::RegistryLogin;
 
 /// Directory of the files that belong to the engine, inside the working directory.
 const OWN_DIRECTORY: &str = ".operon";
-
-/// Whether tasks of this type belong to a runner: as a process or container, or in the directory of one.
-#[must_use]
-pub fn is_process(task_type: &str) -> bool {
-    task_type.starts_with("io.kestra.plugin.scripts.")
-        || task_type == "container"
-        || is_local_files(task_type)
-}
-
-/// Whether tasks of this type only put files into a shared directory and keep some of it.
-fn is_local_files(task_type: &str) -> bool {
-    task_type == "io.kestra.plugin.core.storage.LocalFiles"
-}
 
 /// Whether tasks of this type start another flow.
 #[must_use]

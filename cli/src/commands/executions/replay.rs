@@ -1,6 +1,5 @@
 //! `operon executions replay`.
 
-use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -54,7 +53,7 @@ pub(crate) fn replay(args: &ReplayArgs, console: &Rc<Console>) -> anyhow::Result
         let created = &replay.created;
         laptop.engine.start(&created.row, &created.plan).await?;
         let ids = std::slice::from_ref(&id);
-        let end = engine::work(&laptop.engine, &shown, ids, &HashSet::new()).await?;
+        let end = engine::work(&laptop.engine, &shown, ids).await?;
         finish(&laptop, &args.engine, console, &shown, ids, end).await
     })
 }

@@ -2,7 +2,6 @@
 //!
 //! Values are checked by whoever has the engine: this process, or the server that works on the state directory.
 
-use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -78,7 +77,7 @@ pub(crate) fn resume(args: &ResumeOneArgs, console: &Rc<Console>) -> anyhow::Res
             laptop.engine.send(key, event);
         }
         let ids = std::slice::from_ref(&args.id);
-        let end = engine::work(&laptop.engine, &shown, ids, &HashSet::new()).await?;
+        let end = engine::work(&laptop.engine, &shown, ids).await?;
         finish(&laptop, &args.engine, console, &shown, ids, end).await
     })
 }

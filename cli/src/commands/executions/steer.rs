@@ -3,7 +3,6 @@
 //! An engine that works on the state directory gets the wish through the inbox of the store, and this process
 //! waits for what comes of it. Without one, this process becomes the engine and carries the wish out.
 
-use std::collections::HashSet;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -101,7 +100,7 @@ fn steer(
             laptop.engine.send(key, event);
         }
         let ids = std::slice::from_ref(&args.id);
-        let end = engine::work(&laptop.engine, &shown, ids, &HashSet::new()).await?;
+        let end = engine::work(&laptop.engine, &shown, ids).await?;
         finish(&laptop, &args.engine, console, &shown, ids, end).await
     })
 }

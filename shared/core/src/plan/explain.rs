@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use super::{
     Node, NodeIndex, NodeKind, Phase, Plan, SHARD_HEADER_BYTES, SLOT_BYTES, Scope, TaskNode,
+    is_process,
 };
-use crate::lang::catalogue::{self, Shape};
 use crate::lang::model::{Dynamic, LoopValues, OnFailure, Resources, Retry, RetryInterval, Until};
 
 /// Longest piece of a template or value that is shown.
@@ -322,10 +322,7 @@ fn task_facts(task: &TaskNode) -> Vec<String> {
 
 /// Where a deployment on AWS runs it. On one machine scripts are processes, or containers where the flow says so.
 fn place(task: &TaskNode) -> &'static str {
-    let shape = catalogue::task_type(&task.task_type).map(|info| info.shape);
-    // It works in the directory of the containers beside it.
-    let files = task.task_type == "io.kestra.plugin.core.storage.LocalFiles";
-    if shape == Some(Shape::Script) || files {
+    if is_process(&task.task_type) {
         "on AWS: Fargate"
     } else {
         "on AWS: worker"

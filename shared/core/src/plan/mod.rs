@@ -244,6 +244,20 @@ pub enum NodeKind {
     Check(Box<Until>),
 }
 
+/// Whether tasks of this type belong to a runner: as a process or container, or in the directory of one.
+#[must_use]
+pub fn is_process(task_type: &str) -> bool {
+    task_type.starts_with("io.kestra.plugin.scripts.")
+        || task_type == "container"
+        || is_local_files(task_type)
+}
+
+/// Whether tasks of this type only put files into a shared directory and keep some of it.
+#[must_use]
+pub fn is_local_files(task_type: &str) -> bool {
+    task_type == "io.kestra.plugin.core.storage.LocalFiles"
+}
+
 /// What is launched.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -7,7 +7,7 @@ use super::{PlanQueue, of};
 use crate::claims;
 use crate::evaluate::{EvaluateError, Site};
 use crate::planner::{Active, Message};
-use crate::ports::{AttemptId, Outgoing, QueueName, ShardKey, TaskRunKey};
+use crate::ports::{AttemptId, Outgoing, QueueName, ShardKey};
 use crate::reports;
 use crate::script;
 use crate::step::{Outbox, StepError};
@@ -37,13 +37,13 @@ impl PlanQueue {
                 follow.push(Message::new(key, event));
             }
             Command::Launch { slot, attempt } => {
-                self.launch(&active, attempt_id(&key, slot, attempt), outbox)?;
+                self.launch(&active, AttemptId::of(&key, slot, attempt), outbox)?;
             }
             Command::Stop { slot, attempt } => {
-                self.stop(&active, attempt_id(&key, slot, attempt), outbox)?;
+                self.stop(&active, AttemptId::of(&key, slot, attempt), outbox)?;
             }
             Command::Probe { slot, attempt } => {
-                let id = attempt_id(&key, slot, attempt);
+                let id = AttemptId::of(&key, slot, attempt);
                 follow.extend(self.probe(&active, id, outbox).await?);
             }
             Command::Acquire => follow.extend(self.acquire(&active).await?),
@@ -155,15 +155,4 @@ fn is_process(active: &Active, id: &AttemptId) -> bool {
     let site = Site::of_attempt(active, id);
     site.task()
         .is_some_and(|task| script::is_process(&task.task_type))
-}
-
-fn attempt_id(key: &ShardKey, slot: u16, attempt: u8) -> AttemptId {
-    AttemptId {
-        execution: key.execution.clone(),
-        task_run: TaskRunKey {
-            shard: key.shard.clone(),
-            slot,
-        },
-        attempt,
-    }
 }

@@ -26,6 +26,19 @@ pub struct AttemptId {
 }
 
 impl AttemptId {
+    /// An attempt of the task run in a slot of a shard.
+    #[must_use]
+    pub fn of(key: &ShardKey, slot: u16, attempt: u8) -> Self {
+        Self {
+            execution: key.execution.clone(),
+            task_run: TaskRunKey {
+                shard: key.shard.clone(),
+                slot,
+            },
+            attempt,
+        }
+    }
+
     /// The shard that decides about it.
     #[must_use]
     pub fn shard_key(&self) -> ShardKey {

@@ -92,17 +92,23 @@ async fn each_of_the_three_signals_alone_is_enough() {
     }
 }
 
-#[tokio::test]
-async fn a_kill_stops_every_container_children_included() {
+/// A cloud with a flow `child`, and containers that run for hours.
+fn with_long_child() -> CloudWorld {
     let child = plan_of(
         "child",
         "tasks:\n  - {id: long, type: container, containerImage: x}\n",
     );
-    let mut cloud = CloudWorld::new(Defences::default(), vec![child]);
+    let cloud = CloudWorld::new(Defences::default(), vec![child]);
     cloud.ecs.script(|_| Fate {
         runs_ms: 10 * HOUR,
         ..Fate::success()
     });
+    cloud
+}
+
+#[tokio::test]
+async fn a_kill_stops_every_container_children_included() {
+    let mut cloud = with_long_child();
     let flow = plan(
         "tasks:\n  - id: both\n    type: parallel\n    tasks:\n      - {id: own, type: container, containerImage: x}\n      - {id: sub, type: subflow, flowId: child, namespace: genomics}\n",
     );
@@ -117,15 +123,7 @@ async fn a_kill_stops_every_container_children_included() {
 
 #[tokio::test]
 async fn a_stop_that_comes_once_more_does_not_end_a_subflow_that_was_restarted() {
-    let child = plan_of(
-        "child",
-        "tasks:\n  - {id: long, type: container, containerImage: x}\n",
-    );
-    let mut cloud = CloudWorld::new(Defences::default(), vec![child]);
-    cloud.ecs.script(|_| Fate {
-        runs_ms: 10 * HOUR,
-        ..Fate::success()
-    });
+    let mut cloud = with_long_child();
     let flow = plan("tasks:\n  - {id: sub, type: subflow, flowId: child, namespace: genomics}\n");
     let id = cloud.start(&flow).await;
     cloud.wait(5 * 60_000).await;

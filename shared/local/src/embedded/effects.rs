@@ -6,9 +6,7 @@ use std::sync::PoisonError;
 use operon_core::exec::{Command, Event, RootPhase, Shard, Time};
 use operon_engine::evaluate::EvaluateError;
 use operon_engine::planner::{Active, Effect, Message};
-use operon_engine::ports::{
-    AttemptId, ExecutionId, ExecutionRow, ShardKey, StoreError, TaskRunKey,
-};
+use operon_engine::ports::{AttemptId, ExecutionId, ExecutionRow, ShardKey, StoreError};
 use operon_engine::shards::Versioned;
 use tracing::{error, warn};
 
@@ -37,7 +35,7 @@ impl Inner {
                 self.queue.borrow_mut().push_back(Message::new(key, event));
             }
             Command::Launch { slot, attempt } => {
-                let id = attempt_id(&key, slot, attempt);
+                let id = AttemptId::of(&key, slot, attempt);
                 // Sent twice while it is under way is sent once.
                 if !self.attempts.borrow().contains_key(&id) {
                     self.attempts.borrow_mut().insert(id.clone(), None);
@@ -46,12 +44,12 @@ impl Inner {
                 }
             }
             Command::Stop { slot, attempt } => {
-                let id = attempt_id(&key, slot, attempt);
+                let id = AttemptId::of(&key, slot, attempt);
                 let inner = Rc::clone(self);
                 tokio::task::spawn_local(async move { inner.stop(id).await });
             }
             Command::Probe { slot, attempt } => {
-                let id = attempt_id(&key, slot, attempt);
+                let id = AttemptId::of(&key, slot, attempt);
                 let inner = Rc::clone(self);
                 tokio::task::spawn_local(async move { inner.probe(id).await });
             }
@@ -183,16 +181,5 @@ impl Inner {
             // Who waited may have been stopped.
             let _ = waiter.send(row.clone());
         }
-    }
-}
-
-pub(super) fn attempt_id(key: &ShardKey, slot: u16, attempt: u8) -> AttemptId {
-    AttemptId {
-        execution: key.execution.clone(),
-        task_run: TaskRunKey {
-            shard: key.shard.clone(),
-            slot,
-        },
-        attempt,
     }
 }

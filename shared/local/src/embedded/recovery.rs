@@ -8,11 +8,10 @@ use std::rc::Rc;
 use operon_core::exec::{self, Command, Event};
 use operon_core::plan::Layout;
 use operon_engine::planner::{Effect, Message};
-use operon_engine::ports::{ExecutionFilter, ExecutionId, ShardKey, StateStore as _};
+use operon_engine::ports::{AttemptId, ExecutionFilter, ExecutionId, ShardKey, StateStore as _};
 
 use operon_engine::subflow::DEPTH_MAX;
 
-use super::effects::attempt_id;
 use super::{Engine, EngineError};
 
 /// Executions looked for that were created and perhaps never told to start.
@@ -123,7 +122,7 @@ impl Engine {
         for command in &commands {
             if let Command::Probe { slot, attempt } = command {
                 Rc::clone(inner)
-                    .probe(attempt_id(key, *slot, *attempt))
+                    .probe(AttemptId::of(key, *slot, *attempt))
                     .await;
             }
         }
