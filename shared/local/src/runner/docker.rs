@@ -7,6 +7,7 @@
 mod attempt;
 mod options;
 mod pull;
+mod text;
 
 use std::env;
 use std::sync::Arc;

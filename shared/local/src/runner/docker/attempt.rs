@@ -5,31 +5,28 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use bollard::Docker;
-use bollard::container::LogOutput;
 use bollard::errors::Error;
 use bollard::models::{ContainerState, ContainerStatsResponse};
 use bollard::query_parameters::{
-    CreateContainerOptionsBuilder, KillContainerOptionsBuilder, LogsOptionsBuilder,
-    StatsOptionsBuilder, WaitContainerOptionsBuilder,
+    CreateContainerOptionsBuilder, KillContainerOptionsBuilder, StatsOptionsBuilder,
+    WaitContainerOptionsBuilder,
 };
-use futures_util::{Stream, StreamExt as _};
+use futures_util::StreamExt as _;
 use operon_core::exec::{Outcome, Reason};
 use operon_engine::ports::{AttemptResult, AttemptSpec, LogLevel, Usage};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::Shared;
 use super::options::{self, Options};
 use super::pull::ready;
+use super::text::Text;
 use crate::runner::claims::ProcessMark;
 use crate::runner::directory::{Spares, WorkDir};
 use crate::runner::finish::{self, Ending};
-use crate::runner::log::{AttemptLog, Lines, now_ms};
+use crate::runner::log::{AttemptLog, now_ms};
 use crate::runner::process::{signal_name, words};
 use crate::runner::stage::{self, StageError};
-
-/// How long the engine may take to deliver the end of a log.
-const LOG_END_MAX: Duration = Duration::from_secs(10);
 
 /// Why a container was told to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -189,24 +186,17 @@ impl Watched<'_> {
         spec: &AttemptSpec,
         log: &mut AttemptLog,
     ) -> Result<ContainerState, Error> {
-        let follow = LogsOptionsBuilder::default()
-            .follow(true)
-            .stdout(true)
-            .stderr(true)
-            .build();
-        let mut text = std::pin::pin!(self.docker.logs(self.container, Some(follow)));
+        let mut text = Text::follow(self.docker, self.container, log.line_bytes());
         let sampling = StatsOptionsBuilder::default().stream(true).build();
         let mut samples = std::pin::pin!(self.docker.stats(self.container, Some(sampling)).fuse());
         let (docker, container) = (self.docker, self.container);
         let mut end = std::pin::pin!(ended(docker, container));
-        let mut lines = (Lines::new(log.line_bytes()), Lines::new(log.line_bytes()));
         let longest = Duration::from_hours(30 * 365 * 24);
         let mut timer = std::pin::pin!(sleep_until(Instant::now() + spec.timeout.min(longest)));
-        let mut text_open = true;
         let state = loop {
             tokio::select! {
                 state = &mut end => break state,
-                part = text.next(), if text_open => text_open = take(part, &mut lines, log),
+                () = text.next(log) => {}
                 Some(sample) = samples.next() => self.sample(sample),
                 () = stopped(&mut self.stop), if self.cause.is_none() => {
                     self.ask(Cause::Stop).await;
@@ -223,19 +213,7 @@ impl Watched<'_> {
                 }
             }
         };
-        if text_open {
-            let rest = rest(&mut text, &mut lines, log);
-            if timeout(LOG_END_MAX, rest).await.is_err() {
-                log.note(LogLevel::Warn, "the end of the log did not come in time");
-            }
-        }
-        let time = now_ms();
-        lines
-            .0
-            .end(|line, dropped| log.line(false, time, line, dropped));
-        lines
-            .1
-            .end(|line, dropped| log.line(true, time, line, dropped));
+        text.complete(log).await;
         state
     }
 
@@ -293,43 +271,6 @@ async fn ended(docker: &Docker, container: &str) -> Result<ContainerState, Error
             Some(_) | None => sleep(Duration::from_millis(200)).await,
         }
     }
-}
-
-/// Takes a part of the log; false at its end.
-fn take(
-    part: Option<Result<LogOutput, Error>>,
-    lines: &mut (Lines, Lines),
-    log: &mut AttemptLog,
-) -> bool {
-    let time = now_ms();
-    match part {
-        Some(Ok(LogOutput::StdErr { message })) => {
-            lines.1.feed(&message, |line, dropped| {
-                log.line(true, time, line, dropped);
-            });
-            true
-        }
-        Some(Ok(LogOutput::StdOut { message } | LogOutput::Console { message })) => {
-            lines.0.feed(&message, |line, dropped| {
-                log.line(false, time, line, dropped);
-            });
-            true
-        }
-        Some(Ok(LogOutput::StdIn { .. })) => true,
-        Some(Err(error)) => {
-            log.note(LogLevel::Warn, &format!("the log was cut off: {error}"));
-            false
-        }
-        None => false,
-    }
-}
-
-async fn rest(
-    text: &mut (impl Stream<Item = Result<LogOutput, Error>> + Unpin),
-    lines: &mut (Lines, Lines),
-    log: &mut AttemptLog,
-) {
-    while take(text.next().await, lines, log) {}
 }
 
 /// Puts the last state of a container into the words of the core.
