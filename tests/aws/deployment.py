@@ -25,7 +25,7 @@ ROLES = ("intake", "planner", "launcher", "worker", "watcher", "reconciler", "ap
 STACK_TIMEOUT_S = 240
 
 CHANGES = {
-    "CodeUri": "zips of the profile `lane` for this machine's processor are uploaded, as `sam package` does",
+    "CodeUri": "zips of the binaries of `cargo build` for this machine's processor are uploaded, as `sam package` does",
     "DeploymentPreference": "no emulator has CodeDeploy: the alias moves at once",
     "Environment": "AWS_ENDPOINT_URL and AWS_ENDPOINT_URL_ECS are added, which no one sets on AWS",
     "ApiUrl": "a fixed address where a function is told its own: LocalStack looks for what SAM makes before it is made",

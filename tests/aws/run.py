@@ -31,14 +31,21 @@ SUITE = Path(__file__).resolve().parent / "suite"
 
 def binaries(profile: str) -> Path:
     """Builds what the suite runs and returns the directory it is in."""
-    roles = ("intake", "planner", "launcher", "worker", "watcher", "reconciler", "api")
-    packages = [part for role in roles for part in ("-p", f"operon-{role}-function")]
-    packages += ["-p", "operon-agent", "-p", "operon-driver", "-p", "operon-probe"]
-    command = ["cargo", "build", "--locked", "--profile", profile, *packages]
+    # With the features of the whole workspace, so that nothing is built twice.
+    command = ["cargo", "build", "--locked", "--profile", profile, "--workspace", "--bins"]
     if subprocess.run(command, cwd=lanes.ROOT, stdin=subprocess.DEVNULL, check=False).returncode != 0:
         sys.exit("aws: what the suite runs does not build")
-    target = os.environ.get("CARGO_TARGET_DIR", "target")
-    return lanes.ROOT / target / profile
+    target = lanes.ROOT / os.environ.get("CARGO_TARGET_DIR", "target")
+    return stripped(target / ("debug" if profile == "dev" else profile), target / "stripped")
+
+
+def stripped(directory: Path, to: Path) -> Path:
+    """Copies the binaries without what only debuggers read: emulators unpack each of them many times."""
+    to.mkdir(exist_ok=True)
+    functions = [f"operon-{manifest.parent.name}-function" for manifest in lanes.ROOT.glob("functions/*/Cargo.toml")]
+    for name in (*functions, "operon-agent", "operon-driver", "operon-probe"):
+        subprocess.run(["strip", "-o", str(to / name), str(directory / name)], check=True)
+    return to
 
 
 @contextlib.contextmanager
@@ -115,7 +122,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Tests on emulators of AWS")
     parser.add_argument("--lane", choices=sorted(lanes.KINDS), help="only this one")
     parser.add_argument("--endpoint", help="an emulator that runs already, or `aws`")
-    parser.add_argument("--profile", default="lane", help="of cargo")
+    parser.add_argument("--profile", default="dev", help="of cargo")
     parser.add_argument("--binaries", type=Path, help="built before, in this directory")
     parser.add_argument("--operon", type=Path, help="the command line, built before")
     parser.add_argument("--pattern", default="test_*.py", help="only these files of the suite")

@@ -16,7 +16,7 @@ from limits import CANNOT
 
 LANE = os.environ.get("OPERON_TEST_LANE", "")
 ENDPOINT = os.environ.get("OPERON_TEST_ENDPOINT") or None
-BINARIES = Path(os.environ.get("OPERON_TEST_BINARIES", "target/lane"))
+BINARIES = Path(os.environ.get("OPERON_TEST_BINARIES", "target/stripped"))
 OPERON = Path(os.environ.get("OPERON_TEST_COMMAND", "target/debug/operon"))
 WAIT_S = 60.0
 

@@ -270,6 +270,12 @@ impl Config {
         }
     }
 
+    /// Whether its events wait before they start something: for others of their batch, or for the execution before.
+    #[must_use]
+    pub const fn waits(&self) -> bool {
+        self.batch.is_some() || !self.allow_concurrent
+    }
+
     /// Whether only AWS delivers what fires it.
     #[must_use]
     pub const fn needs_aws(&self) -> bool {

@@ -119,7 +119,7 @@ impl Triggers {
                 return self.reject(&key, &identity, event, reason, true).await;
             }
         };
-        if trigger.batch.is_some() || !trigger.allow_concurrent {
+        if trigger.waits() {
             return self.wait(flow, trigger, &identity, event, action).await;
         }
         let root = trigger_root(trigger, &identity, &event.fields);

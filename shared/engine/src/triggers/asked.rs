@@ -152,7 +152,7 @@ impl Triggers {
             return Ok(());
         }
         self.poll_now(&flow, trigger, Some(deadline_ms)).await?;
-        if trigger.batch.is_some() || !trigger.allow_concurrent {
+        if trigger.waits() {
             self.close(&flow, trigger).await?;
         }
         // There may be more than one look takes: then it is time already.

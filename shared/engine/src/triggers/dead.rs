@@ -224,7 +224,7 @@ impl Triggers {
         match self.accept(&flow, trigger, event).await? {
             Outcome::Rejected(reason) => Ok(Err(reason)),
             outcome @ (Outcome::Started(_) | Outcome::Waits | Outcome::Known(_)) => {
-                if trigger.batch.is_some() || !trigger.allow_concurrent {
+                if trigger.waits() {
                     self.close(&flow, trigger).await?;
                 }
                 Ok(Ok(vec![(key.clone(), outcome)]))

@@ -90,6 +90,20 @@ impl Triggers {
         Ok(())
     }
 
+    /// Accepts an event of the flow trigger itself, and makes the batches that are full.
+    async fn fire(
+        &self,
+        flow: &DeployedFlow,
+        trigger: &Config,
+        event: TriggerEvent,
+    ) -> Result<(), StoreError> {
+        self.accept(flow, trigger, event).await?;
+        if trigger.waits() {
+            self.close(flow, trigger).await?;
+        }
+        Ok(())
+    }
+
     async fn dependency(
         &self,
         flow: &DeployedFlow,
@@ -131,7 +145,7 @@ impl Triggers {
                 time_ms: row.ended_ms,
                 fields,
             };
-            self.accept(flow, trigger, event).await?;
+            self.fire(flow, trigger, event).await?;
             return Ok(());
         }
         let Some(span) = span else {
@@ -142,7 +156,7 @@ impl Triggers {
         loop {
             let (version, mut window) = self.get::<Window>(&at).await?.unwrap_or_default();
             if let Some(event) = window.firing.clone() {
-                self.accept(flow, trigger, event).await?;
+                self.fire(flow, trigger, event).await?;
             }
             (window.format, window.firing) = (1, None);
             (window.from_ms, window.until_ms) = (span.from, span.until);
@@ -179,7 +193,7 @@ impl Triggers {
                 let Some(event) = window.firing.take() else {
                     return Ok(());
                 };
-                self.accept(flow, trigger, event).await?;
+                self.fire(flow, trigger, event).await?;
                 // Not needed any more; a conflict means that somebody else took it.
                 let _ = self
                     .put(at.clone(), version, &window, None, expires)
@@ -198,7 +212,7 @@ impl Triggers {
     ) -> Result<(), StoreError> {
         let mut window: Window = read(record)?;
         if let Some(event) = window.firing.take() {
-            self.accept(flow, trigger, event).await?;
+            self.fire(flow, trigger, event).await?;
         }
         let Kind::Flow(wanted) = &trigger.kind else {
             return Ok(());

@@ -29,7 +29,7 @@ impl Triggers {
             | Kind::EventBridge { .. }
             | Kind::Alarm { .. } => {}
         }
-        if trigger.batch.is_some() || !trigger.allow_concurrent {
+        if trigger.waits() {
             self.close(&flow, trigger).await?;
         }
         Ok(())

@@ -152,7 +152,7 @@ impl Triggers {
                 continue;
             };
             acts |= trigger.acts();
-            if trigger.batch.is_some() || !trigger.allow_concurrent {
+            if trigger.waits() {
                 self.close(&flow, trigger).await?;
             }
         }

@@ -138,3 +138,35 @@ async fn a_window_that_passes_in_vain_fails_visibly_once() {
     world.pass(3).await;
     assert_eq!(fired(&world).await, 2, "it did not pass in vain");
 }
+
+#[tokio::test]
+async fn ends_of_executions_are_batched() {
+    let trigger = "  - {id: after, type: flow, mode: ANY, dependsOn: [{flowId: a}, {flowId: b}], batch: {maxItems: 3, maxWait: PT30S}}\n";
+    for writes in 0..40 {
+        let world = world(trigger);
+        for (flow, name) in [("a", "1"), ("b", "2"), ("a", "3"), ("a", "4")] {
+            end(&world, flow, name, "SUCCESS", 0).await;
+        }
+        let rows = world.executions().await;
+        for row in rows.iter().filter(|row| row.meta.flow != "down") {
+            world.fuse.set(writes);
+            let _ = world.triggers.ended(row).await;
+            world.fuse.set(i64::MAX);
+            world.triggers.ended(row).await.unwrap();
+        }
+        assert_eq!(fired(&world).await, 1, "three are a batch at once");
+        world.memory.clock.advance(30_000);
+        world.pass(2).await;
+        let rows = world.executions().await;
+        let batches = rows.iter().filter(|row| row.meta.flow == "down");
+        let mut ends: Vec<(usize, u64)> = batches
+            .map(|row| {
+                let items = fields(row)["items"].as_array().unwrap();
+                assert!(items.iter().all(|item| item["state"] == "SUCCESS"));
+                (items.len(), fields(row)["depth"].as_u64().unwrap())
+            })
+            .collect();
+        ends.sort_unstable();
+        assert_eq!(ends, [(1, 1), (3, 1)], "crashes after {writes} writes");
+    }
+}

@@ -169,8 +169,8 @@ pub(super) const BATCH_PROP: PropInfo = prop(
 .example("{maxItems: 100, maxWait: PT30S}");
 pub(super) const EACH: PropInfo = prop(
     "each",
-    PropType::Enum(&["object", "message", "row", "event"]),
-    "One execution for each (the default); `batch` groups them.",
+    PropType::Enum(&["object", "message", "row", "event", "call", "execution"]),
+    "One execution for each: what holds without `batch`.",
 );
 const POLL: PropInfo = prop("interval", PropType::Duration, "Time between two looks.")
     .default("PT1M")
@@ -331,6 +331,8 @@ const FLOW_TRIGGER: &[PropInfo] = &[
         "When the window passed without all of them.",
     )
     .example("{behavior: FAIL}"),
+    EACH,
+    BATCH_PROP,
     FLOW_STATES,
     prop(
         "preconditions",
@@ -430,6 +432,7 @@ const WEBHOOK: &[PropInfo] = &[
         .default("application/json")
         .example("application/json"),
     prop("responseCode", PropType::Int(200, 299), "Status of the answer.").example("202"),
+    EACH,
     BATCH_PROP,
 ];
 
@@ -578,6 +581,7 @@ const HTTP: &[PropInfo] = &[
         "remove it",
     ),
     POLL,
+    EACH,
     BATCH_PROP,
 ];
 

@@ -166,6 +166,7 @@ const SNS: &[PropInfo] = &[
         "Which messages, as SNS has it.",
     )
     .example("{kind: [release]}"),
+    EACH,
     BATCH_PROP,
 ];
 
@@ -181,6 +182,7 @@ const EVENT_BRIDGE: &[PropInfo] = &[
     prop("eventBus", PropType::String, "The bus.")
         .default("default")
         .example("default"),
+    EACH,
     BATCH_PROP,
 ];
 
@@ -196,6 +198,7 @@ const CLOUD_WATCH: &[PropInfo] = &[
     )
     .default("[ALARM]")
     .example("[ALARM]"),
+    EACH,
     BATCH_PROP,
     prop("namespace", PropType::String, "Kestra: metric.").rejects(
         "an alarm looks at metrics",

@@ -52,6 +52,16 @@ impl Reader<'_> {
                 .with_help("write at least `PT1S`"),
             );
         }
+        if let (Some(each), Some(_)) = (fields.get("each"), fields.get("batch")) {
+            self.push(
+                Diagnostic::error(
+                    Rule::Exclusive,
+                    each.key.span.clone(),
+                    "`each` starts an execution for each event, `batch` one for several",
+                )
+                .with_help("keep one of them"),
+            );
+        }
         match info.name.rsplit('.').next() {
             Some("Webhook") => self.webhook(fields),
             Some("Flow") => self.flow_trigger(fields, props, place),

@@ -147,6 +147,11 @@ impl Triggers {
             lines.push(b'\n');
         }
         let mut root = trigger_root(trigger, &identity, &Map::new());
+        // A circle of flow triggers is found by how deep it is.
+        let depth = items.iter().filter_map(|item| item.get("depth")?.as_u64());
+        if let Some(depth) = depth.max() {
+            root.insert("depth".to_owned(), json!(depth));
+        }
         root.insert("count".to_owned(), json!(items.len()));
         root.insert("bytes".to_owned(), json!(lines.len()));
         root.insert("group".to_owned(), json!(sealing.group));
