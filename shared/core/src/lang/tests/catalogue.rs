@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 
 use super::findings;
 use crate::lang::catalogue::{
-    self, FLOW, PropInfo, Support, TASK, TRIGGER, TypeInfo, task_type, task_types, trigger_types,
+    self, FLOW, PropInfo, PropType, Support, TASK, TRIGGER, TypeInfo, task_type, task_types,
+    trigger_types,
 };
 use crate::lang::model::{Task, TaskKind};
 use crate::lang::plugins::Plugins;
@@ -127,6 +128,11 @@ fn every_alias_means_its_type() {
 
 /// The example of a type with one property set to its own example, and whatever excludes it removed.
 pub(super) fn with_property(info: &TypeInfo, prop: &PropInfo, key: &str) -> String {
+    with_value(info, prop, key, prop.example_yaml())
+}
+
+/// [`with_property`] with a value of its own.
+fn with_value(info: &TypeInfo, prop: &PropInfo, key: &str, value: &str) -> String {
     let mut lines: Vec<String> = Vec::new();
     let mut skipping = false;
     let excluded: &[&str] = match prop.name {
@@ -155,7 +161,7 @@ pub(super) fn with_property(info: &TypeInfo, prop: &PropInfo, key: &str) -> Stri
             lines.push(line.to_owned());
         }
     }
-    let mut extra = format!("{key}: {}", prop.example_yaml());
+    let mut extra = format!("{key}: {value}");
     match (prop.name, info.name) {
         ("batch" | "format", name)
             if name.contains(".flow.") && !info.example.contains("items:") =>
@@ -222,6 +228,105 @@ fn every_property_is_supported_warned_about_or_rejected() {
             }
         }
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+/// What an inner property needs beside it: the rules of its parent.
+fn companion(parent: &str, name: &str) -> &'static str {
+    match (parent, name) {
+        ("credentials", "registry") => "login: \"{{ secret('LOGIN') }}\", ",
+        ("credentials", "username") => "password: \"{{ secret('PASSWORD') }}\", ",
+        ("credentials", "password") => "username: robot, ",
+        ("docker", name) if name != "image" => "image: busybox, ",
+        ("retry", "maxInterval" | "delayFactor") => {
+            "type: exponential, interval: PT1M, maxAttempts: 3, "
+        }
+        ("retry", "minInterval") => "type: random, maxInterval: PT30M, maxAttempts: 3, ",
+        ("sla", name) if !matches!(name, "duration" | "assert") => "duration: PT1H, ",
+        ("notify", name)
+            if !matches!(name, "slack" | "email" | "sns" | "webhook" | "pagerduty") =>
+        {
+            "webhook: {url: \"https://example.org/\"}, "
+        }
+        ("retry", name) if name != "maxAttempts" => "maxAttempts: 3, ",
+        ("window", "offset" | "fireOnce") => "every: PT1H, ",
+        ("window", "timezone") => "deadline: \"09:00:00\", ",
+        ("timeWindow", "windowAdvance") => "window: PT1H, ",
+        ("preconditions", name) if name != "flows" => "flows: [{flowId: ingest}], ",
+        _ => "",
+    }
+}
+
+/// The least values of a property that have each of its inner ones, with what is said of that one.
+fn inner(parent: &str, ty: &PropType) -> Vec<(String, Support)> {
+    match ty {
+        PropType::Object(props) => {
+            let mut found = Vec::new();
+            for prop in *props {
+                let others = props.iter().filter(|other| other.required);
+                let others = others.filter(|other| other.name != prop.name);
+                let mut others: String = others
+                    .map(|other| format!("{}: {}, ", other.name, other.example_yaml()))
+                    .collect();
+                others.push_str(companion(parent, prop.name));
+                if (parent, prop.name) == ("sla", "assert") {
+                    others = others.replace("MAX_DURATION", "EXECUTION_ASSERTION");
+                }
+                for key in std::iter::once(&prop.name).chain(prop.aliases) {
+                    let with = |value: &str| format!("{{{others}{key}: {value}}}");
+                    found.push((with(prop.example_yaml()), prop.support));
+                    if prop.support == Support::Supported {
+                        let deeper = inner(prop.name, &prop.ty).into_iter();
+                        found.extend(deeper.map(|(value, support)| (with(&value), support)));
+                    }
+                }
+            }
+            found
+        }
+        PropType::List(item) | PropType::OneOrMany(item) => {
+            let each = inner(parent, item).into_iter();
+            each.map(|(value, support)| (format!("[{value}]"), support))
+                .collect()
+        }
+        PropType::OneOf(types) => types.iter().flat_map(|ty| inner(parent, ty)).collect(),
+        _ => Vec::new(),
+    }
+}
+
+#[test]
+fn every_inner_property_is_supported_warned_about_or_rejected() {
+    let tasks = task_types().map(|info| (info, info.props, with_task as fn(&str) -> String));
+    let triggers =
+        trigger_types().map(|info| (info, info.props, with_trigger as fn(&str) -> String));
+    let common = task_type("shell").map(|info| (info, TASK, with_task as fn(&str) -> String));
+    let (mut wrong, mut count) = (Vec::new(), 0);
+    for (info, props, within) in tasks.chain(triggers).chain(common) {
+        for prop in props
+            .iter()
+            .filter(|prop| prop.support == Support::Supported)
+        {
+            for (value, support) in inner(prop.name, &prop.ty) {
+                count += 1;
+                let source = within(&with_value(info, prop, prop.name, &value));
+                wrong.extend(unexpected(&source, support));
+            }
+        }
+    }
+    for prop in FLOW
+        .iter()
+        .filter(|prop| prop.support == Support::Supported)
+    {
+        for (value, support) in inner(prop.name, &prop.ty) {
+            count += 1;
+            let tasks = "tasks:\n  - {id: t, type: log, message: hello}\n";
+            let flow = format!(
+                "id: a\nnamespace: b\n{INPUTS}{tasks}{}: {value}\n",
+                prop.name
+            );
+            wrong.extend(unexpected(&flow, support));
+        }
+    }
+    assert!(count > 500, "only {count} inner properties");
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
 }
 
