@@ -79,17 +79,35 @@ class TestTemplate(unittest.TestCase):
         policy = blocks()["IntakeQueuePolicy"]
         statements = re.split(r"(?=Sid: )", policy)[1:]
         found = {re.findall(r"Sid: (\w+)", text)[0]: text for text in statements}
-        self.assertEqual(sorted(found), ["UploadBucketItself", "UploadBucketRule", "UploadRule"])
+        self.assertEqual(sorted(found), ["Topics", "TriggerRules", "UploadBucketItself", "UploadBucketRule", "UploadRule"])
         for sid, text in found.items():
             with self.subTest(sid):
                 self.assertIn('"aws:SourceArn"', text)
-                sender = "s3" if sid == "UploadBucketItself" else "events"
+                sender = {"UploadBucketItself": "s3", "Topics": "sns"}.get(sid, "events")
                 self.assertIn(f"Principal: {{ Service: {sender}.amazonaws.com }}", text)
         own = found["UploadBucketItself"]
         self.assertIn('"arn:${AWS::Partition}:s3:::${UploadBucket}"', own)
         self.assertIn('StringEquals: { "aws:SourceAccount": !Ref AWS::AccountId }', own)
         # Each without a bucket of that name is left out.
         self.assertEqual(policy.count("- HasUploadBucket\n"), 2)
+
+    def test_what_brings_events_of_triggers_goes_to_intake_only(self) -> None:
+        policy, role = blocks()["IntakeQueuePolicy"], blocks()["ApiRole"]
+        # The names that shared/aws/src/feeds.rs gives.
+        feeds = (INFRA.parent / "shared/aws/src/feeds.rs").read_text(encoding="utf-8")
+        self.assertIn('format!("operon-{}-t-{of}", self.stage)', feeds)
+        self.assertIn('format!("operon-{}-intake:live", self.stage)', feeds)
+        for text in (policy, role):
+            self.assertIn(":rule/operon-${Stage}-t-*", text)
+            self.assertNotIn(":rule/*\"", text)
+        statements = re.split(r"(?=- Effect: Allow)", role)
+        limited = {"events:PutTargets": "IntakeQueue.Arn", "sns:Subscribe": "IntakeQueue.Arn",
+                   "lambda:CreateEventSourceMapping": "operon-${Stage}-intake*"}  # fmt: skip
+        for action, to in limited.items():
+            with self.subTest(action):
+                found = [text for text in statements if action in text]
+                self.assertEqual(len(found), 1)
+                self.assertRegex(found[0], rf"Condition: .*{re.escape(to)}")
 
     def test_all_launchers_together_keep_to_what_ecs_allows(self) -> None:
         source = (INFRA.parent / "functions/launcher/src/main.rs").read_text(encoding="utf-8")

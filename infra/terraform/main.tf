@@ -25,6 +25,7 @@ locals {
     UploadBucket       = var.upload_bucket
     UploadBucketAction = var.upload_bucket_action
     ArchiveBucket      = var.archive_bucket
+    SourceQueues       = var.source_queues
     InvokeFunctions    = var.invoke_functions
     OidcIssuer         = var.oidc_issuer
     OidcAudience       = var.oidc_audience

@@ -136,6 +136,12 @@ variable "iam_roles" {
   description = "Patterns of ARNs and their roles; empty makes everybody of the account an admin whom IAM allows to call."
 }
 
+variable "source_queues" {
+  type        = string
+  default     = ""
+  description = "ARN of queues that triggers of type sqs may read; empty allows none."
+}
+
 variable "invoke_functions" {
   type        = string
   default     = ""

@@ -72,6 +72,13 @@ pub(crate) enum TriggersCommand {
         #[command(flatten)]
         server: ServerChoice,
     },
+    /// Delivers an event as a service of AWS does, and says what became of it.
+    Send {
+        /// JSON: a notification of S3, an event of EventBridge, a message of SNS, `Records` of SQS. `-` is standard input.
+        file: PathBuf,
+        #[command(flatten)]
+        server: ServerChoice,
+    },
     /// Shows what became of the events that a trigger was given.
     Events {
         /// `namespace/flow`

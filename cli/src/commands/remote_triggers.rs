@@ -1,5 +1,7 @@
 //! Commands about triggers and namespaces of a server.
 
+use std::io::Read as _;
+use std::path::Path;
 use std::rc::Rc;
 
 use anyhow::Context as _;
@@ -7,7 +9,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::remote::{choose, pages, show};
-use crate::args::{FlowName, NamespacesCommand, TriggersCommand, ValidateOutput};
+use crate::args::{FlowName, NamespacesCommand, ServerChoice, TriggersCommand, ValidateOutput};
 use crate::client::part;
 use crate::exit::Exit;
 use crate::output::Console;
@@ -92,6 +94,7 @@ pub(crate) fn triggers(command: &TriggersCommand, console: &Rc<Console>) -> anyh
                 };
                 show(console, server, &answer, BACKFILL);
             }
+            TriggersCommand::Send { file, server } => send(file, server, console).await?,
             TriggersCommand::Events {
                 flow,
                 trigger,
@@ -107,6 +110,42 @@ pub(crate) fn triggers(command: &TriggersCommand, console: &Rc<Console>) -> anyh
         }
         Ok(Exit::Success)
     })
+}
+
+/// Bytes of an event that are read; the server takes no more than SQS does.
+const EVENT_BYTES_MAX: u64 = 2 * 1024 * 1024;
+
+async fn send(file: &Path, server: &ServerChoice, console: &Rc<Console>) -> anyhow::Result<()> {
+    let event = read_event(file)?;
+    let answer: Value = choose(server)?.post("/events", &event).await?;
+    let fields = [
+        "namespace",
+        "flow",
+        "trigger",
+        "state",
+        "execution",
+        "reason",
+    ];
+    show(console, server, &answer, &fields);
+    if answer["items"].as_array().is_some_and(Vec::is_empty) {
+        console.note("the event is meant for no trigger of a deployed flow");
+    }
+    Ok(())
+}
+
+fn read_event(file: &Path) -> anyhow::Result<Value> {
+    let mut text = String::new();
+    let read = if file == Path::new("-") {
+        std::io::stdin()
+            .take(EVENT_BYTES_MAX)
+            .read_to_string(&mut text)
+    } else {
+        std::fs::File::open(file)
+            .and_then(|file| file.take(EVENT_BYTES_MAX).read_to_string(&mut text))
+    };
+    read.with_context(|| format!("{} cannot be read", file.display()))?;
+    serde_json::from_str(&text)
+        .with_context(|| format!("{} is not one event in JSON", file.display()))
 }
 
 pub(crate) fn namespaces(

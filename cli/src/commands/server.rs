@@ -24,7 +24,7 @@ use operon_engine::metrics::Totals;
 use operon_engine::operations::Operations;
 use operon_engine::ports::{AttemptRow, ExecutionRow};
 use operon_engine::traces::Exporter;
-use operon_engine::triggers::{NoSchedules, NoWakeups, Registry, Triggers};
+use operon_engine::triggers::{NoWakeups, NoWiring, Registry, Triggers};
 use operon_local::alerts;
 use operon_local::embedded::Observer;
 use operon_local::flows::{DeployedFile, DeployedFlows, deploy_directory};
@@ -136,7 +136,7 @@ fn triggers(laptop: &Laptop, ports: &Ports, plugins: &Arc<Plugins>) -> Triggers 
         sink: laptop.store.clone(),
         flows: Arc::new(Registry::new(Flows::new(ports, Arc::clone(plugins)))),
         wakeups: Arc::new(NoWakeups),
-        scheduler: Arc::new(NoSchedules),
+        wiring: Arc::new(NoWiring),
         polls: None,
         on_aws: false,
         capacity: u32::try_from(cores).unwrap_or(1),

@@ -277,7 +277,7 @@ fn triggers_that_only_aws_fires_say_so_wherever_one_looks() {
     let rest = "tasks:\n  - {id: t, type: log, message: x}\ntriggers:\n  - {id: events, type: sqs, queueUrl: \"https://sqs.eu-central-1.amazonaws.com/1/q\"}\n";
     lab.flow("first", rest);
     let served = Served::new(&lab);
-    let reason = "`sqs` triggers need a deployment on AWS";
+    let reason = "only a deployment on AWS hears of what fires `sqs` triggers";
     let started = std::fs::read_to_string(lab.path().join(SAID)).unwrap();
     let expected = format!("trigger `lab/first/events`: {reason}");
     assert!(started.contains(&expected), "{started}");
@@ -296,4 +296,42 @@ fn triggers_that_only_aws_fires_say_so_wherever_one_looks() {
             "{listed}"
         );
     }
+}
+
+#[test]
+fn an_event_of_aws_can_be_delivered_by_hand() {
+    let lab = Lab::new();
+    let rest = "inputs: [{id: word, type: STRING}]\ntasks:\n  - {id: t, type: log, message: \"{{ inputs.word }}\"}\n\
+                triggers:\n  - {id: events, type: sqs, queueUrl: \"https://sqs.eu-central-1.amazonaws.com/1/q\", inputs: {word: \"{{ trigger.body }}\"}}\n";
+    lab.flow("reader", rest);
+    let served = Served::new(&lab);
+    let event = |arn: &str| {
+        let record = json!({"eventSource": "aws:sqs", "eventSourceARN": arn, "messageId": "m1", "body": "a letter"});
+        std::fs::write(
+            lab.path().join("event.json"),
+            json!({"Records": [record]}).to_string(),
+        )
+        .unwrap();
+        served.json(&["triggers", "send", "event.json"])
+    };
+    let sent = event("arn:aws:sqs:eu-central-1:1:q");
+    let item = &sent["items"][0];
+    assert_eq!(item["state"], json!("started"), "{sent}");
+    let id = item["execution"].as_str().unwrap();
+    served.wait(id, "SUCCESS");
+    let said = served.operon(&["executions", "logs", id]).out;
+    assert!(said.contains("a letter"), "{said}");
+    // The same event is the same execution, and another queue is nobody's.
+    assert_eq!(
+        event("arn:aws:sqs:eu-central-1:1:q")["items"][0]["execution"],
+        json!(id)
+    );
+    assert_eq!(
+        event("arn:aws:sqs:eu-central-1:1:other")["items"],
+        json!([])
+    );
+    std::fs::write(lab.path().join("event.json"), "{\"operon\": \"look\"}").unwrap();
+    let done = served.operon(&["triggers", "send", "event.json"]);
+    assert_ne!(done.code, Some(0), "{done}");
+    assert!(done.err.contains("not an event of S3"), "{done}");
 }

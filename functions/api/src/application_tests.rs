@@ -3,7 +3,7 @@
 use http_body_util::BodyExt as _;
 use operon_engine::dead_letters;
 use operon_engine::ports::QueueName;
-use operon_engine::triggers::{NoSchedules, NoWakeups, Registry, TriggerKey};
+use operon_engine::triggers::{NoWakeups, NoWiring, Registry, TriggerKey};
 use operon_engine::wire::{self, WorkMessage};
 use operon_testkit::cloud::CloudWorld;
 use serde_json::{Value, json};
@@ -41,7 +41,7 @@ impl Deployment {
             sink: Arc::clone(&world.queues) as Arc<_>,
             flows: Arc::new(Registry::new(flows)),
             wakeups: Arc::new(NoWakeups),
-            scheduler: Arc::new(NoSchedules),
+            wiring: Arc::new(NoWiring),
             polls: None,
             on_aws: true,
             capacity: 10,

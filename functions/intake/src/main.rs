@@ -6,7 +6,6 @@ use operon_aws::sqs::each;
 use operon_aws::world::{SqsEvent, World};
 use operon_aws::{Role, telemetry};
 use operon_engine::ports::StoreError;
-use operon_engine::triggers::EventDelivery;
 use serde_json::{Value, json};
 
 #[tokio::main(flavor = "current_thread")]
@@ -14,7 +13,7 @@ async fn main() -> Result<(), Error> {
     telemetry::init(Role::Intake);
     let world = World::load(Role::Intake).await?;
     let (triggers, operations) = (world.triggers(), world.operations());
-    let (triggers, operations) = (&triggers, &operations);
+    let (world, triggers, operations) = (&world, &triggers, &operations);
     run(service_fn(|event: LambdaEvent<Value>| async move {
         let of_queue = event.payload.pointer("/Records/0/eventSource") == Some(&json!("aws:sqs"));
         if let Some(answer) = operations.direct(&event.payload).await {
@@ -27,12 +26,7 @@ async fn main() -> Result<(), Error> {
         let event: SqsEvent = serde_json::from_value(event.payload)?;
         let read = |text: &str| Ok::<_, StoreError>(text.to_owned());
         let answer = each(event, read, |delivery| async move {
-            let delivery = EventDelivery {
-                body: delivery.message,
-                message_id: delivery.id,
-                ..EventDelivery::default()
-            };
-            triggers.message(&delivery).await.map(drop)
+            triggers.message(&world.event(delivery)).await.map(drop)
         })
         .await;
         Ok(serde_json::to_value(answer)?)

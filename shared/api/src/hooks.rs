@@ -143,9 +143,29 @@ pub struct TriggerEventView {
     pub reason: Option<String>,
 }
 
+/// What became of an event that was delivered by hand, for one of the triggers that it was meant for.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DeliveredEvent {
+    /// Of the flow.
+    pub namespace: String,
+    /// The flow.
+    pub flow: String,
+    /// The trigger in it.
+    pub trigger: String,
+    /// `pending`, `started`, `item` (of a batch) or `rejected`.
+    pub state: String,
+    /// The execution it started or is part of.
+    pub execution: Option<String>,
+    /// Why it was rejected.
+    pub reason: Option<String>,
+}
+
 /// Lists and steers triggers.
 #[async_trait]
 pub trait TriggerAdmin: Send + Sync {
+    /// Takes an event as a service of AWS would deliver it.
+    async fn deliver(&self, event: &Value) -> Result<Vec<DeliveredEvent>, Problem>;
     /// Triggers in the order of namespace, flow and id, after the one named; all of one flow, if that is given.
     async fn list(
         &self,

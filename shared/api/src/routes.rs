@@ -108,6 +108,7 @@ pub(crate) fn documented() -> OpenApiRouter<Api> {
         .routes(routes!(triggers::backfill, triggers::backfill_state))
         .routes(routes!(triggers::steer_backfill))
         .routes(routes!(triggers::events))
+        .routes(routes!(triggers::deliver))
         .routes(routes!(
             namespaces::show_notify,
             namespaces::put_notify,

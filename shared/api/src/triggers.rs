@@ -3,14 +3,14 @@
 use async_trait::async_trait;
 use operon_core::triggers::{Config, Kind};
 use operon_engine::triggers::{
-    BackfillError, BackfillRange, DeployedFlow, EventRecord, EventState, TriggerKey, TriggerView,
-    Triggers, webhook,
+    BackfillError, BackfillRange, DeployedFlow, EventRecord, EventState, Outcome, TriggerKey,
+    TriggerView, Triggers, route::DeliverError, webhook,
 };
 use serde_json::{Value, json};
 
 use crate::hooks::{
-    BackfillRequest, BackfillSteer, TriggerAdmin, TriggerEventView, TriggerSummary, WebhookAnswer,
-    WebhookRequest, Webhooks,
+    BackfillRequest, BackfillSteer, DeliveredEvent, TriggerAdmin, TriggerEventView, TriggerSummary,
+    WebhookAnswer, WebhookRequest, Webhooks,
 };
 use crate::problem::Problem;
 
@@ -102,16 +102,10 @@ fn summary(view: &TriggerView, trigger: Option<&Config>) -> TriggerSummary {
 }
 
 fn event_view(event: EventRecord) -> TriggerEventView {
-    let state = match event.state {
-        EventState::Pending => "pending",
-        EventState::Started => "started",
-        EventState::Item => "item",
-        EventState::Rejected => "rejected",
-    };
     TriggerEventView {
         identity: event.identity,
         at_ms: event.at_ms,
-        state: state.to_owned(),
+        state: state_name(event.state).to_owned(),
         execution: event.execution.map(|id| id.to_string()),
         item: event.item,
         reason: event.reason,
@@ -180,8 +174,44 @@ fn backfill_problem(error: BackfillError) -> Problem {
     }
 }
 
+fn state_name(state: EventState) -> &'static str {
+    match state {
+        EventState::Pending => "pending",
+        EventState::Started => "started",
+        EventState::Item => "item",
+        EventState::Rejected => "rejected",
+    }
+}
+
+fn delivered((key, outcome): (TriggerKey, Outcome)) -> DeliveredEvent {
+    let (state, execution, reason) = match outcome {
+        Outcome::Started(id) => (EventState::Started, Some(id), None),
+        Outcome::Waits => (EventState::Pending, None, None),
+        Outcome::Rejected(reason) => (EventState::Rejected, None, Some(reason)),
+        Outcome::Known(record) => (record.state, record.execution, record.reason),
+    };
+    DeliveredEvent {
+        namespace: key.namespace,
+        flow: key.flow,
+        trigger: key.trigger,
+        state: state_name(state).to_owned(),
+        execution: execution.map(|id| id.to_string()),
+        reason,
+    }
+}
+
 #[async_trait]
 impl TriggerAdmin for EngineTriggers {
+    async fn deliver(&self, event: &Value) -> Result<Vec<DeliveredEvent>, Problem> {
+        match self.0.deliver(event).await {
+            Ok(outcomes) => Ok(outcomes.into_iter().map(delivered).collect()),
+            Err(DeliverError::Store(error)) => Err(error.into()),
+            Err(error @ DeliverError::Unreadable(_)) => {
+                Err(Problem::unprocessable(error.to_string()))
+            }
+        }
+    }
+
     async fn list(
         &self,
         namespace: Option<&str>,

@@ -91,7 +91,8 @@ impl Role {
                 self,
                 Self::Intake | Self::Planner | Self::Launcher | Self::Worker | Self::Api
             ),
-            V::ScheduleGroup | V::ScheduleRoleArn | V::IntakeQueueArn => matches!(self, Self::Api),
+            V::ScheduleGroup | V::ScheduleRoleArn => matches!(self, Self::Api),
+            V::IntakeQueueArn => matches!(self, Self::Intake | Self::Api),
             // A deployment need not send e-mail, and there are two ways to know who calls: see `complete`.
             V::MailFrom
             | V::ConsoleUrl

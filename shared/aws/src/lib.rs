@@ -12,6 +12,7 @@ pub mod dead;
 pub mod ecs;
 pub mod emf;
 mod errors;
+pub mod feeds;
 pub mod messages;
 pub mod meter;
 pub mod parameters;
@@ -27,6 +28,7 @@ pub mod telemetry;
 #[cfg(test)]
 mod testing;
 pub mod wakeups;
+pub mod wiring;
 pub mod world;
 
 pub use artifacts::S3Artifacts;

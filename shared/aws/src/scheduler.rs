@@ -3,7 +3,6 @@
 //! A schedule sends the message `look` to the intake queue. That is a hint: which dates are due is decided by the
 //! trigger's cursor, so a message that is lost, late or doubled changes nothing (the reconciler looks every minute).
 
-use async_trait::async_trait;
 use aws_sdk_scheduler::Client;
 use aws_sdk_scheduler::error::DisplayErrorContext;
 use aws_sdk_scheduler::types::{FlexibleTimeWindow, FlexibleTimeWindowMode, RetryPolicy, Target};
@@ -11,7 +10,7 @@ use operon_core::triggers::aws::expression;
 use operon_core::triggers::parse::Own;
 use operon_core::triggers::{Config, name};
 use operon_engine::ports::StoreError;
-use operon_engine::triggers::{Scheduler, TriggerKey};
+use operon_engine::triggers::TriggerKey;
 
 /// Seconds after which a message that could not be delivered is given up: the next look is due by then.
 const AGE_S_MAX: i32 = 3_600;
@@ -76,9 +75,9 @@ fn failed<E: std::error::Error + 'static>(error: &E) -> StoreError {
     ))
 }
 
-#[async_trait]
-impl Scheduler for EventBridgeScheduler {
-    async fn put(&self, key: &TriggerKey, trigger: &Config) -> Result<(), StoreError> {
+impl EventBridgeScheduler {
+    /// Makes that the trigger is looked at at its dates, or for its polls.
+    pub async fn put(&self, key: &TriggerKey, trigger: &Config) -> Result<(), StoreError> {
         let Some(expression) = expression(trigger).filter(|_| !trigger.disabled) else {
             return self.remove(key).await;
         };
@@ -121,7 +120,8 @@ impl Scheduler for EventBridgeScheduler {
         updated.map(drop).map_err(|error| failed(&error))
     }
 
-    async fn remove(&self, key: &TriggerKey) -> Result<(), StoreError> {
+    /// Ends it. Nothing happens when there is nothing.
+    pub async fn remove(&self, key: &TriggerKey) -> Result<(), StoreError> {
         let removed = self
             .client
             .delete_schedule()

@@ -177,6 +177,10 @@ pub enum ServiceName {
     Images,
     /// Parameter Store of Systems Manager.
     Parameters,
+    /// `EventBridge`.
+    Events,
+    /// SNS.
+    Topics,
 }
 
 impl ServiceName {
@@ -189,13 +193,20 @@ impl ServiceName {
             Self::Quotas => "servicequotas",
             Self::Images => "ecr",
             Self::Parameters => "ssm",
+            Self::Events => "events",
+            Self::Topics => "sns",
         }
     }
 
     /// The first part of its address.
     const fn host(self) -> &'static str {
         match self {
-            Self::Logs | Self::Lambda | Self::Quotas | Self::Parameters => self.name(),
+            Self::Logs
+            | Self::Lambda
+            | Self::Quotas
+            | Self::Parameters
+            | Self::Events
+            | Self::Topics => self.name(),
             Self::Images => "api.ecr",
         }
     }
@@ -208,6 +219,8 @@ impl ServiceName {
             Self::Quotas => "AWS_ENDPOINT_URL_SERVICE_QUOTAS",
             Self::Images => "AWS_ENDPOINT_URL_ECR",
             Self::Parameters => "AWS_ENDPOINT_URL_SSM",
+            Self::Events => "AWS_ENDPOINT_URL_EVENTBRIDGE",
+            Self::Topics => "AWS_ENDPOINT_URL_SNS",
         }
     }
 }
@@ -254,8 +267,13 @@ impl Service {
         })
     }
 
-    /// Sends a `POST`; what may be repeated is repeated when the service is busy. The answer with its status and
-    /// headers.
+    /// The region in which it is asked.
+    #[must_use]
+    pub fn region(&self) -> &str {
+        self.signer.region()
+    }
+
+    /// Sends a `POST`; see [`Self::send`].
     pub async fn post(
         &self,
         path: &str,
@@ -263,10 +281,22 @@ impl Service {
         body: Vec<u8>,
         may_repeat: bool,
     ) -> Result<Answer, SignedError> {
+        self.send((Method::POST, path, headers), body, may_repeat)
+            .await
+    }
+
+    /// Sends a request: method, path with its query, headers. What may be repeated is repeated when the service is busy.
+    /// The answer with its headers.
+    pub async fn send(
+        &self,
+        head: (Method, &str, &[(&str, &str)]),
+        body: Vec<u8>,
+        may_repeat: bool,
+    ) -> Result<Answer, SignedError> {
         let mut pause = PAUSE;
         let mut attempt = 1;
         loop {
-            let sent = self.transmit(path, headers, body.clone()).await;
+            let sent = self.transmit(&head, body.clone()).await;
             let again = may_repeat
                 && attempt < ATTEMPTS_MAX
                 && match &sent {
@@ -302,19 +332,18 @@ impl Service {
 
     async fn transmit(
         &self,
-        path: &str,
-        headers: &[(&str, &str)],
+        (method, path, headers): &(Method, &str, &[(&str, &str)]),
         body: Vec<u8>,
     ) -> Result<Answer, SignedError> {
         let url = format!("{}{path}", self.endpoint);
         let name = self.name.name();
-        let signed = ("POST", url.as_str(), headers, body.as_slice());
+        let signed = (method.as_str(), url.as_str(), *headers, body.as_slice());
         let signature = self
             .signer
             .headers(name, None, signed, SystemTime::now())
             .await?;
-        let mut request = self.http.request(Method::POST, &url);
-        for (name, value) in headers {
+        let mut request = self.http.request(method.clone(), &url);
+        for (name, value) in *headers {
             request = request.header(*name, *value);
         }
         for (name, value) in &signature {
@@ -371,7 +400,9 @@ impl Service {
             .get("x-amzn-errortype")
             .and_then(|value| value.to_str().ok())
             .map(str::to_owned);
-        let code = text(["__type", "code"]).or(header).unwrap_or_default();
+        let xml = |tag: &str| in_xml(body, tag);
+        let code = text(["__type", "code"]).or(header).or_else(|| xml("Code"));
+        let code = code.unwrap_or_default();
         // `namespace#Code` or `Code:http://…`.
         let code = code.rsplit('#').next().unwrap_or_default();
         let code = code.split(':').next().unwrap_or_default();
@@ -379,9 +410,19 @@ impl Service {
             service: self.name.name(),
             status,
             code: code.to_owned(),
-            message: text(["message", "Message"]).unwrap_or_else(|| format!("status {status}")),
+            message: text(["message", "Message"])
+                .or_else(|| xml("Message"))
+                .unwrap_or_else(|| format!("status {status}")),
         }
     }
+}
+
+/// What stands in an element of an error in XML, as services of the query protocol write them.
+fn in_xml(body: &[u8], tag: &str) -> Option<String> {
+    let text = std::str::from_utf8(body).ok()?;
+    let (_, rest) = text.split_once(&format!("<{tag}>"))?;
+    let (inner, _) = rest.split_once(&format!("</{tag}>"))?;
+    Some(inner.chars().take(500).collect())
 }
 
 /// What a service answered.

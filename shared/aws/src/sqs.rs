@@ -11,6 +11,7 @@ use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 use futures_util::future::join_all;
 use operon_engine::ports::StoreError;
+use serde_json::{Map, Value};
 use tracing::warn;
 
 use crate::errors::Trouble;
@@ -241,6 +242,10 @@ pub struct Delivery<M> {
     pub receives: u32,
     /// When it was first sent, milliseconds since the epoch.
     pub sent_ms: Option<u64>,
+    /// ARN of the queue.
+    pub queue_arn: String,
+    /// What the sender said beside the body, where it is text.
+    pub attributes: Map<String, Value>,
     /// What it says.
     pub message: M,
 }
@@ -274,6 +279,8 @@ impl<M> Batch<M> {
                 Ok(message) => batch.deliveries.push(Delivery {
                     receives: attribute(&record, "ApproximateReceiveCount").unwrap_or(1),
                     sent_ms: attribute(&record, "SentTimestamp"),
+                    attributes: said(&record),
+                    queue_arn: record.event_source_arn.unwrap_or_default(),
                     id,
                     message,
                 }),
@@ -305,6 +312,13 @@ impl<M> Batch<M> {
         }
         answer
     }
+}
+
+fn said(record: &SqsMessage) -> Map<String, Value> {
+    let texts = record.message_attributes.iter();
+    texts
+        .filter_map(|(name, value)| Some((name.clone(), Value::from(value.string_value.clone()?))))
+        .collect()
 }
 
 fn attribute<T: std::str::FromStr>(record: &SqsMessage, name: &str) -> Option<T> {
@@ -352,6 +366,8 @@ mod tests {
                     "messageId": format!("m{index}"),
                     "body": body,
                     "attributes": {"ApproximateReceiveCount": "3", "SentTimestamp": "1700"},
+                    "messageAttributes": {"kind": {"stringValue": "release", "dataType": "String"}},
+                    "eventSourceARN": "arn:aws:sqs:eu-central-1:1:events",
                 })
             })
             .collect();
@@ -375,6 +391,8 @@ mod tests {
         let event = event(&[Some("1"), Some("x"), None, Some("2"), Some("13")]);
         let answer = each(event, number, async |delivery: Delivery<u32>| {
             assert_eq!((delivery.receives, delivery.sent_ms), (3, Some(1700)));
+            assert_eq!(delivery.queue_arn, "arn:aws:sqs:eu-central-1:1:events");
+            assert_eq!(delivery.attributes["kind"], "release");
             seen.borrow_mut().push(delivery.message);
             if delivery.message == 13 {
                 Err("unlucky".to_owned())

@@ -19,7 +19,7 @@ use operon_engine::ports::{
 use operon_engine::step::StepError;
 use operon_engine::traces::Exporter;
 use operon_engine::triggers::{
-    NoSchedules, NoWakeups, QueuedPolls, Registry, Scheduler, Triggers, Wakeups,
+    EventDelivery, NoWakeups, NoWiring, QueuedPolls, Registry, Triggers, Wakeups, Wiring,
 };
 use operon_engine::wire::{EventMessage, PlanMessage};
 
@@ -29,7 +29,6 @@ use crate::config::{Config, ConfigError, Role};
 use crate::ecs::FargateEcs;
 use crate::emf::EmfLines;
 use crate::messages::AwsMessages;
-use crate::scheduler::EventBridgeScheduler;
 use crate::sdk::Sdk;
 use crate::secrets::ManagedSecrets;
 use crate::services::AwsServices;
@@ -38,6 +37,7 @@ use crate::sqs::{self, Batch};
 use crate::store::{BuiltinLogs, DynamoStore};
 use crate::task_logs::{CloudWatchStreams, TaskLogs};
 use crate::wakeups::SqsWakeups;
+use crate::wiring::AwsWiring;
 
 /// First part of the keys of artifacts in the data bucket.
 pub const ARTIFACTS: &str = "artifacts/";
@@ -112,10 +112,22 @@ impl World {
             sink: Arc::clone(&self.queues) as Arc<_>,
             flows: Arc::new(Registry::new(flows)),
             wakeups: self.wakeups(),
-            scheduler: self.scheduler(),
+            wiring: self.wiring(),
             polls: Some(Arc::new(QueuedPolls(Arc::clone(&self.queues) as Arc<_>))),
             on_aws: true,
             capacity: CAPACITY,
+        }
+    }
+
+    /// A message as triggers take it: of the intake's own queue, or of one that a trigger reads.
+    #[must_use]
+    pub fn event(&self, delivery: sqs::Delivery<String>) -> EventDelivery {
+        let own = delivery.queue_arn == self.config.intake_queue_arn;
+        EventDelivery {
+            body: delivery.message,
+            message_id: delivery.id,
+            queue_arn: (!own).then_some(delivery.queue_arn),
+            attributes: delivery.attributes,
         }
     }
 
@@ -137,18 +149,18 @@ impl World {
         }
     }
 
-    /// Makes schedules, where the function has what that needs: whoever deploys flows.
-    fn scheduler(&self) -> Arc<dyn Scheduler> {
-        let config = &self.config;
-        if config.schedule_group.is_empty() || config.intake_queue_arn.is_empty() {
-            return Arc::new(NoSchedules);
+    /// Makes what fires triggers, where the function may: whoever deploys flows.
+    fn wiring(&self) -> Arc<dyn Wiring> {
+        if self.config.schedule_group.is_empty() {
+            return Arc::new(NoWiring);
         }
-        Arc::new(EventBridgeScheduler::new(
-            self.sdk.scheduler(),
-            &config.schedule_group,
-            &config.intake_queue_arn,
-            &config.schedule_role_arn,
-        ))
+        match AwsWiring::new(&self.sdk, &self.config) {
+            Ok(wiring) => Arc::new(wiring),
+            Err(error) => {
+                tracing::warn!(%error, "nothing can be made that fires triggers");
+                Arc::new(NoWiring)
+            }
+        }
     }
 
     /// Logs of attempts, wherever they ran.

@@ -166,6 +166,64 @@ class TestCommandLine(OperationsCase):
         self.asked("flows", "deploy", self.flow("dated", task))
         self.assertEqual(known(), [])
 
+    def test_queues_topics_buses_and_alarms_start_flows_by_themselves(self) -> None:
+        name = f"source-{self.here.stand.stage}"
+        sqs, sns, events = (aws().client(service) for service in ("sqs", "sns", "events"))
+        queue = sqs.create_queue(QueueName=name, Attributes={"VisibilityTimeout": "30"})["QueueUrl"]
+        self.addCleanup(sqs.delete_queue, QueueUrl=queue)
+        topic = sns.create_topic(Name=name)["TopicArn"]
+        self.addCleanup(sns.delete_topic, TopicArn=topic)
+        inputs = "inputs:\n  - {id: what, type: STRING}\n"
+        task = '  - {id: say, type: log, message: "{{ inputs.what }}"}'
+        sources = {
+            "queued": f'{{id: source, type: sqs, queueUrl: "{queue}", inputs: {{what: "{{{{ trigger.body }}}}"}}}}',
+            "published": f'{{id: source, type: sns, topicArn: "{topic}", inputs: {{what: "{{{{ trigger.message }}}}"}}}}',
+            "bussed": "{id: source, type: eventbridge, eventPattern: {source: [lab]}, inputs: "
+            '{what: "{{ trigger.detail.what }}"}}',
+            "alarmed": '{id: source, type: cloudwatch, alarmName: backlog, inputs: {what: "{{ trigger.reason }}"}}',
+        }
+        for flow, source in sources.items():
+            said = self.asked("flows", "deploy", self.flow(flow, task, f"{inputs}triggers:\n  - {source}"))
+            self.assertEqual(said["warnings"], [])
+        sqs.send_message(QueueUrl=queue, MessageBody="by a queue")
+        sns.publish(TopicArn=topic, Message="by a topic")
+        alarm = {
+            "alarmName": "backlog", "previousState": {"value": "OK"},
+            "state": {"value": "ALARM", "reason": "by an alarm", "timestamp": "2026-01-01T00:00:00.000+0000"},
+        }  # fmt: skip
+        said = {"Source": "lab", "DetailType": "Said", "Detail": json.dumps({"what": "by a bus"})}
+        self.assertEqual(events.put_events(Entries=[said])["FailedEntryCount"], 0)
+        # Nobody but AWS may say what its services do, and the emulators' alarms do not tell the bus: this is what the rule
+        # would send.
+        rules = events.list_rules(NamePrefix=f"operon-{self.here.stand.stage}-t-")["Rules"]
+        (pattern,) = [one["EventPattern"] for one in rules if "backlog" in one["EventPattern"]]
+        event = {
+            "version": "0", "id": "a1", "detail-type": "CloudWatch Alarm State Change", "source": "aws.cloudwatch",
+            "account": "000000000000", "time": "2026-01-01T00:00:00Z", "region": "us-east-1", "resources": [], "detail": alarm,
+        }  # fmt: skip
+        self.assertTrue(events.test_event_pattern(EventPattern=pattern, Event=json.dumps(event))["Result"])
+        sqs.send_message(QueueUrl=self.here.queue("intake"), MessageBody=json.dumps(event))
+        expected = {"queued": "by a queue", "published": "by a topic", "bussed": "by a bus", "alarmed": "by an alarm"}
+        for flow, words in expected.items():
+            with self.subTest(flow):
+                shown = self.over(self.here.one(flow), "SUCCESS")
+                self.assertEqual(shown["inputs"], {"what": words})
+        # They go with their triggers.
+        for flow in sources:
+            self.asked("flows", "deploy", self.flow(flow, task, inputs))
+        rules = events.list_rules(NamePrefix=f"operon-{self.here.stand.stage}-t-")["Rules"]
+        self.assertEqual(rules, [])
+        arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+
+        def left() -> bool:
+            readers = aws().client("lambda").list_event_source_mappings(EventSourceArn=arn)["EventSourceMappings"]
+            return all(one["State"] == "Deleting" for one in readers)
+
+        until(left, "the end of who reads the queue")
+        sqs.send_message(QueueUrl=queue, MessageBody="for later")
+        waits = until(lambda: sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=5).get("Messages"), "the message that waits")
+        self.assertEqual(waits[0]["Body"], "for later")
+
     def test_doctor_finds_what_stands_and_changes_nothing(self) -> None:
         said = self.call("doctor", "--target", "aws", "--stage", self.here.stand.stage)
         for part in ("table", "queues", "functions"):

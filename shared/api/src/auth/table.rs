@@ -33,6 +33,7 @@ pub const TABLE: &[(Method, &str, Access)] = &[
     (Method::GET, "/api/v1/executions", Needs(Viewer)),
     (Method::POST, "/api/v1/executions", Needs(Operator)),
     (Method::POST, "/api/v1/executions/bulk", Needs(Operator)),
+    (Method::POST, "/api/v1/events", Needs(Operator)),
     (Method::GET, "/api/v1/executions/{id}", Needs(Viewer)),
     (
         Method::GET,

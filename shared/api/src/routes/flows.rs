@@ -584,8 +584,6 @@ pub(crate) async fn rollback(
     summary(&api, &head).await.map(Answer)
 }
 
-/// Lets triggers follow what was changed about their flow. Also when nothing changed: whoever did it before may have
-/// died in between.
 /// Warnings about triggers that never fire on this server.
 async fn never_fire(
     api: &Api,
@@ -604,6 +602,8 @@ async fn never_fire(
     Ok(sentences.into_iter().map(warning).collect())
 }
 
+/// Lets triggers follow what was changed about their flow. Also when nothing changed: whoever did it before may have
+/// died in between.
 async fn follow(api: &Api, namespace: &str, id: &str) -> Result<(), Problem> {
     let Some(triggers) = api.triggers() else {
         return Ok(());
@@ -617,7 +617,7 @@ async fn follow(api: &Api, namespace: &str, id: &str) -> Result<(), Problem> {
             "the triggers of a flow do not follow it yet"
         );
         Problem::unavailable(
-            "the flow is changed, but its schedules do not follow it yet; do the same again",
+            "the flow is changed, but what fires its triggers does not follow it yet; do the same again",
         )
     })
 }

@@ -12,8 +12,8 @@ use crate::cursor;
 use crate::dto::Page;
 use crate::extract::{Json, Path, Query, Raw};
 use crate::hooks::{
-    BackfillRequest, BackfillSteer, DeadLetter, DeadLetters, TriggerAdmin, TriggerEventView,
-    TriggerSummary, WebhookRequest,
+    BackfillRequest, BackfillSteer, DeadLetter, DeadLetters, DeliveredEvent, TriggerAdmin,
+    TriggerEventView, TriggerSummary, WebhookRequest,
 };
 use crate::mutate::Who;
 use crate::problem::Problem;
@@ -254,6 +254,27 @@ pub(crate) async fn events(
         items,
         next: next.and_then(|place| cursor::write(&place)),
     }))
+}
+
+/// Takes an event as S3, `EventBridge`, SNS, SQS or an alarm delivers it: the notification, the event, the message with its
+/// envelope, or what a function is given. An event that was taken before starts nothing a second time. Empty when it is
+/// meant for no trigger.
+#[utoipa::path(post, path = "/api/v1/events", request_body = Object, tag = "triggers",
+    responses((status = 200, body = Page<DeliveredEvent>), (status = 400, body = Problem),
+        (status = 422, body = Problem)))]
+pub(crate) async fn deliver(
+    State(api): State<Api>,
+    who: Who,
+    Json(event): Json<Value>,
+) -> Result<Answer<Page<DeliveredEvent>>, Problem> {
+    let items = admin(&api)?.deliver(&event).await?;
+    for item in &items {
+        let target = format!("{}/{}/{}", item.namespace, item.flow, item.trigger);
+        let after = json!({"state": item.state, "execution": item.execution});
+        who.did(&api, "event.deliver", target, Value::Null, after)
+            .await?;
+    }
+    Ok(Answer(Page { items, next: None }))
 }
 
 /// A page of dead letters.

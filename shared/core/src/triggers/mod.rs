@@ -5,6 +5,7 @@ pub mod aws;
 pub mod batch;
 pub mod config;
 pub mod event;
+pub mod feed;
 pub mod parse;
 pub mod pattern;
 pub mod schedule;
@@ -14,3 +15,4 @@ pub mod window;
 
 pub use config::{Batch, Config, ConfigError, Kind};
 pub use event::{EventError, Source, TriggerEvent, name};
+pub use feed::{Feed, QueueName};

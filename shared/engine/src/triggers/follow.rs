@@ -7,32 +7,40 @@
 use std::collections::BTreeSet;
 
 use async_trait::async_trait;
-use operon_core::triggers::Config;
+use operon_core::triggers::{Config, Feed};
 
 use super::state::schedule_of;
-use super::{Scheduler, TriggerKey, Triggers};
+use super::{Fed, TriggerKey, Triggers, Wiring};
 use crate::ports::{RECORD_PAGE_MAX, RecordKind, RecordQuery, StoreError};
 
 /// Nothing is made: where [`Triggers::look_at_due`] is called every second.
 #[derive(Debug, Default)]
-pub struct NoSchedules;
+pub struct NoWiring;
 
 #[async_trait]
-impl Scheduler for NoSchedules {
-    async fn put(&self, _: &TriggerKey, _: &Config) -> Result<(), StoreError> {
+impl Wiring for NoWiring {
+    async fn schedule(&self, _: &TriggerKey, _: &Config) -> Result<(), StoreError> {
         Ok(())
     }
 
-    async fn remove(&self, _: &TriggerKey) -> Result<(), StoreError> {
+    async fn unschedule(&self, _: &TriggerKey) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn feed(&self, _: &TriggerKey, _: &Feed) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn unfeed(&self, _: &TriggerKey, _: &Feed) -> Result<(), StoreError> {
         Ok(())
     }
 }
 
 impl Triggers {
-    /// Makes that exactly those triggers of a flow are looked at, at their times, that its current revision has and
-    /// that are switched on.
+    /// Makes that exactly those triggers of a flow are looked at, at their times, and given their events, that its
+    /// current revision has and that are switched on.
     pub async fn follow(&self, namespace: &str, flow: &str) -> Result<(), StoreError> {
-        let mut scheduled = BTreeSet::new();
+        let (mut scheduled, mut fed) = (BTreeSet::new(), BTreeSet::new());
         if let Some(deployed) = self.flows.deployed_flow(namespace, flow).await? {
             for trigger in &deployed.triggers {
                 self.arm(&deployed, trigger).await?;
@@ -45,22 +53,95 @@ impl Triggers {
                 }
                 self.open_windows(&deployed, trigger).await?;
                 if schedule_of(trigger).is_some() || trigger.interval_ms().is_some() {
-                    self.scheduler.put(&key, trigger).await?;
+                    self.wiring.schedule(&key, trigger).await?;
                     scheduled.insert(trigger.id.clone());
+                }
+                if let Some(feed) = Feed::of(trigger).filter(|_| self.on_aws) {
+                    self.feed(&key, &feed).await?;
+                    fed.insert(trigger.id.clone());
                 }
             }
         }
         for trigger in self.remembered(namespace, flow).await? {
-            if !scheduled.contains(&trigger) {
-                let key = TriggerKey {
-                    namespace: namespace.to_owned(),
-                    flow: flow.to_owned(),
-                    trigger,
-                };
-                self.scheduler.remove(&key).await?;
+            let (is_scheduled, is_fed) = (scheduled.contains(&trigger), fed.contains(&trigger));
+            let key = TriggerKey {
+                namespace: namespace.to_owned(),
+                flow: flow.to_owned(),
+                trigger,
+            };
+            if !is_scheduled {
+                self.wiring.unschedule(&key).await?;
+            }
+            if !is_fed {
+                self.unfeed(&key, None).await?;
             }
         }
         Ok(())
+    }
+
+    /// Makes what brings a trigger its events. What AWS refuses is kept for people to see: the flow is deployed all the
+    /// same, and whoever reads of it deploys it once more.
+    async fn feed(&self, key: &TriggerKey, wanted: &Feed) -> Result<(), StoreError> {
+        self.unfeed(key, Some(wanted)).await?;
+        // Remembered before it is made, so that it is found again whatever happens in between.
+        self.change_state(key, |state| {
+            if state.feed.as_ref().is_none_or(|fed| fed.feed != *wanted) {
+                state.feed = Some(Fed {
+                    feed: wanted.clone(),
+                    trouble: None,
+                });
+            }
+        })
+        .await?;
+        let trouble = match self.wiring.feed(key, wanted).await {
+            Ok(()) => None,
+            Err(error @ StoreError::Busy(_)) => return Err(error),
+            Err(error) => Some(error.to_string()),
+        };
+        self.change_state(key, |state| {
+            if let Some(fed) = &mut state.feed {
+                fed.trouble.clone_from(&trouble);
+            }
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// Removes what brought a trigger its events, unless it is at the place of what is wanted now, or another trigger
+    /// lives by it.
+    async fn unfeed(&self, key: &TriggerKey, wanted: Option<&Feed>) -> Result<(), StoreError> {
+        let Some(fed) = self.state(key).await?.feed else {
+            return Ok(());
+        };
+        if wanted.is_some_and(|wanted| wanted.same_place(&fed.feed)) {
+            return Ok(());
+        }
+        if !(fed.feed.is_shared() && self.feeds_another(key, &fed.feed).await?) {
+            self.wiring.unfeed(key, &fed.feed).await?;
+        }
+        self.change_state(key, |state| state.feed = None).await?;
+        Ok(())
+    }
+
+    /// Whether another trigger that is switched on, of any flow, gets its events the same way.
+    async fn feeds_another(&self, key: &TriggerKey, feed: &Feed) -> Result<bool, StoreError> {
+        for flow in self.flows.deployed().await? {
+            if flow.disabled || flow.plan.disabled {
+                continue;
+            }
+            for trigger in &flow.triggers {
+                let other = flow.key(trigger);
+                let same = Feed::of(trigger).is_some_and(|of| of.same_place(feed));
+                if other != *key
+                    && same
+                    && !trigger.disabled
+                    && self.state(&other).await?.disabled.is_none()
+                {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
     }
 
     /// Ids of all triggers that any revision of a flow had and that remember something.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use operon_core::plan::Plan;
-use operon_core::triggers::Config;
+use operon_core::triggers::{Config, Feed};
 
 use crate::evaluate::Evaluator;
 use crate::ports::{EventSink, StoreError};
@@ -44,11 +44,11 @@ pub use asked::{Polls, QueuedPolls};
 pub use backfill::{BackfillError, BackfillRange, BackfillState};
 pub use batches::ItemOutcome;
 pub use dead::{DeadLetter, RedriveError};
-pub use follow::NoSchedules;
+pub use follow::NoWiring;
 pub use operon_core::triggers::parse::Delivery as EventDelivery;
 pub use record::{EventRecord, EventState, ObjectAction, ObjectPlace, TriggerKey};
 pub use registry::Registry;
-pub use state::{Asked, Disabled, Missed, TriggerState};
+pub use state::{Asked, Disabled, Fed, Missed, TriggerState};
 pub use view::TriggerView;
 
 /// A flow that is deployed, with its triggers read.
@@ -114,13 +114,17 @@ impl Wakeups for NoWakeups {
     }
 }
 
-/// Creates and removes what makes dates and polls of a trigger due: `EventBridge` Scheduler on AWS, nothing locally.
+/// Makes and removes outside of Operon what fires a trigger. Everything may be repeated. Locally nothing is made.
 #[async_trait]
-pub trait Scheduler: Send + Sync {
-    /// Makes that the trigger is looked at at these dates; replaces what was there.
-    async fn put(&self, key: &TriggerKey, trigger: &Config) -> Result<(), StoreError>;
+pub trait Wiring: Send + Sync {
+    /// Makes that the trigger is looked at at its dates, or for its polls; replaces what was there.
+    async fn schedule(&self, key: &TriggerKey, trigger: &Config) -> Result<(), StoreError>;
     /// Ends it. Nothing happens when there is nothing.
-    async fn remove(&self, key: &TriggerKey) -> Result<(), StoreError>;
+    async fn unschedule(&self, key: &TriggerKey) -> Result<(), StoreError>;
+    /// Makes that events of a service reach the intake; replaces what was there at the same place.
+    async fn feed(&self, key: &TriggerKey, feed: &Feed) -> Result<(), StoreError>;
+    /// Ends it. Nothing happens when there is nothing.
+    async fn unfeed(&self, key: &TriggerKey, feed: &Feed) -> Result<(), StoreError>;
 }
 
 /// Triggers over the ports. Cheap to clone.
@@ -134,8 +138,8 @@ pub struct Triggers {
     pub flows: Arc<dyn Deployed>,
     /// Asked when a batch must go.
     pub wakeups: Arc<dyn Wakeups>,
-    /// Makes dates and polls due, as revisions come and go.
-    pub scheduler: Arc<dyn Scheduler>,
+    /// Makes what fires triggers outside, as revisions come and go.
+    pub wiring: Arc<dyn Wiring>,
     /// Asked to look at databases and addresses; without it, whoever finds that it is time looks.
     pub polls: Option<Arc<dyn Polls>>,
     /// AWS delivers messages, events and alarms here. Elsewhere triggers that need them never fire, and say so.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use operon_core::triggers::parse::{Delivery, Own, Parsed, document, message};
-use operon_core::triggers::{Config, Kind, Source, TriggerEvent, pattern};
+use operon_core::triggers::{Config, EventError, Kind, QueueName, Source, TriggerEvent, pattern};
 use serde_json::Value;
 
 use super::{DeployedFlow, Outcome, TriggerKey, Triggers};
@@ -13,6 +13,17 @@ use crate::ports::StoreError;
 /// Events accepted at once.
 const AT_ONCE: usize = 32;
 
+/// Why an event that a person delivered was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum DeliverError {
+    /// It is not one, or too large.
+    #[error("not an event of S3, EventBridge, SNS, SQS or an alarm: {0}")]
+    Unreadable(#[from] EventError),
+    /// The store did not answer: deliver it again.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
 /// Whether an event is what a trigger waits for.
 #[must_use]
 pub fn wants(trigger: &Config, event: &TriggerEvent) -> bool {
@@ -20,7 +31,10 @@ pub fn wants(trigger: &Config, event: &TriggerEvent) -> bool {
         (Kind::S3(objects), Source::Object { bucket, key, size }) => {
             objects.matches(bucket, key, *size)
         }
-        (Kind::Sqs { queue, .. }, Source::Queue { arn }) => same_queue(queue, arn),
+        (Kind::Sqs { queue, .. }, Source::Queue { arn }) => {
+            let both = QueueName::read(queue).zip(QueueName::read(arn));
+            both.is_some_and(|(wanted, there)| wanted.same(&there))
+        }
         (Kind::Sns { topic, filter }, Source::Topic { arn, attributes }) => {
             topic == arn && pattern::matches(filter, &Value::Object(attributes.clone()))
         }
@@ -37,33 +51,23 @@ pub fn wants(trigger: &Config, event: &TriggerEvent) -> bool {
     }
 }
 
-/// A queue's address and its ARN name the same queue: account and name, and the region where both tell it.
-fn same_queue(wanted: &str, arn: &str) -> bool {
-    if wanted == arn {
-        return true;
-    }
-    let mut parts = arn.rsplit(':');
-    let (Some(name), Some(account), Some(region)) = (parts.next(), parts.next(), parts.next())
-    else {
-        return false;
-    };
-    let mut address = wanted.trim_end_matches('/').rsplit('/');
-    let same = address.next() == Some(name) && address.next() == Some(account);
-    let host = address.next().unwrap_or_default();
-    let told = host
-        .strip_prefix("sqs.")
-        .and_then(|host| host.split('.').next());
-    same && told.is_none_or(|told| told == region)
-}
-
 impl Triggers {
-    /// Takes a message of a queue. `Ok` means that it may be deleted. What nobody can read becomes a dead letter.
+    /// Takes a message of a queue. `Ok` means that it may be deleted. What nobody can read becomes a dead letter. A
+    /// message of somebody's queue that no trigger wants stays there.
     pub async fn message(
         &self,
         delivery: &Delivery,
     ) -> Result<Vec<(TriggerKey, Outcome)>, StoreError> {
         match message(delivery) {
-            Ok(parsed) => self.parsed(parsed).await,
+            Ok(parsed) => {
+                let outcomes = self.parsed(parsed).await?;
+                match &delivery.queue_arn {
+                    Some(arn) if outcomes.is_empty() => {
+                        Err(StoreError::Busy(format!("no trigger reads {arn} any more")))
+                    }
+                    Some(_) | None => Ok(outcomes),
+                }
+            }
             Err(error) => {
                 self.bury_message(delivery, &error).await?;
                 Ok(Vec::new())
@@ -83,6 +87,15 @@ impl Triggers {
                 self.bury_message(&delivery, &error).await?;
                 Ok(Vec::new())
             }
+        }
+    }
+
+    /// Takes an event that a person delivers, as a service would. What became of it, for each trigger that it is meant
+    /// for. What nobody can read is refused and kept nowhere.
+    pub async fn deliver(&self, value: &Value) -> Result<Vec<(TriggerKey, Outcome)>, DeliverError> {
+        match document(value)? {
+            Parsed::Events(events) => Ok(self.events(events).await?),
+            Parsed::Own(_) => Err(EventError::Unknown.into()),
         }
     }
 
@@ -173,37 +186,4 @@ fn readable(trigger: &Config, mut event: TriggerEvent) -> TriggerEvent {
         *body = Value::from(body.to_string());
     }
     event
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_and_arns_of_queues() {
-        let arn = "arn:aws:sqs:eu-central-1:123456789012:events";
-        for (address, same) in [
-            (arn, true),
-            (
-                "https://sqs.eu-central-1.amazonaws.com/123456789012/events",
-                true,
-            ),
-            ("http://localhost:4566/123456789012/events", true),
-            (
-                "https://sqs.us-east-1.amazonaws.com/123456789012/events",
-                false,
-            ),
-            (
-                "https://sqs.eu-central-1.amazonaws.com/123456789013/events",
-                false,
-            ),
-            (
-                "https://sqs.eu-central-1.amazonaws.com/123456789012/other",
-                false,
-            ),
-            ("events", false),
-        ] {
-            assert_eq!(same_queue(address, arn), same, "{address}");
-        }
-    }
 }

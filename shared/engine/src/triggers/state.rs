@@ -1,6 +1,6 @@
 //! What a trigger remembers: its cursor, its last and next time, what was late or missed, whether it is disabled.
 
-use operon_core::triggers::{Config, Kind, name, schedule::Schedule};
+use operon_core::triggers::{Config, Feed, Kind, name, schedule::Schedule};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -66,6 +66,17 @@ pub struct Asked {
     pub begun_ms: Option<u64>,
 }
 
+/// What was made outside so that events reach a trigger.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Fed {
+    /// What. It may be half made.
+    pub feed: Feed,
+    /// Why it could not be made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
+}
+
 /// State of a trigger.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -96,6 +107,9 @@ pub struct TriggerState {
     pub missed_count: u64,
     /// What is wrong now.
     pub trouble: Option<Trouble>,
+    /// What brings its events.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub feed: Option<Fed>,
 }
 
 impl TriggerState {
@@ -112,6 +126,11 @@ impl TriggerState {
             times: self.trouble.as_ref().map_or(0, |trouble| trouble.times),
             message: message.chars().take(MESSAGE_CHARS_MAX).collect(),
         });
+    }
+
+    /// Why no event reaches it; nothing when one does, as far as is known.
+    pub(super) fn unfed(&self) -> Option<&str> {
+        self.feed.as_ref()?.trouble.as_deref()
     }
 
     pub(super) fn remember_late(&mut self, date_ms: u64, at_ms: u64) {

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::backfill::BackfillState;
 use super::state::Trouble;
-use super::{Disabled, Missed, TriggerKey, Triggers};
+use super::{Disabled, Missed, TriggerKey, TriggerState, Triggers};
 use crate::ports::StoreError;
 
 /// A trigger for people.
@@ -71,6 +71,7 @@ impl Triggers {
                     | Kind::Postgres(_)
                     | Kind::Http(_) => None,
                 };
+                let unreached = self.unreached(trigger, &state).filter(|_| enabled);
                 views.push(TriggerView {
                     trigger_type: trigger.short_type(),
                     late: enabled && state.next_ms.is_some_and(|next| next + ON_TIME_MS < now),
@@ -83,16 +84,13 @@ impl Triggers {
                     late_dates: state.late,
                     missed: state.missed,
                     missed_count: state.missed_count,
-                    trouble: if enabled && self.unreachable(trigger) {
-                        let at_ms = now;
-                        let message = unreachable(trigger);
-                        Some(Trouble {
-                            at_ms,
+                    trouble: match unreached {
+                        Some(message) => Some(Trouble {
+                            at_ms: now,
                             times: 0,
                             message,
-                        })
-                    } else {
-                        state.trouble
+                        }),
+                        None => state.trouble,
                     },
                     backfill,
                 });
@@ -101,15 +99,12 @@ impl Triggers {
         Ok(views)
     }
 
-    /// Triggers that never fire here, of one flow or of all, each with the reason. Those that are switched off are left
+    /// Triggers that no event reaches, of one flow or of all, each with the reason. Those that are switched off are left
     /// out.
     pub async fn never_fire(
         &self,
         flow: Option<(&str, &str)>,
     ) -> Result<Vec<(TriggerKey, String)>, StoreError> {
-        if self.on_aws {
-            return Ok(Vec::new());
-        }
         let flows = match flow {
             Some((namespace, id)) => {
                 let found = self.flows.deployed_flow(namespace, id).await?;
@@ -122,21 +117,29 @@ impl Triggers {
             if flow.disabled || flow.plan.disabled {
                 continue;
             }
-            let here = flow.triggers.iter();
-            let here = here.filter(|trigger| !trigger.disabled && self.unreachable(trigger));
-            found.extend(here.map(|trigger| (flow.key(trigger), unreachable(trigger))));
+            let delivered = |trigger: &&Config| !trigger.disabled && trigger.needs_aws();
+            for trigger in flow.triggers.iter().filter(delivered) {
+                let key = flow.key(trigger);
+                let state = self.state(&key).await?;
+                if let Some(reason) = self.unreached(trigger, &state) {
+                    found.push((key, reason));
+                }
+            }
         }
         Ok(found)
     }
 
-    const fn unreachable(&self, trigger: &Config) -> bool {
-        !self.on_aws && trigger.needs_aws()
+    /// Why no event reaches a trigger that is switched on.
+    fn unreached(&self, trigger: &Config, state: &TriggerState) -> Option<String> {
+        let kind = trigger.short_type();
+        if !self.on_aws {
+            return trigger.needs_aws().then(|| {
+                format!(
+                    "only a deployment on AWS hears of what fires `{kind}` triggers; here `operon triggers send` delivers events"
+                )
+            });
+        }
+        let reason = state.unfed()?;
+        Some(format!("no event reaches it: {reason}"))
     }
-}
-
-fn unreachable(trigger: &Config) -> String {
-    format!(
-        "`{}` triggers need a deployment on AWS: nothing fires them on this server",
-        trigger.short_type()
-    )
 }

@@ -75,7 +75,7 @@ async fn triggers_that_nothing_fires_here_say_so() {
     assert_eq!(names, ["q", "t", "e", "a"]);
     assert_eq!(
         listed[0].1,
-        "`sqs` triggers need a deployment on AWS: nothing fires them on this server"
+        "only a deployment on AWS hears of what fires `sqs` triggers; here `operon triggers send` delivers events"
     );
     let found = world.triggers.never_fire(Some(("genomics", "f"))).await;
     let found: Vec<_> = found

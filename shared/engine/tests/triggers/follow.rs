@@ -72,3 +72,101 @@ async fn what_a_failure_left_out_is_made_good() {
     follow(&world).await;
     assert_eq!(ids(&world), ["genomics/f/daily"]);
 }
+
+const ALARM: &str = "  - {id: alarm, type: cloudwatch, alarmName: backlog}\n";
+const QUEUE: &str =
+    "  - {id: queue, type: sqs, queueUrl: \"https://sqs.eu-central-1.amazonaws.com/1/q\"}\n";
+const TOPIC: &str =
+    "  - {id: topic, type: sns, topicArn: \"arn:aws:sns:eu-central-1:1:releases\"}\n";
+
+fn bus(source: &str) -> String {
+    format!("  - {{id: bus, type: eventbridge, eventPattern: {{source: [{source}]}}}}\n")
+}
+
+/// What brings events: who asked for it, and its text.
+fn feeds(world: &World) -> Vec<(String, String)> {
+    let made = world.schedules.feeds().into_iter();
+    let mut made: Vec<_> = made
+        .map(|(key, feed)| (key, serde_json::to_string(&feed).unwrap()))
+        .collect();
+    made.sort();
+    made
+}
+
+#[tokio::test]
+async fn what_brings_events_comes_and_goes_with_triggers() {
+    let all = format!("{}{ALARM}{QUEUE}{TOPIC}{HOOK}", bus("aws.ecr"));
+    let world = World::new(vec![flow("f", &all)]);
+    follow(&world).await;
+    let names =
+        |world: &World| -> Vec<String> { feeds(world).into_iter().map(|(key, _)| key).collect() };
+    let f = |id: &str| format!("genomics/f/{id}");
+    assert_eq!(names(&world), ["alarm", "bus", "queue", "topic"].map(f));
+    assert!(feeds(&world)[0].1.contains("CloudWatch Alarm State Change"));
+    assert!(feeds(&world)[1].1.contains("aws.ecr"));
+    // Another pattern takes the place of the former one, and nothing is there twice.
+    deployed(&world, &format!("{}{QUEUE}", bus("aws.s3")), false);
+    follow(&world).await;
+    follow(&world).await;
+    assert_eq!(names(&world), ["bus", "queue"].map(f));
+    assert!(feeds(&world)[0].1.contains("aws.s3"));
+    deployed(&world, &format!("{}{QUEUE}", bus("aws.s3")), true);
+    follow(&world).await;
+    assert_eq!(names(&world), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_queue_that_another_trigger_reads_stays() {
+    let other = flow("g", &QUEUE.replace("id: queue", "id: also"));
+    let world = World::new(vec![flow("f", QUEUE), other]);
+    follow(&world).await;
+    world.triggers.follow("genomics", "g").await.unwrap();
+    assert_eq!(feeds(&world).len(), 1, "both read one queue");
+    deployed(&world, HOOK, false);
+    follow(&world).await;
+    assert_eq!(feeds(&world).len(), 1, "the other one still does");
+    let key = operon_engine::triggers::TriggerKey {
+        namespace: "genomics".to_owned(),
+        flow: "g".to_owned(),
+        trigger: "also".to_owned(),
+    };
+    world.triggers.disable(&key, "a person", "x").await.unwrap();
+    world.triggers.follow("genomics", "g").await.unwrap();
+    assert_eq!(feeds(&world).len(), 0);
+}
+
+#[tokio::test]
+async fn what_aws_refuses_is_said_until_it_is_mended() {
+    let world = World::new(vec![flow("f", QUEUE)]);
+    world.schedules.refuse(Some("the role may not read it"));
+    follow(&world).await;
+    let wrong = world.triggers.never_fire(None).await.unwrap();
+    assert!(wrong[0].1.contains("the role may not read it"), "{wrong:?}");
+    let listed = world.triggers.list(None).await.unwrap();
+    let trouble = listed[0].trouble.as_ref().unwrap();
+    assert!(
+        trouble.message.starts_with("no event reaches it:"),
+        "{trouble:?}"
+    );
+    world.schedules.refuse(None);
+    follow(&world).await;
+    assert_eq!(world.triggers.never_fire(None).await.unwrap(), []);
+    assert_eq!(world.triggers.list(None).await.unwrap()[0].trouble, None);
+    assert_eq!(feeds(&world).len(), 1);
+}
+
+#[tokio::test]
+async fn a_message_that_no_trigger_wants_stays_in_its_queue() {
+    let world = World::new(vec![flow("f", QUEUE)]);
+    let delivery = |arn: &str| operon_engine::triggers::EventDelivery {
+        body: "hello".to_owned(),
+        message_id: "m".to_owned(),
+        queue_arn: Some(arn.to_owned()),
+        ..Default::default()
+    };
+    let meant = delivery("arn:aws:sqs:eu-central-1:1:q");
+    assert_eq!(world.triggers.message(&meant).await.unwrap().len(), 1);
+    let stray = delivery("arn:aws:sqs:eu-central-1:1:other");
+    let error = world.triggers.message(&stray).await.unwrap_err();
+    assert!(error.to_string().contains("no trigger reads"), "{error}");
+}

@@ -327,7 +327,7 @@ impl World {
             sink: Arc::clone(&starts) as Arc<_>,
             flows: Arc::clone(&flows) as Arc<_>,
             wakeups: Arc::new(NoWakeups),
-            scheduler: Arc::clone(&schedules) as Arc<_>,
+            wiring: Arc::clone(&schedules) as Arc<_>,
             polls: None,
             on_aws: true,
             capacity: 20,

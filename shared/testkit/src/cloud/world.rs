@@ -21,7 +21,7 @@ use operon_engine::ports::{
 use operon_engine::reconciler::{Reconciler, handle_launches};
 use operon_engine::subflow::{FlowMissing, FlowSource};
 use operon_engine::traces::Exporter;
-use operon_engine::triggers::{NoSchedules, NoWakeups, QueuedPolls, Registry, Triggers};
+use operon_engine::triggers::{NoWakeups, NoWiring, QueuedPolls, Registry, Triggers};
 use operon_engine::watcher::Watcher;
 use operon_engine::wire::{EventMessage, PlanMessage};
 use operon_engine::worker::Worker;
@@ -540,7 +540,7 @@ fn triggers(ports: &MemoryPorts, queues: &Arc<MemoryQueues>) -> Triggers {
         sink: Arc::clone(queues) as Arc<_>,
         flows: Arc::new(Registry::new(flows)),
         wakeups: Arc::new(NoWakeups),
-        scheduler: Arc::new(NoSchedules),
+        wiring: Arc::new(NoWiring),
         polls: Some(Arc::new(QueuedPolls(Arc::clone(queues) as Arc<_>))),
         on_aws: true,
         capacity: 10,

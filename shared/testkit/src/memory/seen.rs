@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
-use operon_core::triggers::Config;
 use operon_core::triggers::aws::expression;
+use operon_core::triggers::{Config, Feed};
 use operon_engine::metrics::{Alert, Measurement, Measures};
 use operon_engine::ports::StoreError;
-use operon_engine::triggers::{Scheduler, TriggerKey};
+use operon_engine::triggers::{TriggerKey, Wiring};
 
 /// Measurements in the order in which they were taken.
 #[derive(Debug, Default)]
@@ -35,10 +35,13 @@ impl Measures for MemoryMeasures {
 #[derive(Debug, Default)]
 struct Schedules {
     made: BTreeMap<String, String>,
+    /// What brings events, in the order in which it was made.
+    feeds: Vec<(String, Feed)>,
+    refuses: Option<String>,
     fails: bool,
 }
 
-/// Schedules as `EventBridge` Scheduler keeps them.
+/// Schedules as `EventBridge` Scheduler keeps them, and what brings events of other services.
 #[derive(Debug, Default)]
 pub struct MemorySchedules(Mutex<Schedules>);
 
@@ -51,6 +54,17 @@ impl MemorySchedules {
     #[must_use]
     pub fn made(&self) -> BTreeMap<String, String> {
         self.change(|schedules| schedules.made.clone())
+    }
+
+    /// What brings events, with who asked for it last.
+    #[must_use]
+    pub fn feeds(&self) -> Vec<(String, Feed)> {
+        self.change(|schedules| schedules.feeds.clone())
+    }
+
+    /// Refuses to make more of what brings events, for this reason, or makes it again.
+    pub fn refuse(&self, reason: Option<&str>) {
+        self.change(|schedules| schedules.refuses = reason.map(str::to_owned));
     }
 
     /// Whether the service answers.
@@ -71,9 +85,30 @@ impl MemorySchedules {
     }
 }
 
+/// A rule is one trigger's own, all else is shared.
+fn same(there: &(String, Feed), key: &TriggerKey, feed: &Feed) -> bool {
+    there.1.same_place(feed) && (feed.is_shared() || there.0 == key.to_string())
+}
+
 #[async_trait]
-impl Scheduler for MemorySchedules {
-    async fn put(&self, key: &TriggerKey, trigger: &Config) -> Result<(), StoreError> {
+impl Wiring for MemorySchedules {
+    async fn feed(&self, key: &TriggerKey, feed: &Feed) -> Result<(), StoreError> {
+        self.change(|schedules| {
+            if let Some(reason) = &schedules.refuses {
+                return Err(StoreError::Failed(reason.clone()));
+            }
+            schedules.feeds.retain(|there| !same(there, key, feed));
+            schedules.feeds.push((key.to_string(), feed.clone()));
+            Ok(())
+        })
+    }
+
+    async fn unfeed(&self, key: &TriggerKey, feed: &Feed) -> Result<(), StoreError> {
+        self.change(|schedules| schedules.feeds.retain(|there| !same(there, key, feed)));
+        Ok(())
+    }
+
+    async fn schedule(&self, key: &TriggerKey, trigger: &Config) -> Result<(), StoreError> {
         let text = expression(trigger).map(|expression| expression.text);
         self.answer(|made| {
             match text {
@@ -83,7 +118,7 @@ impl Scheduler for MemorySchedules {
         })
     }
 
-    async fn remove(&self, key: &TriggerKey) -> Result<(), StoreError> {
+    async fn unschedule(&self, key: &TriggerKey) -> Result<(), StoreError> {
         self.answer(|made| {
             made.remove(&key.to_string());
         })

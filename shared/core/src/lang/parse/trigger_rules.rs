@@ -10,6 +10,7 @@ use super::Reader;
 use super::convert::short;
 use super::fields::{Field, Fields, nearest};
 use super::templates::has_template;
+use crate::triggers::QueueName;
 
 /// Characters of a webhook's key: it is all that keeps strangers out.
 const WEBHOOK_KEY_CHARS_MIN: usize = 16;
@@ -66,6 +67,22 @@ impl Reader<'_> {
             Some("Webhook") => self.webhook(fields),
             Some("Flow") => self.flow_trigger(fields, props, place),
             _ => {}
+        }
+        if let Some(field) = fields.get("queueUrl")
+            && let Some(text) = field.value.as_str()
+            && QueueName::read(text).is_none()
+        {
+            self.push(
+                Diagnostic::error(
+                    Rule::InvalidValue,
+                    field.value.span.clone(),
+                    format!(
+                        "`{}` is neither the address nor the ARN of a queue",
+                        short(text)
+                    ),
+                )
+                .with_help("write `https://sqs.REGION.amazonaws.com/ACCOUNT/NAME`"),
+            );
         }
         if info.name.ends_with("s3.Trigger") {
             self.action(fields, props, place);

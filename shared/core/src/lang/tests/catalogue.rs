@@ -258,6 +258,10 @@ fn companion(parent: &str, name: &str) -> &'static str {
 }
 
 /// The least values of a property that have each of its inner ones, with what is said of that one.
+#[allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "only these four have inner properties"
+)]
 fn inner(parent: &str, ty: &PropType) -> Vec<(String, Support)> {
     match ty {
         PropType::Object(props) => {
@@ -265,15 +269,16 @@ fn inner(parent: &str, ty: &PropType) -> Vec<(String, Support)> {
             for prop in *props {
                 let others = props.iter().filter(|other| other.required);
                 let others = others.filter(|other| other.name != prop.name);
-                let mut others: String = others
-                    .map(|other| format!("{}: {}, ", other.name, other.example_yaml()))
-                    .collect();
-                others.push_str(companion(parent, prop.name));
+                let mut before = String::new();
+                for other in others {
+                    write!(before, "{}: {}, ", other.name, other.example_yaml()).unwrap();
+                }
+                before.push_str(companion(parent, prop.name));
                 if (parent, prop.name) == ("sla", "assert") {
-                    others = others.replace("MAX_DURATION", "EXECUTION_ASSERTION");
+                    before = before.replace("MAX_DURATION", "EXECUTION_ASSERTION");
                 }
                 for key in std::iter::once(&prop.name).chain(prop.aliases) {
-                    let with = |value: &str| format!("{{{others}{key}: {value}}}");
+                    let with = |value: &str| format!("{{{before}{key}: {value}}}");
                     found.push((with(prop.example_yaml()), prop.support));
                     if prop.support == Support::Supported {
                         let deeper = inner(prop.name, &prop.ty).into_iter();

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::super::event::{
-    EVENT_BYTES_MAX, EVENTS_MAX, EventError, NAME_BYTES_MAX, Source, TriggerEvent, bounded,
+    EVENT_BYTES_MAX, EVENTS_MAX, EventError, NAME_BYTES_MAX, Source, TriggerEvent, bounded, text,
 };
 use super::{eventbridge, s3, sns};
 
@@ -81,7 +81,35 @@ pub fn message(delivery: &Delivery) -> Result<Parsed, EventError> {
 
 /// Reads a document that tells by its shape what it is.
 pub fn document(value: &Value) -> Result<Parsed, EventError> {
-    shaped(value)?.ok_or(EventError::Unknown)
+    if let Some(parsed) = shaped(value)? {
+        return Ok(parsed);
+    }
+    let records = value.get("Records").and_then(Value::as_array);
+    of_queue(records.ok_or(EventError::Unknown)?)
+}
+
+/// Messages of queues, as a function is given them. Their bodies are not taken for such a document again.
+fn of_queue(records: &[Value]) -> Result<Parsed, EventError> {
+    let mut events = Vec::new();
+    for record in records {
+        if record.get("eventSource").and_then(Value::as_str) != Some("aws:sqs") {
+            return Err(EventError::Unknown);
+        }
+        let attributes = record.get("messageAttributes").and_then(Value::as_object);
+        let said = attributes.into_iter().flatten();
+        let said = said
+            .filter_map(|(name, value)| Some((name.clone(), value.get("stringValue")?.clone())));
+        let delivery = Delivery {
+            body: text(record, "/body")?.to_owned(),
+            message_id: text(record, "/messageId")?.to_owned(),
+            queue_arn: Some(text(record, "/eventSourceARN")?.to_owned()),
+            attributes: said.collect(),
+        };
+        if let Parsed::Events(of) = message(&delivery)? {
+            events.extend(of);
+        }
+    }
+    Ok(Parsed::Events(events))
 }
 
 /// None when the shape is that of nothing known.

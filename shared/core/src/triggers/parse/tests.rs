@@ -115,6 +115,33 @@ fn an_alarm_by_the_bus_and_by_a_topic() {
 }
 
 #[test]
+fn messages_of_queues_as_a_function_is_given_them() {
+    let record = json!({
+        "messageId": "059f36b4", "body": "{\"a\": 1}", "eventSource": "aws:sqs", "eventSourceARN": "arn:aws:sqs:eu-central-1:1:q",
+        "messageAttributes": {"kind": {"stringValue": "release", "dataType": "String"}},
+    });
+    let found = events(&json!({"Records": [record]}));
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].identity, "sqs:059f36b4");
+    assert_eq!(found[0].fields["body"], json!({"a": 1}));
+    assert_eq!(found[0].fields["attributes"]["kind"], "release");
+    // Such a document in a message is its body and nothing more.
+    let inner = json!({"Records": [record]}).to_string();
+    let mut outer = record.clone();
+    outer["body"] = json!(inner);
+    assert_eq!(events(&json!({"Records": [outer]})).len(), 1);
+    for broken in ["body", "messageId", "eventSourceARN"] {
+        let mut record = record.clone();
+        record[broken] = json!(7);
+        assert!(document(&json!({"Records": [record]})).is_err(), "{broken}");
+    }
+    assert_eq!(
+        document(&json!({"Records": [{"eventSource": "aws:kinesis"}]})),
+        Err(EventError::Unknown)
+    );
+}
+
+#[test]
 fn a_message_of_another_queue_and_of_ones_own() {
     let delivery = |body: &str, arn: Option<&str>| Delivery {
         body: body.to_owned(),

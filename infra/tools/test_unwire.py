@@ -1,0 +1,88 @@
+"""What is removed of what triggers had made, and what is left alone."""
+
+from __future__ import annotations
+
+import unittest
+from typing import Any
+
+import unwire
+
+
+class Service:
+    """Answers lists from `answers` and notes every other call."""
+
+    class exceptions:  # noqa: N801 - as boto3 has it
+        """Errors by name."""
+
+        class ResourceNotFoundException(Exception):  # noqa: N818
+            """Nothing of that name."""
+
+    def __init__(self, answers: dict[str, Any]) -> None:
+        self.answers = answers
+        self.calls: list[tuple[str, dict[str, Any]]] = []
+
+    def get_paginator(self, operation: str) -> Service:
+        """Itself, which then gives the pages of that operation."""
+        self.operation = operation
+        return self
+
+    def paginate(self, **arguments: Any) -> list[Any]:
+        """The pages, or the error."""
+        answer = self.answers[self.operation]
+        if isinstance(answer, Exception):
+            raise answer
+        return list(answer(arguments))
+
+    def __getattr__(self, name: str) -> Any:
+        if name in self.answers:
+            return lambda **_: self.answers[name]
+        return lambda **arguments: self.calls.append((name, arguments))
+
+
+class TestUnwire(unittest.TestCase):
+    """Against lists as AWS gives them."""
+
+    def test_rules_of_every_bus_go_with_their_targets(self) -> None:
+        found = {"default": ["operon-main-t-1"], "labs": ["operon-main-t-2", "operon-main-t-3"]}
+
+        def listed(arguments: dict[str, Any]) -> list[Any]:
+            self.assertEqual(arguments["NamePrefix"], "operon-main-t-")
+            return [{"Rules": [{"Name": name}]} for name in found[arguments["EventBusName"]]]
+
+        events = Service({"list_event_buses": {"EventBuses": [{"Name": name} for name in found]}, "list_rules": listed})
+        self.assertEqual(unwire.rules(lambda _: events, "main"), 3)
+        removed = [(call, of.get("Rule") or of.get("Name"), of["EventBusName"]) for call, of in events.calls]
+        self.assertEqual(
+            removed[:2], [("remove_targets", "operon-main-t-1", "default"), ("delete_rule", "operon-main-t-1", "default")]
+        )
+        self.assertEqual(len(removed), 6)
+
+    def test_only_subscriptions_of_the_intake_queue_end(self) -> None:
+        def one(end: str, protocol: str = "sqs", arn: str = "arn:aws:sns:r:1:t:u") -> dict[str, str]:
+            return {"Endpoint": f"arn:aws:sqs:r:1:{end}", "Protocol": protocol, "SubscriptionArn": arn}
+
+        there = [
+            one("operon-main-intake"), one("operon-main-intake-dlq"), one("xoperon-main-intake"), one("other"),
+            one("operon-main-intake", protocol="lambda"), one("operon-main-intake", arn="PendingConfirmation"),
+        ]  # fmt: skip
+        sns = Service({"list_subscriptions": lambda _: [{"Subscriptions": there}]})
+        self.assertEqual(unwire.subscriptions(lambda _: sns, "main"), 1)
+        self.assertEqual(sns.calls, [("unsubscribe", {"SubscriptionArn": "arn:aws:sns:r:1:t:u"})])
+
+    def test_the_intake_goes_on_reading_its_own_queue(self) -> None:
+        there = [
+            {"UUID": "own", "EventSourceArn": "arn:aws:sqs:r:1:operon-main-intake", "State": "Enabled"},
+            {"UUID": "other", "EventSourceArn": "arn:aws:sqs:r:1:events", "State": "Enabled"},
+            {"UUID": "going", "EventSourceArn": "arn:aws:sqs:r:1:events", "State": "Deleting"},
+        ]
+        function = Service({"list_event_source_mappings": lambda _: [{"EventSourceMappings": there}]})
+        self.assertEqual(unwire.readers(lambda _: function, "main"), 1)
+        self.assertEqual(function.calls, [("delete_event_source_mapping", {"UUID": "other"})])
+
+    def test_a_deployment_that_is_gone_has_no_readers(self) -> None:
+        gone = Service({"list_event_source_mappings": Service.exceptions.ResourceNotFoundException()})
+        self.assertEqual(unwire.readers(lambda _: gone, "main"), 0)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,83 @@
+"""Removes what flows of a deployment had AWS make for their triggers, before the deployment itself goes.
+
+    python unwire.py --stage NAME
+
+Runs with the Python of `.tools/lint`, which has boto3. What it removes is not part of the stack: rules of EventBridge
+that send to the intake queue, subscriptions of topics to it, and what has the intake function read queues. The names are
+those that shared/aws/src/feeds.rs gives. May be repeated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+Client = Callable[[str], Any]
+"""boto3's `client`, or what stands in for it."""
+
+
+def pages(client: Any, operation: str, items: str, **arguments: Any) -> Iterator[Any]:  # noqa: ANN401 - as boto3 has it
+    """What a list has, page by page."""
+    for page in client.get_paginator(operation).paginate(**arguments):
+        yield from page.get(items, [])
+
+
+def rules(client: Client, stage: str) -> int:
+    """Removes rules from every bus."""
+    events, removed = client("events"), 0
+    for bus in events.list_event_buses()["EventBuses"]:
+        names = [rule["Name"] for rule in pages(events, "list_rules", "Rules", EventBusName=bus["Name"], NamePrefix=f"operon-{stage}-t-")]
+        for name in names:
+            events.remove_targets(Rule=name, EventBusName=bus["Name"], Ids=["intake"])
+            events.delete_rule(Name=name, EventBusName=bus["Name"])
+        removed += len(names)
+    return removed
+
+
+def subscriptions(client: Client, stage: str) -> int:
+    """Ends subscriptions whose end is the intake queue."""
+    sns, removed = client("sns"), 0
+    end = f":operon-{stage}-intake"
+    for one in list(pages(sns, "list_subscriptions", "Subscriptions")):
+        if one["Protocol"] == "sqs" and one["Endpoint"].endswith(end) and one["SubscriptionArn"].startswith("arn:"):
+            sns.unsubscribe(SubscriptionArn=one["SubscriptionArn"])
+            removed += 1
+    return removed
+
+
+def readers(client: Client, stage: str) -> int:
+    """Has the intake function leave queues that are not its own."""
+    function, removed = client("lambda"), 0
+    name = f"operon-{stage}-intake"
+    try:
+        found = list(pages(function, "list_event_source_mappings", "EventSourceMappings", FunctionName=f"{name}:live"))
+    except function.exceptions.ResourceNotFoundException:
+        return 0
+    for one in found:
+        if not one["EventSourceArn"].endswith(f":{name}") and one["State"] != "Deleting":
+            function.delete_event_source_mapping(UUID=one["UUID"])
+            removed += 1
+    return removed
+
+
+def main() -> int:
+    """Removes all of it and says how much it was."""
+    import boto3  # noqa: PLC0415 - the tests run without it
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
+
+    parser = argparse.ArgumentParser(description="Triggers of a deployment that goes")
+    parser.add_argument("--stage", required=True)
+    stage = parser.parse_args().stage
+    client: Client = boto3.client
+    try:
+        done = {what.__name__: what(client, stage) for what in (rules, subscriptions, readers)}
+    except (BotoCoreError, ClientError) as error:
+        sys.exit(f"destroy: what triggers had AWS make cannot be removed: {error}")
+    print("destroy: " + ", ".join(f"{count} {what}" for what, count in done.items()) + " of triggers removed")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
