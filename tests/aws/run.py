@@ -31,8 +31,8 @@ SUITE = Path(__file__).resolve().parent / "suite"
 
 def binaries(profile: str) -> Path:
     """Builds what the suite runs and returns the directory it is in."""
-    # With the features of the whole workspace, so that nothing is built twice.
-    command = ["cargo", "build", "--locked", "--profile", profile, "--workspace", "--bins"]
+    # With the features of the whole workspace, and by the example with those of the tests, so that nothing is built twice.
+    command = ["cargo", "build", "--locked", "--profile", profile, "--workspace", "--bins", "--example", built.EXAMPLE]
     if subprocess.run(command, cwd=lanes.ROOT, stdin=subprocess.DEVNULL, check=False).returncode != 0:
         sys.exit("aws: what the suite runs does not build")
     target = lanes.ROOT / os.environ.get("CARGO_TARGET_DIR", "target")

@@ -2,6 +2,7 @@
 //!
 //! With `--output json` the answer is printed as it came; for people, a table of what matters.
 
+use std::path::Path;
 use std::rc::Rc;
 
 use reqwest::Method;
@@ -11,7 +12,7 @@ use super::beside;
 use crate::args::{
     ContextCommand, DeployArgs, FlowName, FlowsCommand, LabelsArgs, ServerChoice, ValidateOutput,
 };
-use crate::client::{Client, Contexts, Entry, LOCAL, part, region_of};
+use crate::client::{Client, Contexts, Entry, LOCAL, part, region_of, with_query};
 use crate::exit::{Exit, Usage};
 use crate::output::Console;
 use crate::state::block_on;
@@ -183,6 +184,7 @@ pub(crate) fn flows(command: &FlowsCommand, console: &Rc<Console>) -> anyhow::Re
             FlowsCommand::Start {
                 flow,
                 inputs,
+                files,
                 labels,
                 idempotency_key,
                 server,
@@ -193,11 +195,15 @@ pub(crate) fn flows(command: &FlowsCommand, console: &Rc<Console>) -> anyhow::Re
                         .map(|(key, value)| (key.clone(), json!(value)))
                         .collect()
                 };
+                let client = choose(server)?;
+                let mut values = map(inputs);
+                for (input, path) in files {
+                    values.insert(input.clone(), uploaded(&client, Path::new(path)).await?);
+                }
                 let body = json!({
                     "namespace": flow.namespace, "flow": flow.id,
-                    "inputs": map(inputs), "labels": map(labels),
+                    "inputs": values, "labels": map(labels),
                 });
-                let client = choose(server)?;
                 let mut request = client.request(Method::POST, "/executions").json(&body);
                 if let Some(key) = idempotency_key {
                     request = request.header("idempotency-key", key);
@@ -208,6 +214,25 @@ pub(crate) fn flows(command: &FlowsCommand, console: &Rc<Console>) -> anyhow::Re
         }
         Ok(Exit::Success)
     })
+}
+
+/// Stores a file on the server; its address there.
+async fn uploaded(client: &Client, path: &Path) -> anyhow::Result<Value> {
+    let bytes = std::fs::read(path)
+        .map_err(|error| Usage::new(format!("{} cannot be read: {error}", path.display())))?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    // What the server takes as a name.
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    let name: String = name
+        .chars()
+        .map(|c| if plain(c) { c } else { '_' })
+        .collect();
+    let name = name.trim_start_matches('.').to_owned();
+    let path = with_query("/artifacts", &[("name", name)]);
+    let answer: Value = client
+        .ask(client.request(Method::POST, &path).body(bytes))
+        .await?;
+    Ok(answer["uri"].clone())
 }
 
 async fn deploy(console: &Rc<Console>, args: &DeployArgs) -> anyhow::Result<()> {

@@ -198,7 +198,7 @@ pub(crate) fn namespaces(
             }
             NamespacesCommand::Incidents { namespace, server } => {
                 let path = format!("/namespaces/{}/incidents", part(namespace));
-                let answer: Value = choose(server)?.get(&path, &[]).await?;
+                let answer = pages(&choose(server)?, &path, &[]).await?;
                 let fields = [
                     "id", "phase", "openedMs", "count", "untold", "sent", "failed", "givenUp",
                     "error",

@@ -299,6 +299,25 @@ fn triggers_that_only_aws_fires_say_so_wherever_one_looks() {
 }
 
 #[test]
+fn a_file_is_uploaded_for_an_input() {
+    let lab = Lab::new();
+    let rest = "inputs: [{id: letter, type: FILE}]\ntasks:\n  - {id: t, type: log, message: \"{{ read(inputs.letter) }}\"}\n";
+    lab.flow("postman", rest);
+    let served = Served::new(&lab);
+    std::fs::write(lab.path().join("a letter.txt"), "dear all").unwrap();
+    let started = served.json(&["flows", "start", "lab/postman", "-f", "letter=a letter.txt"]);
+    let id = started["id"].as_str().unwrap();
+    let shown = served.wait(id, "SUCCESS");
+    let uri = shown["inputs"]["letter"].as_str().unwrap();
+    assert!(uri.ends_with("/a_letter.txt"), "{uri}");
+    let said = served.operon(&["executions", "logs", id]).out;
+    assert!(said.contains("dear all"), "{said}");
+    let done = served.operon(&["flows", "start", "lab/postman", "-f", "letter=none.txt"]);
+    assert_eq!(done.code, Some(2), "{done}");
+    assert!(done.err.contains("none.txt cannot be read"), "{done}");
+}
+
+#[test]
 fn an_event_of_aws_can_be_delivered_by_hand() {
     let lab = Lab::new();
     let rest = "inputs: [{id: word, type: STRING}]\ntasks:\n  - {id: t, type: log, message: \"{{ inputs.word }}\"}\n\

@@ -15,6 +15,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::TaggingDirective;
 use bytes::Bytes;
 use operon_engine::ports::{ArtifactError, ArtifactStore, ArtifactUri};
 
@@ -225,6 +226,8 @@ impl ArtifactStore for S3Artifacts {
             .copy_source(format!("{bucket}/{}{version}", encoded(object)))
             .bucket(&self.bucket)
             .key(key(uri)?)
+            // An input needs no tags, and whoever starts executions needs no right to read them.
+            .tagging_directive(TaggingDirective::Replace)
             .send()
             .await;
         copied

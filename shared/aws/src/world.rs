@@ -69,8 +69,12 @@ pub struct World {
 impl World {
     /// Reads the environment and builds every client once.
     pub async fn load(role: Role) -> Result<Self, ConfigError> {
-        let config = Config::from_env(role)?;
-        let sdk = Sdk::load().await;
+        Ok(Self::new(Config::from_env(role)?, Sdk::load().await))
+    }
+
+    /// The same from an environment that was read elsewhere.
+    #[must_use]
+    pub fn new(config: Config, sdk: Sdk) -> Self {
         let clock = Arc::new(SystemClock);
         let store = DynamoStore::new(
             &sdk,
@@ -93,14 +97,14 @@ impl World {
             logs: Arc::clone(&logs) as Arc<_>,
         };
         let queues = Arc::new(Queues::new(&sdk, &config));
-        Ok(Self {
+        Self {
             config,
             sdk,
             ports,
             queues,
             secrets,
             logs,
-        })
+        }
     }
 
     /// What starts flows by itself.

@@ -266,13 +266,15 @@ impl Context<'_> {
     }
 }
 
-/// Incidents of a namespace, for people.
+/// A page of incidents of a namespace after the one named, for people; and which one is named for the next page.
 pub async fn incidents(
     ports: &Ports,
     namespace: &str,
+    after: Option<String>,
     limit: u32,
-) -> Result<Vec<Incident>, StoreError> {
+) -> Result<(Vec<Incident>, Option<String>), StoreError> {
     let query = RecordQuery {
+        after,
         limit,
         ..RecordQuery::default()
     };
@@ -280,7 +282,10 @@ pub async fn incidents(
         .records
         .records(RecordKind::Incident, namespace, &query)
         .await?;
-    Ok(records.iter().filter_map(Incident::read).collect())
+    let full = records.len() == usize::try_from(limit).unwrap_or(usize::MAX);
+    let last = records.last().filter(|_| full);
+    let next = last.map(|record| record.key.sort.clone());
+    Ok((records.iter().filter_map(Incident::read).collect(), next))
 }
 
 /// A value of a record, if it is an incident.

@@ -48,7 +48,7 @@ export function read(spec: InputSpec, text: string): Read {
     case "DURATION": return /^(P(?!$)(\d+[YMWD])*(T(?=\d)([\d.]+[HMS])+)?|(\d+(ms|[smhd]))+)$/i.test(text.trim())
       ? { value: text.trim() } : { error: "A duration, such as PT15M or 15m." };
     case "ARRAY": case "MULTISELECT": return list(text);
-    case "JSON": return json(text);
+    case "JSON": case "OBJECT": case "TABLE": return json(text);
     case "EMAIL": return /^[^\s@]+@[^\s@]+$/.test(text) ? { value: text } : { error: "An address, such as name@example.org." };
     case "URI": return /^[a-z][a-z0-9+.-]*:/i.test(text) ? { value: text } : { error: "An address with its scheme, such as https://example.org." };
     case "STRING": return validated(spec, text);

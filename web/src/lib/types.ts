@@ -141,12 +141,12 @@ export interface Concurrency { limit: number | null; behavior: string | null; ke
 
 export type InputType =
   | "STRING" | "INT" | "FLOAT" | "BOOLEAN" | "DURATION" | "DATE" | "TIME" | "DATETIME" | "SELECT" | "MULTISELECT"
-  | "FILE" | "JSON" | "YAML" | "URI" | "EMAIL" | "SECRET" | "ARRAY";
+  | "FILE" | "JSON" | "YAML" | "URI" | "EMAIL" | "SECRET" | "ARRAY" | "OBJECT" | "TABLE";
 export interface InputSpec {
   id: string; type: InputType; required?: boolean; defaults?: Json; displayName?: string | null; description?: string | null;
   min?: Json; max?: Json; validator?: string | null;
   values?: (string | [string, string | null] | { value: string; label?: string | null })[];
-  allowCustomValue?: boolean; allowedFileExtensions?: string[]; itemType?: InputType | null;
+  allowCustomValue?: boolean; allowedFileExtensions?: string[]; itemType?: InputType | null; properties?: InputSpec[];
 }
 
 export interface Overview {

@@ -107,6 +107,13 @@ function makeKey(): string {
   return typeof crypto.randomUUID === "function" ? crypto.randomUUID() : Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
+/** What an object or a table looks like. */
+function inside(spec: InputSpec): string | undefined {
+  if (!spec.properties?.length) return undefined;
+  const one = `{${spec.properties.map((property) => `"${property.id}": ${property.type === "STRING" ? '"…"' : "…"}`).join(", ")}}`;
+  return spec.type === "TABLE" ? `[${one}, …]` : one;
+}
+
 export function InputField({ spec, text, problem, set }: { spec: InputSpec; text: string; problem: string | null; set: (text: string) => void }): JSX.Element {
   const id = useId();
   const about = `${id}-about`;
@@ -121,8 +128,8 @@ export function InputField({ spec, text, problem, set }: { spec: InputSpec; text
     const chosen = chosenOf(text);
     field = <span class="checks" role="group" aria-label={spec.displayName ?? spec.id}>{options.map((one) => <label key={one.value} class="check-label"><input type="checkbox" checked={chosen.includes(one.value)}
       onChange={() => set(JSON.stringify(chosen.includes(one.value) ? chosen.filter((other) => other !== one.value) : [...chosen, one.value]))} />{one.label}</label>)}</span>;
-  } else if (["JSON", "YAML", "ARRAY"].includes(spec.type)) {
-    field = <textarea {...common} class="mono" rows={spec.type === "ARRAY" ? 2 : 4} value={text} onInput={(event) => set(event.currentTarget.value)} />;
+  } else if (["JSON", "YAML", "ARRAY", "OBJECT", "TABLE"].includes(spec.type)) {
+    field = <textarea {...common} class="mono" rows={spec.type === "ARRAY" ? 2 : 4} value={text} placeholder={inside(spec)} onInput={(event) => set(event.currentTarget.value)} />;
   } else {
     const kinds: Partial<Record<string, "number" | "date" | "time" | "password" | "email">> = { INT: "number", FLOAT: "number", DATE: "date", TIME: "time", SECRET: "password", EMAIL: "email" };
     const kind = kinds[spec.type] ?? "text";

@@ -3,10 +3,12 @@
 //!
 //! Invariant: nothing is changed; every request reads, and a function is only asked whether it could be called.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use operon_aws::Sdk;
 use operon_aws::signed::{Service, ServiceName, SignedError};
+use operon_aws::{Config, Role, Sdk, World};
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::Finding;
@@ -32,22 +34,65 @@ pub(super) async fn findings(stage: &str, images: &[String]) -> Findings {
     found.extend(parts(&sdk, stage).await);
     found.extend(functions(&sdk, stage).await);
     found.extend(quotas(&sdk).await);
-    let agent = format!("operon-{stage}-agent");
-    let repository = of_registry(&sdk, &agent, "latest").await;
-    // Which image the launcher takes is in its configuration, which needs a right of its own.
-    found.push((
-        "agent",
-        match repository {
-            Finding::Bad(text) => Finding::Bad(format!(
-                "{text} A deployment with the parameter `AgentImage` needs none there: ask with --image for that one."
+    let mut images: BTreeSet<String> = images.iter().cloned().collect();
+    match environment(&sdk, stage).await {
+        Ok(variables) => {
+            let agent = variables.get("OPERON_AGENT_IMAGE");
+            let agent = agent.map_or_else(String::new, Clone::clone);
+            found.push(("agent", pull(&sdk, &agent).await));
+            match of_flows(&sdk, &variables).await {
+                Ok(of_flows) => images.extend(of_flows),
+                Err(error) => found.push(("flows", Finding::Missing(error))),
+            }
+        }
+        Err(error) => found.push((
+            "agent",
+            Finding::Missing(format!(
+                "which image stands beside containers, and which ones flows name, is not known: {error}; may these \
+                 credentials lambda:GetFunctionConfiguration?"
             )),
-            other @ (Finding::Good(_) | Finding::Missing(_)) => other,
-        },
-    ));
-    for image in images {
-        found.push(("image", pull(&sdk, image).await));
+        )),
     }
+    // All at once: a registry that is out of reach takes its time.
+    let pulls = images.iter().map(|image| pull(&sdk, image));
+    let pulled = futures_util::future::join_all(pulls).await;
+    found.extend(pulled.into_iter().map(|finding| ("image", finding)));
     found
+}
+
+/// The environment of the launcher.
+async fn environment(sdk: &Sdk, stage: &str) -> Result<BTreeMap<String, String>, SignedError> {
+    let lambda = service(sdk, ServiceName::Lambda)?;
+    let path = format!("/2015-03-31/functions/operon-{stage}-launcher/configuration");
+    let answer = lambda.send((Method::GET, &path, &[]), Vec::new(), true);
+    let answer: Value = serde_json::from_slice(&answer.await?.body).unwrap_or_default();
+    let variables = answer.pointer("/Environment/Variables");
+    let variables = variables.and_then(Value::as_object).into_iter().flatten();
+    Ok(variables
+        .filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())))
+        .collect())
+}
+
+/// Images that deployed flows name, without those that expressions make.
+async fn of_flows(
+    sdk: &Sdk,
+    variables: &BTreeMap<String, String>,
+) -> Result<BTreeSet<String>, String> {
+    let config = Config::read(Role::Launcher, |name| variables.get(name).cloned());
+    let config = config.map_err(|error| error.to_string())?;
+    let flows = World::new(config, sdk.clone()).triggers().flows;
+    let deployed = flows.deployed().await.map_err(|error| {
+        format!(
+            "images that flows name are not known: {error}; may these credentials dynamodb:Query and \
+             s3:GetObject?"
+        )
+    })?;
+    let mut images = BTreeSet::new();
+    for flow in deployed {
+        let plan = serde_json::from_slice(&flow.plan.canonical_json());
+        cloud::images_of(&plan.unwrap_or_default(), &mut images);
+    }
+    Ok(images)
 }
 
 fn service(sdk: &Sdk, name: ServiceName) -> Result<Service, SignedError> {

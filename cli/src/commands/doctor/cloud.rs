@@ -1,5 +1,9 @@
 //! What answers of AWS and of image registries mean; nothing here asks anybody.
 
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
 use super::Finding;
 
 /// vCPUs below which a flow with a few parallel tasks has to wait: what new accounts often have.
@@ -46,6 +50,24 @@ impl Quota {
                  --service-code {service} --quota-code {code} --desired-value {least}`"
             ))
         }
+    }
+}
+
+/// Adds the images that a plan names, but for those that expressions make when a task runs.
+pub(super) fn images_of(plan: &Value, images: &mut BTreeSet<String>) {
+    match plan {
+        Value::Object(entries) => {
+            for (name, value) in entries {
+                match value.as_str() {
+                    Some(image) if name == "containerImage" && !image.contains("{{") => {
+                        images.insert(image.to_owned());
+                    }
+                    _ => images_of(value, images),
+                }
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| images_of(item, images)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
 
@@ -166,6 +188,22 @@ mod tests {
         assert!(
             said.contains("--quota-code L-3032A538 --desired-value 16"),
             "{said}"
+        );
+    }
+
+    #[test]
+    fn images_that_a_plan_names_are_found_wherever_they_stand() {
+        let plan = serde_json::json!({
+            "steps": [
+                {"props": {"containerImage": "ghcr.io/a/b:1"}, "body": [{"props": {"containerImage": "alpine"}}]},
+                {"props": {"containerImage": "{{ vars.image }}", "message": "containerImage"}},
+            ],
+        });
+        let mut images = BTreeSet::new();
+        images_of(&plan, &mut images);
+        assert_eq!(
+            images.into_iter().collect::<Vec<_>>(),
+            ["alpine", "ghcr.io/a/b:1"]
         );
     }
 

@@ -179,6 +179,8 @@ pub(crate) async fn delete_notify(
 pub(crate) struct IncidentQuery {
     /// Rows at most, 1 to 1000; 50 without it.
     limit: Option<u32>,
+    /// `next` of the page before.
+    cursor: Option<String>,
 }
 
 /// Failures of what one notification watches, and what became of its messages.
@@ -236,10 +238,11 @@ pub(crate) async fn incidents(
     Query(query): Query<IncidentQuery>,
 ) -> Result<Answer<Page<IncidentView>>, Problem> {
     let limit = cursor::limit(query.limit)?;
-    let found = notify::incidents(api.ports(), &namespace, limit).await?;
+    let after: Option<String> = cursor::read(query.cursor.as_deref())?;
+    let (found, next) = notify::incidents(api.ports(), &namespace, after, limit).await?;
     Ok(Answer(Page {
         items: found.into_iter().map(incident).collect(),
-        next: None,
+        next: next.and_then(|place| cursor::write(&place)),
     }))
 }
 

@@ -7,6 +7,7 @@ use operon_core::lang::{self, Plugins};
 use operon_core::plan;
 use operon_engine::metrics::{Prices, measure};
 use operon_engine::plans::LoadedPlan;
+use operon_engine::ports::{RecordKey, RecordKind, RecordWrite};
 use operon_testkit::memory::MemoryPorts;
 use serde_json::{Value, json};
 
@@ -124,4 +125,46 @@ async fn costs_are_shown_by_flow_and_by_label() {
     let wrong = format!("{path}&fromMs=5&toMs=5");
     let wrong = call(&application, Method::GET, &wrong, &Value::Null).await;
     assert_eq!(wrong.status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn incidents_come_in_pages_and_each_once() {
+    let memory = MemoryPorts::default();
+    let application = application(&memory, local());
+    let names: Vec<String> = (0..7).map(|number| format!("policy-{number}")).collect();
+    for name in &names {
+        let value = json!({
+            "format": 1, "phase": "OPEN", "openedMs": 1, "count": 1, "untold": 0, "failures": [], "failing": ["genomics/f"],
+            "lastFlow": null, "recovery": true, "delivery": {"sent": 1, "failed": 0, "givenUp": false}, "nextMs": null,
+            "remembered": [], "policy": {"id": name, "states": ["FAILED"], "channel": {"kind": "slack", "url": "x"},
+                "groupWaitMs": 1, "recovery": true},
+        });
+        let write = RecordWrite {
+            key: RecordKey::new(RecordKind::Incident, "genomics", name.clone()),
+            expected: 0,
+            value,
+            due_ms: None,
+            expires_ms: None,
+        };
+        memory.ports().records.save_record(write).await.unwrap();
+    }
+    let (mut shown, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let path = format!("/api/v1/namespaces/genomics/incidents?limit=3{cursor}");
+        let page = call(&application, Method::GET, &path, &Value::Null).await;
+        assert_eq!(page.status, StatusCode::OK, "{}", page.text);
+        let page = page.json();
+        let items = page["items"].as_array().unwrap();
+        assert!(items.len() <= 3);
+        shown.extend(
+            items
+                .iter()
+                .map(|item| item["id"].as_str().unwrap().to_owned()),
+        );
+        match page["next"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => break,
+        }
+    }
+    assert_eq!(shown, names);
 }

@@ -305,7 +305,8 @@ pub struct Input {
     pub description: Option<String>,
     /// Only asked when the condition holds: `dependsOn {inputs, condition}`.
     pub depends_on: Option<InputCondition>,
-    /// Lower and upper bound, as written (INT, FLOAT, DURATION, and after/before of DATE, TIME, DATETIME).
+    /// Lower and upper bound, as written (INT, FLOAT, DURATION, after/before of DATE, TIME, DATETIME, number of rows of a
+    /// TABLE).
     pub min: Option<Value>,
     /// See `min`.
     pub max: Option<Value>,
@@ -325,6 +326,9 @@ pub struct Input {
     pub item_type: Option<InputType>,
     /// JSON Schema the value must satisfy (JSON).
     pub json_schema: Option<Value>,
+    /// Properties of an OBJECT, columns of a TABLE.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub properties: Vec<Input>,
 }
 
 /// Type of an input.
@@ -352,6 +356,8 @@ pub enum InputType {
     Email,
     Secret,
     Array,
+    Object,
+    Table,
 }
 
 /// When an input is asked for.

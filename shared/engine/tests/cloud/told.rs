@@ -77,9 +77,10 @@ async fn whatever_dies_an_end_is_told_once_and_measured_at_most_once() {
             let id = failing(&mut cloud, at, when).await;
             fired |= cloud.faults.fired();
             let what = format!("killed {when:?} write {at} ({})", cloud.faults.last());
-            let incidents = notify::incidents(&cloud.ports.ports(), "genomics", 10)
+            let incidents = notify::incidents(&cloud.ports.ports(), "genomics", None, 10)
                 .await
-                .unwrap();
+                .unwrap()
+                .0;
             assert_eq!(incidents.len(), 1, "{what}");
             assert_eq!(
                 (incidents[0].phase, incidents[0].count),
@@ -122,7 +123,10 @@ async fn a_missed_service_level_is_told_within_30_seconds() {
         let missed = loop {
             cloud.wait(1_000).await;
             let ports = cloud.ports.ports();
-            let incidents = notify::incidents(&ports, "genomics", 10).await.unwrap();
+            let incidents = notify::incidents(&ports, "genomics", None, 10)
+                .await
+                .unwrap()
+                .0;
             if incidents
                 .iter()
                 .any(|incident| incident.delivery.failed > 0)
@@ -161,7 +165,10 @@ async fn whatever_dies_a_missed_service_level_is_told_in_time() {
             let begun = cloud.row(&id).await.started_ms.expect("it runs");
             cloud.wait(begun + limit + 30_000 - cloud.now()).await;
             let ports = cloud.ports.ports();
-            let incidents = notify::incidents(&ports, "genomics", 10).await.unwrap();
+            let incidents = notify::incidents(&ports, "genomics", None, 10)
+                .await
+                .unwrap()
+                .0;
             assert_eq!(incidents.len(), 1, "{what}");
             assert!(incidents[0].delivery.failed > 0, "{what}");
         }

@@ -210,8 +210,8 @@ impl World {
     }
 
     pub(crate) async fn incidents(&self) -> Vec<Incident> {
-        notify::incidents(&self.memory.ports(), NAMESPACE, 100)
-            .await
-            .unwrap()
+        let ports = self.memory.ports();
+        let found = notify::incidents(&ports, NAMESPACE, None, 100).await;
+        found.unwrap().0
     }
 }

@@ -247,11 +247,14 @@ pub(crate) const INPUT_TYPES: &[&str] = &[
     "MULTISELECT",
     "FILE",
     "JSON",
+    "ION",
     "YAML",
     "URI",
     "EMAIL",
     "SECRET",
     "ARRAY",
+    "OBJECT",
+    "TABLE",
 ];
 
 /// A typed parameter.
@@ -264,7 +267,7 @@ pub const INPUT: &[PropInfo] = &[
     .alias(&["name"])
     .required()
     .example("organism"),
-    prop("type", PropType::Enum(INPUT_TYPES), "Type of the value.").required(),
+    prop("type", PropType::Enum(INPUT_TYPES), "Type of the value. `ION` is JSON here.").required(),
     prop("required", PropType::Bool, "Whether a value must be there.").default("true"),
     prop(
         "defaults",
@@ -362,6 +365,27 @@ pub const INPUT: &[PropInfo] = &[
         "JSON Schema the value must satisfy (JSON).",
     )
     .example("{type: object}"),
+    prop(
+        "properties",
+        PropType::Inputs,
+        "What an object has (OBJECT): inputs of their own, without defaults, choices by expression, files, secrets and objects.",
+    )
+    .example("[{id: country, type: STRING}, {id: year, type: INT, required: false}]"),
+    prop(
+        "columns",
+        PropType::Inputs,
+        "What each row of a table has (TABLE); as `properties`.",
+    )
+    .example("[{id: sample, type: STRING}, {id: length, type: INT, min: 1}]"),
+    prop(
+        "rows",
+        PropType::Object(&[
+            prop("min", PropType::Int(0, 1_000_000), "Rows at least."),
+            prop("max", PropType::Int(1, 1_000_000), "Rows at most."),
+        ]),
+        "How many rows (TABLE).",
+    )
+    .example("{min: 1, max: 100}"),
 ];
 
 /// A value the flow returns.

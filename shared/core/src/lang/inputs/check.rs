@@ -4,7 +4,7 @@
     reason = "a value of another shape is wrong, whichever shape that is"
 )]
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::super::amount::{duration_ms, duration_text};
 use super::super::model::{Input, InputType};
@@ -65,12 +65,7 @@ pub fn check_value(
         }
         InputType::File => file(input, value),
         InputType::Json => {
-            let parsed = match value {
-                Value::String(text) => {
-                    serde_json::from_str(text).map_err(|error| format!("is not JSON: {error}"))?
-                }
-                other => other.clone(),
-            };
+            let parsed = parsed(value)?;
             if let Some(schema) = &input.json_schema {
                 json_schema::check(schema, &parsed, "the value")?;
             }
@@ -91,6 +86,8 @@ pub fn check_value(
         InputType::Uri => uri(value),
         InputType::Email => email(value),
         InputType::Array => array(input, value),
+        InputType::Object => object(input, value),
+        InputType::Table => table(input, value),
     }
 }
 
@@ -265,6 +262,60 @@ fn array(input: &Input, value: &Value) -> Result<Value, String> {
     Ok(Value::Array(list))
 }
 
+/// A text is read as JSON, which is what a command line or a form has.
+fn parsed(value: &Value) -> Result<Value, String> {
+    match value {
+        Value::String(text) => {
+            serde_json::from_str(text).map_err(|error| format!("is not JSON: {error}"))
+        }
+        other => Ok(other.clone()),
+    }
+}
+
+fn object(input: &Input, value: &Value) -> Result<Value, String> {
+    let value = parsed(value)?;
+    let Value::Object(given) = &value else {
+        return Err(format!("{} is not an object", shown(&value)));
+    };
+    let known = |name: &str| input.properties.iter().any(|property| property.id == name);
+    if let Some(name) = given.keys().find(|name| !known(name)) {
+        let names: Vec<&str> = input.properties.iter().map(|one| one.id.as_str()).collect();
+        return Err(format!("has no `{name}`; it has {}", names.join(", ")));
+    }
+    let mut checked = Map::new();
+    for property in &input.properties {
+        match given.get(&property.id).filter(|value| !value.is_null()) {
+            Some(value) => {
+                let value = check_value(property, value, &property.values);
+                let value = value.map_err(|reason| format!("`{}`: {reason}", property.id))?;
+                checked.insert(property.id.clone(), value);
+            }
+            None if property.required => return Err(format!("`{}` is required", property.id)),
+            None => {}
+        }
+    }
+    Ok(Value::Object(checked))
+}
+
+fn table(input: &Input, value: &Value) -> Result<Value, String> {
+    let value = parsed(value)?;
+    let Value::Array(rows) = &value else {
+        return Err(format!("{} is not a list of rows", shown(&value)));
+    };
+    let count = i64::try_from(rows.len()).unwrap_or(i64::MAX);
+    bounded(
+        input,
+        &count,
+        |bound| int(bound).ok(),
+        |n| format!("{n} rows"),
+    )?;
+    let mut checked = Vec::new();
+    for (at, row) in rows.iter().enumerate() {
+        checked.push(object(input, row).map_err(|reason| format!("row {at}: {reason}"))?);
+    }
+    Ok(Value::Array(checked))
+}
+
 fn file(input: &Input, value: &Value) -> Result<Value, String> {
     let path = text(value)?;
     if path.trim().is_empty() {
@@ -352,7 +403,9 @@ pub fn bound_error(ty: InputType, bound: &Value) -> Option<String> {
         | InputType::Uri
         | InputType::Email
         | InputType::Secret
-        | InputType::Array => None,
+        | InputType::Array
+        | InputType::Object
+        | InputType::Table => None,
     }
 }
 

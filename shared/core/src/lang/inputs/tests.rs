@@ -171,3 +171,54 @@ fn choices_conditions_and_optional_inputs() {
     );
     assert!(resolve(inputs, &json!({"organism": "flu", "clade": "x"})).is_err());
 }
+
+#[test]
+fn objects_and_tables_are_checked_inside() {
+    let inputs = "- {id: sample, type: OBJECT, properties: [{id: country, type: STRING}, {id: year, type: INT, min: 2000, required: false}]}\n\
+                  - {id: rows, type: TABLE, required: false, rows: {min: 1, max: 2}, columns: [{id: n, type: INT}]}\n\
+                  - {id: ion, type: ION, required: false}\n";
+    let sample = json!({"country": "CH"});
+    let good = resolve(
+        inputs,
+        &json!({"sample": {"country": "CH", "year": "2024"}, "rows": "[{\"n\": \"7\"}]", "ion": "{\"a\": 1}"}),
+    );
+    assert_eq!(
+        Value::Object(good.unwrap().values),
+        json!({"sample": {"country": "CH", "year": 2024}, "rows": [{"n": 7}], "ion": {"a": 1}})
+    );
+    for (given, reason) in [
+        (json!({"sample": {"year": 2024}}), "`country` is required"),
+        (
+            json!({"sample": {"country": "CH", "year": 1990}}),
+            "`year`: `1990` is less than `2000`",
+        ),
+        (
+            json!({"sample": {"country": "CH", "town": "x"}}),
+            "has no `town`; it has country, year",
+        ),
+        (json!({"sample": "CH"}), "is not JSON"),
+        (json!({"sample": [1]}), "is not an object"),
+        (
+            json!({"sample": sample, "rows": []}),
+            "`0 rows` is less than `1 rows`",
+        ),
+        (
+            json!({"sample": sample, "rows": [{"n": 1}, {"n": 2}, {"n": 3}]}),
+            "is more than",
+        ),
+        (
+            json!({"sample": sample, "rows": [{"n": 1}, {}]}),
+            "row 1: `n` is required",
+        ),
+        (
+            json!({"sample": sample, "rows": {"n": 1}}),
+            "is not a list of rows",
+        ),
+    ] {
+        let errors = resolve(inputs, &given).unwrap_err();
+        assert!(
+            errors.len() == 1 && errors[0].contains(reason),
+            "{given}: {errors:?}"
+        );
+    }
+}

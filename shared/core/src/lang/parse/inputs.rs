@@ -51,6 +51,20 @@ const ONLY: &[(&str, &[InputType])] = &[
     ("allowedFileExtensions", &[InputType::File]),
     ("itemType", &[InputType::Array]),
     ("jsonSchema", &[InputType::Json]),
+    ("properties", &[InputType::Object]),
+    ("columns", &[InputType::Table]),
+    ("rows", &[InputType::Table]),
+];
+
+/// Types that a property of an object and a column of a table cannot have, as Kestra has it.
+const NOT_INSIDE: &[InputType] = &[
+    InputType::Object,
+    InputType::Table,
+    InputType::Array,
+    InputType::File,
+    InputType::Secret,
+    InputType::Json,
+    InputType::Yaml,
 ];
 
 impl Reader<'_> {
@@ -157,12 +171,14 @@ impl Reader<'_> {
             allowed_file_extensions: self.text_list(&fields, "allowedFileExtensions"),
             item_type: fields
                 .value("itemType")
-                .and_then(|node| self.input_type(node)),
+                .and_then(|node| self.item_type(node)),
             json_schema: fields.value("jsonSchema").map(Node::to_json),
+            properties: Vec::new(),
         };
         if let Some(node) = fields.value("values") {
             input.values = self.choices(node);
         }
+        self.parts_of(&fields, &mut input);
         self.input_rules(&fields, &input);
         self.input_default(&fields, &mut input);
         Some(input)
@@ -173,9 +189,73 @@ impl Reader<'_> {
         let name = match name {
             "BOOL" => "BOOLEAN",
             "ENUM" => "SELECT",
+            "ION" => "JSON",
             other => other,
         };
         serde_json::from_value(Value::from(name)).ok()
+    }
+
+    /// The type of an array's items: one that needs nothing beside its name.
+    fn item_type(&mut self, node: &Node) -> Option<InputType> {
+        let found = self.input_type(node)?;
+        if matches!(found, InputType::Object | InputType::Table) {
+            self.push(
+                Diagnostic::error(
+                    Rule::NotForType,
+                    node.span.clone(),
+                    format!("items of a list cannot be {}", type_name(found)),
+                )
+                .with_help("write an input of the type TABLE, or `itemType: JSON`"),
+            );
+        }
+        Some(found)
+    }
+
+    /// What an object or a row of a table has.
+    fn parts_of(&mut self, fields: &Fields<'_>, input: &mut Input) {
+        let name = if input.input_type == InputType::Object {
+            "properties"
+        } else if input.input_type == InputType::Table {
+            "columns"
+        } else {
+            return;
+        };
+        let Some(field) = fields.get(name) else {
+            let place = fields.get("type").map(|field| field.value.span.clone());
+            let message = format!("input `{}` has no `{name}`", input.id);
+            self.push(
+                Diagnostic::error(Rule::MissingProperty, place.unwrap_or_default(), message)
+                    .with_help(format!("add `{name}: [{{id: country, type: STRING}}]`")),
+            );
+            return;
+        };
+        input.properties = self.inputs(field.value, &format!("`{name}`"), false);
+        for property in &input.properties {
+            let why = if NOT_INSIDE.contains(&property.input_type) {
+                Some(format!(
+                    "{} cannot be inside",
+                    type_name(property.input_type)
+                ))
+            } else if property.defaults.is_some()
+                || property.depends_on.is_some()
+                || property.expression.is_some()
+            {
+                Some("`defaults`, `dependsOn` and `expression` cannot be inside".to_owned())
+            } else {
+                None
+            };
+            if let Some(why) = why {
+                let message = format!("`{}` of input `{}`: {why}", property.id, input.id);
+                self.push(
+                    Diagnostic::error(Rule::NotForType, field.value.span.clone(), message)
+                        .with_help("make it an input of its own, or the whole a JSON input with `jsonSchema`"),
+                );
+            }
+        }
+        if let Some(rows) = fields.get("rows").and_then(|field| self.field(field)) {
+            input.min = rows.get("min").cloned();
+            input.max = rows.get("max").cloned();
+        }
     }
 
     fn optional_text(&mut self, fields: &Fields<'_>, name: &str) -> Option<String> {
@@ -430,6 +510,9 @@ impl Reader<'_> {
                 ));
             }
             let output_type = fields.value("type").and_then(|node| self.input_type(node));
+            // What is inside is not declared for outputs.
+            let inside = |of: &InputType| matches!(of, InputType::Object | InputType::Table);
+            let output_type = output_type.map(|of| if inside(&of) { InputType::Json } else { of });
             let value = fields.get("value").and_then(|field| self.field(field));
             outputs.push(FlowOutput {
                 id,
