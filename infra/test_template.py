@@ -90,15 +90,16 @@ class TestTemplate(unittest.TestCase):
         self.assertIn('StringEquals: { "aws:SourceAccount": !Ref AWS::AccountId }', own)
         # Each without a bucket of that name is left out.
         self.assertEqual(policy.count("- HasUploadBucket\n"), 2)
+        self.assertEqual(policy.count("- HasSourceTopics\n"), 1)
 
     def test_what_brings_events_of_triggers_goes_to_intake_only(self) -> None:
         policy, role = blocks()["IntakeQueuePolicy"], blocks()["ApiRole"]
         # The names that shared/aws/src/feeds.rs gives.
         feeds = (INFRA.parent / "shared/aws/src/feeds.rs").read_text(encoding="utf-8")
-        self.assertIn('format!("operon-{}-t-{of}", self.stage)', feeds)
+        self.assertIn('format!("operon-{}.{of}", self.stage)', feeds)
         self.assertIn('format!("operon-{}-intake:live", self.stage)', feeds)
         for text in (policy, role):
-            self.assertIn(":rule/operon-${Stage}-t-*", text)
+            self.assertIn(":rule/operon-${Stage}.*", text)
             self.assertNotIn(":rule/*\"", text)
         statements = re.split(r"(?=- Effect: Allow)", role)
         limited = {"events:PutTargets": "IntakeQueue.Arn", "sns:Subscribe": "IntakeQueue.Arn",

@@ -26,6 +26,7 @@ locals {
     UploadBucketAction = var.upload_bucket_action
     ArchiveBucket      = var.archive_bucket
     SourceQueues       = var.source_queues
+    SourceTopics       = var.source_topics
     InvokeFunctions    = var.invoke_functions
     OidcIssuer         = var.oidc_issuer
     OidcAudience       = var.oidc_audience

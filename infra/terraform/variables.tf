@@ -142,6 +142,12 @@ variable "source_queues" {
   description = "ARN of queues that triggers of type sqs may read; empty allows none."
 }
 
+variable "source_topics" {
+  type        = string
+  default     = ""
+  description = "ARN of topics that triggers of type sns may subscribe to; empty allows none."
+}
+
 variable "invoke_functions" {
   type        = string
   default     = ""

@@ -43,17 +43,17 @@ class TestUnwire(unittest.TestCase):
     """Against lists as AWS gives them."""
 
     def test_rules_of_every_bus_go_with_their_targets(self) -> None:
-        found = {"default": ["operon-main-t-1"], "labs": ["operon-main-t-2", "operon-main-t-3"]}
+        found = {"default": ["operon-main.1"], "labs": ["operon-main.2", "operon-main.3"]}
 
         def listed(arguments: dict[str, Any]) -> list[Any]:
-            self.assertEqual(arguments["NamePrefix"], "operon-main-t-")
+            self.assertEqual(arguments["NamePrefix"], "operon-main.")
             return [{"Rules": [{"Name": name}]} for name in found[arguments["EventBusName"]]]
 
         events = Service({"list_event_buses": {"EventBuses": [{"Name": name} for name in found]}, "list_rules": listed})
         self.assertEqual(unwire.rules(lambda _: events, "main"), 3)
         removed = [(call, of.get("Rule") or of.get("Name"), of["EventBusName"]) for call, of in events.calls]
         self.assertEqual(
-            removed[:2], [("remove_targets", "operon-main-t-1", "default"), ("delete_rule", "operon-main-t-1", "default")]
+            removed[:2], [("remove_targets", "operon-main.1", "default"), ("delete_rule", "operon-main.1", "default")]
         )
         self.assertEqual(len(removed), 6)
 

@@ -27,8 +27,15 @@ def pages(client: Any, operation: str, items: str, **arguments: Any) -> Iterator
 def rules(client: Client, stage: str) -> int:
     """Removes rules from every bus."""
     events, removed = client("events"), 0
-    for bus in events.list_event_buses()["EventBuses"]:
-        names = [rule["Name"] for rule in pages(events, "list_rules", "Rules", EventBusName=bus["Name"], NamePrefix=f"operon-{stage}-t-")]
+    buses, more = [], {}
+    while True:
+        page = events.list_event_buses(**more)
+        buses += page["EventBuses"]
+        if "NextToken" not in page:
+            break
+        more = {"NextToken": page["NextToken"]}
+    for bus in buses:
+        names = [rule["Name"] for rule in pages(events, "list_rules", "Rules", EventBusName=bus["Name"], NamePrefix=f"operon-{stage}.")]
         for name in names:
             events.remove_targets(Rule=name, EventBusName=bus["Name"], Ids=["intake"])
             events.delete_rule(Name=name, EventBusName=bus["Name"])

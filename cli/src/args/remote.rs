@@ -116,7 +116,7 @@ pub(crate) enum FlowsCommand {
         /// Value of an input; a list or object is written as JSON.
         #[arg(short, long = "input", value_name = "KEY=VALUE", value_parser = super::run::pair)]
         inputs: Vec<(String, String)>,
-        /// File for an input of type FILE, which is uploaded: 100 MiB at most, 5 MB to a deployment on AWS. What is larger
+        /// File for an input of type FILE, which is uploaded: 100 MiB at most, some 4.5 MB to a deployment on AWS. What is larger
         /// is put into a bucket and given as `-i INPUT=s3://…`.
         #[arg(short = 'f', long = "input-file", value_name = "INPUT=PATH", value_parser = super::run::pair)]
         files: Vec<(String, String)>,

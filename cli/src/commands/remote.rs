@@ -189,17 +189,8 @@ pub(crate) fn flows(command: &FlowsCommand, console: &Rc<Console>) -> anyhow::Re
                 idempotency_key,
                 server,
             } => {
-                let map = |pairs: &[(String, String)]| -> Map<String, Value> {
-                    let pairs = pairs.iter();
-                    pairs
-                        .map(|(key, value)| (key.clone(), json!(value)))
-                        .collect()
-                };
                 let client = choose(server)?;
-                let mut values = map(inputs);
-                for (input, path) in files {
-                    values.insert(input.clone(), uploaded(&client, Path::new(path)).await?);
-                }
+                let values = values_of(&client, inputs, files, idempotency_key.is_some()).await?;
                 let body = json!({
                     "namespace": flow.namespace, "flow": flow.id,
                     "inputs": values, "labels": map(labels),
@@ -214,6 +205,33 @@ pub(crate) fn flows(command: &FlowsCommand, console: &Rc<Console>) -> anyhow::Re
         }
         Ok(Exit::Success)
     })
+}
+
+fn map(pairs: &[(String, String)]) -> Map<String, Value> {
+    let pairs = pairs.iter();
+    pairs
+        .map(|(key, value)| (key.clone(), json!(value)))
+        .collect()
+}
+
+/// The inputs of a start, with the addresses of uploaded files.
+async fn values_of(
+    client: &Client,
+    inputs: &[(String, String)],
+    files: &[(String, String)],
+    named: bool,
+) -> anyhow::Result<Map<String, Value>> {
+    if named && !files.is_empty() {
+        // Each upload is a file of its own, so the same wish would be another one the second time.
+        return Err(Usage::new("`-f` cannot go with `--idempotency-key`")
+            .help("upload the file once and give its address: `-i INPUT=s3://…`")
+            .into());
+    }
+    let mut values = map(inputs);
+    for (input, path) in files {
+        values.insert(input.clone(), uploaded(client, Path::new(path)).await?);
+    }
+    Ok(values)
 }
 
 /// Stores a file on the server; its address there.

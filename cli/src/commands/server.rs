@@ -24,7 +24,7 @@ use operon_engine::metrics::Totals;
 use operon_engine::operations::Operations;
 use operon_engine::ports::{AttemptRow, ExecutionRow};
 use operon_engine::traces::Exporter;
-use operon_engine::triggers::{NoWakeups, NoWiring, Registry, Triggers};
+use operon_engine::triggers::{NoWakeups, NoWiring, Notices, Registry, Triggers};
 use operon_local::alerts;
 use operon_local::embedded::Observer;
 use operon_local::flows::{DeployedFile, DeployedFlows, deploy_directory};
@@ -75,6 +75,7 @@ pub(crate) fn server(args: &ServerArgs, console: &Rc<Console>) -> anyhow::Result
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
     let (ends, told) = alerts::ends();
+    let ends_too = ends.clone();
     engine::block_on(async {
         let (sender, ended) = mpsc::unbounded_channel();
         let laptop = engine::open_with(
@@ -93,12 +94,16 @@ pub(crate) fn server(args: &ServerArgs, console: &Rc<Console>) -> anyhow::Result
         }
         let token = token()?;
         let _file = announce(&args.engine.state.dir, address, &token)?;
-        let triggers = triggers(&laptop, &ports, &plugins);
+        let totals = Arc::<Totals>::default();
+        let notices = Arc::new(alerts::Noticed {
+            ends: ends_too,
+            measures: Arc::clone(&totals) as Arc<_>,
+        });
+        let triggers = triggers(&laptop, &ports, &plugins, notices);
         for (key, reason) in triggers.never_fire(None).await? {
             console.warning(&format!("trigger `{key}`: {reason}"));
         }
         let sources = sources(args, triggers.clone());
-        let totals = Arc::<Totals>::default();
         let alerts = tell(&laptop, &ports, address, Arc::clone(&totals));
         let api = application(&laptop, &ports, plugins, &token, triggers);
         api.show_totals(totals);
@@ -129,7 +134,12 @@ async fn run(laptop: &Laptop) -> anyhow::Result<Exit> {
 }
 
 /// What starts flows by itself.
-fn triggers(laptop: &Laptop, ports: &Ports, plugins: &Arc<Plugins>) -> Triggers {
+fn triggers(
+    laptop: &Laptop,
+    ports: &Ports,
+    plugins: &Arc<Plugins>,
+    notices: Arc<dyn Notices>,
+) -> Triggers {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     Triggers {
         evaluator: evaluator(ports),
@@ -138,6 +148,8 @@ fn triggers(laptop: &Laptop, ports: &Ports, plugins: &Arc<Plugins>) -> Triggers 
         wakeups: Arc::new(NoWakeups),
         wiring: Arc::new(NoWiring),
         polls: None,
+        notices,
+        buckets: Vec::new(),
         on_aws: false,
         capacity: u32::try_from(cores).unwrap_or(1),
     }

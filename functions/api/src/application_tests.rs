@@ -3,7 +3,7 @@
 use http_body_util::BodyExt as _;
 use operon_engine::dead_letters;
 use operon_engine::ports::QueueName;
-use operon_engine::triggers::{NoWakeups, NoWiring, Registry, TriggerKey};
+use operon_engine::triggers::{NoNotices, NoWakeups, NoWiring, Registry, TriggerKey};
 use operon_engine::wire::{self, WorkMessage};
 use operon_testkit::cloud::CloudWorld;
 use serde_json::{Value, json};
@@ -43,6 +43,8 @@ impl Deployment {
             wakeups: Arc::new(NoWakeups),
             wiring: Arc::new(NoWiring),
             polls: None,
+            notices: Arc::new(NoNotices),
+            buckets: Vec::new(),
             on_aws: true,
             capacity: 10,
         };

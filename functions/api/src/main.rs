@@ -9,6 +9,7 @@ use application::Parts;
 use lambda_http::{Error, run_with_streaming_response};
 use operon_aws::world::World;
 use operon_aws::{Role, telemetry};
+use operon_engine::triggers::Triggers;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
@@ -19,7 +20,11 @@ async fn main() -> Result<(), Error> {
         ports: world.ports.clone(),
         sink: Arc::clone(&world.queues) as Arc<_>,
         queue: Arc::clone(&world.queues) as Arc<_>,
-        triggers: world.triggers(),
+        // Whoever deploys flows makes what fires their triggers.
+        triggers: Triggers {
+            wiring: world.wiring(),
+            ..world.triggers()
+        },
         logs: world.task_logs()?,
     };
     run_with_streaming_response(application::service(application::api(parts, auth))).await

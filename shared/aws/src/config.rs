@@ -95,6 +95,7 @@ impl Role {
             V::IntakeQueueArn => matches!(self, Self::Intake | Self::Api),
             // A deployment need not send e-mail, and there are two ways to know who calls: see `complete`.
             V::MailFrom
+            | V::UploadBucket
             | V::ConsoleUrl
             | V::OidcIssuer
             | V::OidcAudience
@@ -169,6 +170,7 @@ variables! {
     ScheduleGroup "OPERON_SCHEDULE_GROUP" "Group of EventBridge Scheduler that holds the schedules of triggers.",
     ScheduleRoleArn "OPERON_SCHEDULE_ROLE_ARN" "Role by which these schedules send to the intake queue.",
     IntakeQueueArn "OPERON_INTAKE_QUEUE_ARN" "ARN of the intake queue.",
+    UploadBucket "OPERON_UPLOAD_BUCKET" "A further bucket whose uploads come to the intake.",
 }
 
 /// The environment of a function. What its role does not need is empty when it is not set.
@@ -224,6 +226,8 @@ pub struct Config {
     pub schedule_role_arn: String,
     /// ARN of the intake queue.
     pub intake_queue_arn: String,
+    /// A further bucket whose uploads come to the intake.
+    pub upload_bucket: String,
 }
 
 /// What is wrong with the environment; all of it at once.
@@ -333,6 +337,7 @@ impl Config {
             Variable::ScheduleGroup => &mut self.schedule_group,
             Variable::ScheduleRoleArn => &mut self.schedule_role_arn,
             Variable::IntakeQueueArn => &mut self.intake_queue_arn,
+            Variable::UploadBucket => &mut self.upload_bucket,
         };
         check(variable, value)?;
         value.trim_end_matches('/').clone_into(text);
@@ -380,6 +385,7 @@ fn check(variable: Variable, value: &str) -> Result<(), String> {
         Variable::Stage
         | Variable::StateTable
         | Variable::DataBucket
+        | Variable::UploadBucket
         | Variable::Cluster
         | Variable::Subnets
         | Variable::SecurityGroups

@@ -4,7 +4,7 @@
 
 use std::io::Write as _;
 
-use operon_engine::metrics::{Alert, Measurement, Measures};
+use operon_engine::metrics::{Alert, Buried, Measurement, Measures};
 use serde_json::Value;
 
 /// Writes a line per measurement of a deployment.
@@ -25,6 +25,10 @@ fn write(line: &Value) {
 impl Measures for EmfLines {
     fn measured(&self, measurement: &Measurement, now_ms: u64) {
         write(&measurement.emf(&self.stage, now_ms));
+    }
+
+    fn buried(&self, buried: &Buried, now_ms: u64) {
+        write(&buried.emf(&self.stage, now_ms));
     }
 
     fn alerted(&self, alert: &Alert, now_ms: u64) {

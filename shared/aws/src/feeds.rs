@@ -24,6 +24,8 @@ const PAUSE: Duration = Duration::from_secs(2);
 const LOOKS_MAX: u32 = 10;
 /// The operations of Lambda on what reads a queue.
 const MAPPINGS: &str = "/2015-03-31/event-source-mappings/";
+/// Refusals that pass, whatever their status.
+const PASSING: [&str; 3] = ["Throttl", "ConcurrentModification", "ResourceInUse"];
 /// The target of a rule.
 const TARGET: &str = "intake";
 
@@ -69,10 +71,11 @@ impl Feeds {
         }
     }
 
-    /// At most 64 characters, the same for the same trigger. Permissions name its beginning.
+    /// At most 64 characters, the same for the same trigger. Permissions name its beginning, up to the point that no name
+    /// of a stage has.
     fn rule_name(&self, key: &TriggerKey) -> String {
         let of = name(&[&key.namespace, &key.flow, &key.trigger], 32);
-        format!("operon-{}-t-{of}", self.stage)
+        format!("operon-{}.{of}", self.stage)
     }
 
     async fn put_rule(
@@ -142,7 +145,12 @@ impl Feeds {
         let headers = [("content-type", "application/x-www-form-urlencoded")];
         let sent = self.topics.post("/", &headers, form.into(), true);
         let sent = sent.await.map(drop);
-        sent.map_err(|error| refused("subscribe to the topic", &error))
+        sent.map_err(|error| {
+            remedied(
+                refused("subscribe to the topic", &error),
+                "does the parameter `SourceTopics` name it?",
+            )
+        })
     }
 
     /// The function, at the alias that counts.
@@ -159,7 +167,16 @@ impl Feeds {
         )
     }
 
+    fn is_own(&self, queue: &QueueName) -> bool {
+        self.arn_of(queue) == self.queue_arn
+    }
+
     async fn read(&self, queue: &QueueName) -> Result<(), StoreError> {
+        if self.is_own(queue) {
+            return Err(StoreError::Failed(
+                "this is the deployment's own intake queue; its messages are events of other triggers".to_owned(),
+            ));
+        }
         let wanted = json!({
             "EventSourceArn": self.arn_of(queue), "FunctionName": self.intake(), "BatchSize": 10,
             "FunctionResponseTypes": ["ReportBatchItemFailures"],
@@ -170,7 +187,13 @@ impl Feeds {
         for _ in 0..LOOKS_MAX {
             // One that is going cannot be kept: the new one is made when it has gone.
             let there = self.readers(queue).await?;
-            if there.iter().any(|(_, state)| state != "Deleting") {
+            let kept = there.iter().find(|(_, state)| state != "Deleting");
+            if let Some((id, state)) = kept {
+                if state.starts_with("Disabl") {
+                    return Err(StoreError::Failed(format!(
+                        "somebody has switched off what reads the queue; switch the event source mapping {id} on"
+                    )));
+                }
                 return Ok(());
             }
             if there.is_empty() {
@@ -178,7 +201,10 @@ impl Feeds {
                 match self.lambda.post(MAPPINGS, &headers, body, false).await {
                     Ok(_) => return Ok(()),
                     Err(error) if error.is("ResourceConflictException") => {}
-                    Err(error) => return Err(refused(what, &error)),
+                    Err(error) => {
+                        let remedy = "does the parameter `SourceQueues` name it, and is its visibility timeout 30 seconds at least?";
+                        return Err(remedied(refused(what, &error), remedy));
+                    }
                 }
             }
             tokio::time::sleep(PAUSE).await;
@@ -190,6 +216,9 @@ impl Feeds {
     }
 
     async fn leave(&self, queue: &QueueName) -> Result<(), StoreError> {
+        if self.is_own(queue) {
+            return Ok(());
+        }
         for (id, state) in self.readers(queue).await? {
             if state == "Deleting" {
                 continue;
@@ -234,6 +263,15 @@ impl Feeds {
     }
 }
 
+/// What somebody can do about a refusal.
+fn remedied(error: StoreError, remedy: &str) -> StoreError {
+    if let StoreError::Failed(text) = error {
+        StoreError::Failed(format!("{text}; {remedy}"))
+    } else {
+        error
+    }
+}
+
 fn encoded(pairs: &[(&str, &str)]) -> String {
     form_urlencoded::Serializer::new(String::new())
         .extend_pairs(pairs)
@@ -245,7 +283,9 @@ fn refused(what: &str, error: &SignedError) -> StoreError {
     let text = format!("AWS does not {what}: {error}");
     match error {
         SignedError::Silent { .. } => StoreError::Busy(text),
-        SignedError::Refused { status, .. } if *status >= 500 || *status == 429 => {
+        SignedError::Refused { status, code, .. }
+            if *status >= 500 || *status == 429 || PASSING.iter().any(|one| code.contains(one)) =>
+        {
             StoreError::Busy(text)
         }
         SignedError::Missing(_) | SignedError::Unsignable(_) | SignedError::Refused { .. } => {

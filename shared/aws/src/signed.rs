@@ -303,7 +303,10 @@ impl Service {
                     Ok(_) | Err(SignedError::Missing(_) | SignedError::Unsignable(_)) => false,
                     Err(SignedError::Silent { .. }) => true,
                     Err(SignedError::Refused { status, code, .. }) => {
-                        *status >= 500 || *status == 429 || code.contains("Throttl")
+                        *status >= 500
+                            || *status == 429
+                            || code.contains("Throttl")
+                            || code.contains("ConcurrentModification")
                     }
                 };
             if !again {
@@ -327,6 +330,9 @@ impl Service {
         let answer = self
             .post("/", &headers, body.to_string().into_bytes(), true)
             .await?;
+        if answer.body.is_empty() {
+            return Ok(Value::Null); // What an operation without a result answers.
+        }
         serde_json::from_slice(&answer.body).map_err(|error| self.silent(error.to_string()))
     }
 

@@ -19,7 +19,8 @@ use operon_engine::ports::{
 use operon_engine::step::StepError;
 use operon_engine::traces::Exporter;
 use operon_engine::triggers::{
-    EventDelivery, NoWakeups, NoWiring, QueuedPolls, Registry, Triggers, Wakeups, Wiring,
+    EventDelivery, NoWakeups, NoWiring, QueuedNotices, QueuedPolls, Registry, Triggers, Wakeups,
+    Wiring,
 };
 use operon_engine::wire::{EventMessage, PlanMessage};
 
@@ -116,7 +117,14 @@ impl World {
             sink: Arc::clone(&self.queues) as Arc<_>,
             flows: Arc::new(Registry::new(flows)),
             wakeups: self.wakeups(),
-            wiring: self.wiring(),
+            wiring: Arc::new(NoWiring),
+            notices: Arc::new(QueuedNotices {
+                queue: Arc::clone(&self.queues) as Arc<_>,
+                measures: Arc::new(EmfLines {
+                    stage: self.config.stage.clone(),
+                }),
+            }),
+            buckets: self.buckets(),
             polls: Some(Arc::new(QueuedPolls(Arc::clone(&self.queues) as Arc<_>))),
             on_aws: true,
             capacity: CAPACITY,
@@ -153,11 +161,19 @@ impl World {
         }
     }
 
-    /// Makes what fires triggers, where the function may: whoever deploys flows.
-    fn wiring(&self) -> Arc<dyn Wiring> {
-        if self.config.schedule_group.is_empty() {
-            return Arc::new(NoWiring);
-        }
+    /// Buckets whose uploads come to the intake.
+    fn buckets(&self) -> Vec<String> {
+        let config = &self.config;
+        let all = [&config.data_bucket, &config.upload_bucket];
+        all.into_iter()
+            .filter(|bucket| !bucket.is_empty())
+            .cloned()
+            .collect()
+    }
+
+    /// Makes what fires triggers: for whoever deploys flows, and has the right.
+    #[must_use]
+    pub fn wiring(&self) -> Arc<dyn Wiring> {
         match AwsWiring::new(&self.sdk, &self.config) {
             Ok(wiring) => Arc::new(wiring),
             Err(error) => {

@@ -43,6 +43,8 @@ pub trait Measures: Send + Sync {
     fn measured(&self, measurement: &Measurement, now_ms: u64);
     /// A message to people that was taken, or was not.
     fn alerted(&self, alert: &Alert, now_ms: u64);
+    /// An event that its trigger could not use, or a message that nobody could read.
+    fn buried(&self, buried: &Buried, now_ms: u64);
 }
 
 /// How a metric is counted.
@@ -139,6 +141,15 @@ pub const ALERTS: (&str, Unit, &str) = (
     "Messages to people that were taken (SENT) or not (FAILED).",
 );
 
+/// Events that no trigger could use: outcome `BURIED`.
+pub const BURIED: (&str, Unit, &str) = (
+    "dead_events",
+    Unit::Count,
+    "Events and messages that no trigger could use; they are dead letters.",
+);
+/// The outcome of those.
+pub const BURIED_OUTCOME: &str = "BURIED";
+
 /// The metric that counts retries after attempts that ended so.
 #[must_use]
 pub fn retries_of(reason: &str) -> String {
@@ -166,7 +177,7 @@ pub fn definitions() -> Vec<Definition> {
             doc: format!("Retries after: {words}."),
         }
     });
-    let fixed = OF_EXECUTIONS.iter().chain([&ALERTS]);
+    let fixed = OF_EXECUTIONS.iter().chain([&ALERTS, &BURIED]);
     fixed.map(define).chain(retries).collect()
 }
 
@@ -187,6 +198,15 @@ impl Alert {
     pub const fn outcome(&self) -> &'static str {
         if self.sent { "SENT" } else { "FAILED" }
     }
+}
+
+/// An event that became a dead letter, as it is counted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Buried {
+    /// Of the trigger; `unknown` for a message that nobody could read.
+    pub namespace: String,
+    /// Of the trigger; `unknown` for a message that nobody could read.
+    pub flow: String,
 }
 
 /// A name that CloudWatch and Prometheus take: letters, digits and `_`.

@@ -69,15 +69,14 @@ fn tells_of_sla(notify: &Notify) -> bool {
     notify.states.iter().any(|state| state == "SLA")
 }
 
-/// The shortest duration after which somebody is told while the execution still runs, in milliseconds; none when nobody
-/// is.
+/// The shortest duration after which an execution misses a service level while it still runs, in milliseconds; none when
+/// it has none. Who is told then, the flow and its namespaces say.
 #[must_use]
 pub fn watched(plan: &Plan) -> Option<u64> {
     let limits = plan.sla.iter().filter_map(|sla| match &sla.kind {
         SlaKind::MaxDuration { duration_ms } => Some(*duration_ms),
         SlaKind::ExecutionAssertion { .. } => None,
     });
-    plan.notify.iter().find(|one| tells_of_sla(one))?;
     limits.min()
 }
 
@@ -128,11 +127,23 @@ impl Context<'_> {
             return Ok(None);
         };
         let due = started.saturating_add(limit);
-        for notify in plan.plan.notify.iter().filter(|one| tells_of_sla(one)) {
+        let own = plan.plan.notify.iter();
+        let mut told: Vec<_> = own
+            .map(|notify| ("sla", row.meta.namespace.clone(), notify.clone()))
+            .collect();
+        for (namespace, policies) in self.of_namespaces(&row.meta.namespace).await? {
+            let of = policies.into_iter();
+            told.extend(of.map(|notify| ("sla-namespace", namespace.clone(), notify)));
+        }
+        told.retain(|(_, _, notify)| tells_of_sla(notify));
+        if told.is_empty() {
+            return Ok(None);
+        }
+        for (scope, namespace, notify) in &told {
             let key = RecordKey::new(
                 RecordKind::Incident,
-                row.meta.namespace.clone(),
-                format!("sla/{}/{}/{}", row.meta.flow, notify.id, row.meta.id),
+                namespace.clone(),
+                format!("{scope}/{}/{}/{}", row.meta.flow, notify.id, row.meta.id),
             );
             let failure = Failure {
                 reason: Some(format!(

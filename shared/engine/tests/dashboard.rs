@@ -10,7 +10,7 @@ use operon_core::exec::Reason;
 use operon_core::lang::{self, plugins::Plugins};
 use operon_core::plan::{self, Plan};
 use operon_engine::metrics::dashboard::{self, BEGIN, END, OUTCOMES};
-use operon_engine::metrics::{Alert, DIMENSIONS, Measurement, Prices};
+use operon_engine::metrics::{Alert, Buried, DIMENSIONS, Measurement, Prices};
 use operon_engine::ports::ExecutionRow;
 use serde_json::{Value, json};
 
@@ -111,6 +111,11 @@ fn emitted() -> BTreeSet<Series> {
         };
         lines.push(alert.emf("main", 1));
     }
+    let buried = Buried {
+        namespace: "genomics".to_owned(),
+        flow: "processing".to_owned(),
+    };
+    lines.push(buried.emf("main", 1));
     lines.iter().flat_map(series).collect()
 }
 
@@ -148,6 +153,7 @@ const OF_AWS: [(&str, &str, &[&str]); 2] = [
         &[
             "ApproximateAgeOfOldestMessage",
             "ApproximateNumberOfMessagesVisible",
+            "NumberOfMessagesReceived",
         ],
     ),
     (

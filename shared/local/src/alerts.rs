@@ -3,10 +3,14 @@
 //! Invariant: an end that the server did not hear of, because it was killed, is noted at its next start; an execution
 //! is counted once per incident, and measured once, all the same.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use operon_engine::alerts::Alerts;
+use operon_engine::metrics::{Buried, Measures};
 use operon_engine::ports::{AttemptRow, ExecutionFilter, ExecutionRow, StoreError};
+use operon_engine::triggers::Notices;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::MissedTickBehavior;
 use tracing::warn;
@@ -22,8 +26,8 @@ const CATCH_UP_MS: u64 = 24 * 3600 * 1000;
 /// Executions looked at then.
 const CATCH_UP_MAX: u32 = 1000;
 
-/// Hears of executions and passes them on.
-#[derive(Debug)]
+/// Hears of executions and passes them on. Clones go the same way.
+#[derive(Debug, Clone)]
 pub struct Ends(UnboundedSender<ExecutionRow>);
 
 /// The two ends of the way from the engine to [`run`].
@@ -42,6 +46,26 @@ impl Observer for Ends {
     }
 
     fn task_run(&self, _: &AttemptRow) {}
+}
+
+/// What only triggers see: executions that were over before they began go the way of all that end.
+pub struct Noticed {
+    /// To [`run`].
+    pub ends: Ends,
+    /// Where dead letters are counted.
+    pub measures: Arc<dyn Measures>,
+}
+
+#[async_trait]
+impl Notices for Noticed {
+    async fn over(&self, row: &ExecutionRow) -> Result<(), StoreError> {
+        self.ends.execution(row);
+        Ok(())
+    }
+
+    fn buried(&self, buried: &Buried, now_ms: u64) {
+        self.measures.buried(buried, now_ms);
+    }
 }
 
 /// Tells people of executions, and measures them, until the engine is gone.

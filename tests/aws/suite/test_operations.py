@@ -195,7 +195,7 @@ class TestCommandLine(OperationsCase):
         self.assertEqual(events.put_events(Entries=[said])["FailedEntryCount"], 0)
         # Nobody but AWS may say what its services do, and the emulators' alarms do not tell the bus: this is what the rule
         # would send.
-        rules = events.list_rules(NamePrefix=f"operon-{self.here.stand.stage}-t-")["Rules"]
+        rules = events.list_rules(NamePrefix=f"operon-{self.here.stand.stage}.")["Rules"]
         (pattern,) = [one["EventPattern"] for one in rules if "backlog" in one["EventPattern"]]
         event = {
             "version": "0", "id": "a1", "detail-type": "CloudWatch Alarm State Change", "source": "aws.cloudwatch",
@@ -211,7 +211,7 @@ class TestCommandLine(OperationsCase):
         # They go with their triggers.
         for flow in sources:
             self.asked("flows", "deploy", self.flow(flow, task, inputs))
-        rules = events.list_rules(NamePrefix=f"operon-{self.here.stand.stage}-t-")["Rules"]
+        rules = events.list_rules(NamePrefix=f"operon-{self.here.stand.stage}.")["Rules"]
         self.assertEqual(rules, [])
         arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
 

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use operon_aws::signed::{Service, ServiceName, SignedError};
 use operon_aws::{Config, Role, Sdk, World};
 use reqwest::Method;
@@ -34,14 +35,14 @@ pub(super) async fn findings(stage: &str, images: &[String]) -> Findings {
     found.extend(parts(&sdk, stage).await);
     found.extend(functions(&sdk, stage).await);
     found.extend(quotas(&sdk).await);
-    let mut images: BTreeSet<String> = images.iter().cloned().collect();
+    let mut of_deployed = BTreeSet::new();
     match environment(&sdk, stage).await {
         Ok(variables) => {
             let agent = variables.get("OPERON_AGENT_IMAGE");
             let agent = agent.map_or_else(String::new, Clone::clone);
             found.push(("agent", pull(&sdk, &agent).await));
             match of_flows(&sdk, &variables).await {
-                Ok(of_flows) => images.extend(of_flows),
+                Ok(images) => of_deployed = images,
                 Err(error) => found.push(("flows", Finding::Missing(error))),
             }
         }
@@ -54,9 +55,21 @@ pub(super) async fn findings(stage: &str, images: &[String]) -> Findings {
         )),
     }
     // All at once: a registry that is out of reach takes its time.
-    let pulls = images.iter().map(|image| pull(&sdk, image));
-    let pulled = futures_util::future::join_all(pulls).await;
-    found.extend(pulled.into_iter().map(|finding| ("image", finding)));
+    let pulls = images.iter().chain(&of_deployed);
+    let pulled = join_all(pulls.map(|image| pull(&sdk, image))).await;
+    let asked = images.len();
+    for (at, finding) in pulled.into_iter().enumerate() {
+        found.push((
+            "image",
+            match finding {
+                // A task may have `credentials`, which are not used here, and its image be in another account.
+                Finding::Bad(text) if at >= asked => Finding::Missing(format!(
+                    "{text}; unless its tasks have `credentials` for it"
+                )),
+                other @ (Finding::Good(_) | Finding::Missing(_) | Finding::Bad(_)) => other,
+            },
+        ));
+    }
     found
 }
 

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use operon_core::exec::Reason;
 use serde_json::{Value, json};
 
-use super::{ALERTS, NAMESPACE, retries_of};
+use super::{ALERTS, BURIED, BURIED_OUTCOME, NAMESPACE, retries_of};
 
 /// Before the generated part of the template.
 pub const BEGIN: &str = "  # ── Generated: `OPERON_UPDATE_DOCS=1 cargo test -p operon-engine --test dashboard`; edit shared/engine/src/metrics/dashboard.rs";
@@ -246,6 +246,7 @@ pub fn widgets() -> Vec<Widget> {
     );
     let [sent, failed] =
         ["SENT", "FAILED"].map(|outcome| line(ours(ALERTS.0, outcome), "Sum", outcome));
+    let buried = line(ours(BURIED.0, BURIED_OUTCOME), "Sum", "dead letters");
     vec![
         widget(
             "Throughput: executions that ended",
@@ -288,7 +289,11 @@ pub fn widgets() -> Vec<Widget> {
                 ("cpu_used_seconds", "CPU s used"),
             ]),
         ),
-        widget("Messages to people", true, vec![sent, failed]),
+        widget(
+            "Messages to people, and dead letters",
+            true,
+            vec![sent, failed, buried],
+        ),
         widget(
             "Age of the oldest message, seconds",
             false,
@@ -353,11 +358,12 @@ pub fn alarms() -> Vec<Alarm> {
                 queue.1
             ),
             metric: of_service(
+                // Not how many there are: the reconciler takes them away within the minute, and receives each.
                 "AWS/SQS",
-                "ApproximateNumberOfMessagesVisible",
+                "NumberOfMessagesReceived",
                 vec![("QueueName", format!("operon-${{Stage}}-{}-dlq", queue.1))],
             ),
-            statistic: "Maximum",
+            statistic: "Sum",
             period_s: 60,
             threshold: 0,
         });
@@ -383,6 +389,15 @@ pub fn alarms() -> Vec<Alarm> {
         metric: ours(ALERTS.0, "FAILED"),
         statistic: "Sum",
         period_s: 300,
+        threshold: 0,
+    });
+    alarms.push(Alarm {
+        id: "EventsAreBuried".to_owned(),
+        description: "An event could not be used by its trigger; operon redrive shows it."
+            .to_owned(),
+        metric: ours(BURIED.0, BURIED_OUTCOME),
+        statistic: "Sum",
+        period_s: 60,
         threshold: 0,
     });
     alarms.push(Alarm {

@@ -3,7 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use super::{
-    ALERTS, Alert, DIMENSIONS, Measurement, NAMESPACE, OF_EXECUTIONS, TASK_PREFIX, Unit, retries_of,
+    ALERTS, Alert, BURIED, BURIED_OUTCOME, Buried, DIMENSIONS, Measurement, NAMESPACE,
+    OF_EXECUTIONS, TASK_PREFIX, Unit, retries_of,
 };
 
 /// Labels of an execution in a line.
@@ -81,6 +82,17 @@ impl Alert {
     pub fn emf(&self, stage: &str, now_ms: u64) -> Value {
         let mut line = Line::new(&self.namespace, &self.flow, self.outcome());
         let (name, unit, _) = ALERTS;
+        line.metric(name, unit, 1.0);
+        line.end(stage, now_ms)
+    }
+}
+
+impl Buried {
+    /// One line of CloudWatch's embedded metric format, for a deployment's stage.
+    #[must_use]
+    pub fn emf(&self, stage: &str, now_ms: u64) -> Value {
+        let mut line = Line::new(&self.namespace, &self.flow, BURIED_OUTCOME);
+        let (name, unit, _) = BURIED;
         line.metric(name, unit, 1.0);
         line.end(stage, now_ms)
     }

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::{Mutex, PoisonError};
 
-use super::{ALERTS, Alert, Measurement, Measures, TASK_PREFIX, definitions};
+use super::{
+    ALERTS, Alert, BURIED, BURIED_OUTCOME, Buried, Measurement, Measures, TASK_PREFIX, definitions,
+};
 
 /// Sets of labels kept; further ones are counted under flow `_other`.
 const SERIES_MAX: usize = 2000;
@@ -56,6 +58,16 @@ impl Totals {
             outcome: alert.outcome().to_owned(),
         };
         self.add_values(labels, [((ALERTS.0.to_owned(), None), 1.0)]);
+    }
+
+    /// Counts a dead letter.
+    pub fn bury(&self, buried: &Buried) {
+        let labels = Labels {
+            namespace: buried.namespace.clone(),
+            flow: buried.flow.clone(),
+            outcome: BURIED_OUTCOME.to_owned(),
+        };
+        self.add_values(labels, [((BURIED.0.to_owned(), None), 1.0)]);
     }
 
     fn add_values(&self, mut labels: Labels, values: impl IntoIterator<Item = (Name, f64)>) {
@@ -111,6 +123,10 @@ impl Totals {
 impl Measures for Totals {
     fn measured(&self, measurement: &Measurement, _now_ms: u64) {
         self.add(measurement);
+    }
+
+    fn buried(&self, buried: &Buried, _: u64) {
+        self.bury(buried);
     }
 
     fn alerted(&self, alert: &Alert, _now_ms: u64) {

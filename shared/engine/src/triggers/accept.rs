@@ -63,6 +63,18 @@ impl Triggers {
         trigger: &Config,
         event: TriggerEvent,
     ) -> Result<Outcome, StoreError> {
+        self.accept_again(flow, trigger, event, None).await
+    }
+
+    /// [`Self::accept`] of an event that was rejected: its record of that version does not count, and stays until
+    /// another takes its place.
+    pub(super) async fn accept_again(
+        &self,
+        flow: &DeployedFlow,
+        trigger: &Config,
+        event: TriggerEvent,
+        rejected: Option<u64>,
+    ) -> Result<Outcome, StoreError> {
         let key = flow.key(trigger);
         let identity = match self.identity(flow, trigger, &event).await {
             Ok(identity) => identity,
@@ -72,7 +84,8 @@ impl Triggers {
             }
         };
         let at = key.event_key(&key.event_name(&identity));
-        if let Some((_, known)) = self.get::<EventRecord>(&at).await? {
+        let known = self.get::<EventRecord>(&at).await?;
+        if let Some((_, known)) = known.filter(|(version, _)| Some(*version) != rejected) {
             if known.state == EventState::Pending {
                 // Its place in the queue may have been lost on the way.
                 self.enqueue(flow, trigger, &known).await?;
@@ -120,7 +133,8 @@ impl Triggers {
             }
         };
         if trigger.waits() {
-            return self.wait(flow, trigger, &identity, event, action).await;
+            let waiting = (event, action, rejected.unwrap_or_default());
+            return self.wait(flow, trigger, &identity, waiting).await;
         }
         let root = trigger_root(trigger, &identity, &event.fields);
         match self.create(flow, trigger, &identity, root).await {
@@ -174,6 +188,7 @@ impl Triggers {
             event: None,
             event_uri: None,
             action,
+            bytes: None,
         };
         self.settle(key, 0, &record).await?;
         Ok(Outcome::Started(row.meta.id))
@@ -181,7 +196,9 @@ impl Triggers {
 
     pub(super) async fn set_going(&self, row: &ExecutionRow) -> Result<(), StoreError> {
         if row.ended_ms.is_some() {
-            return Ok(());
+            // No planner sees this end.
+            self.notices.over(row).await?;
+            return self.ended_at_once(row).await;
         }
         self.sink
             .send(&ShardKey::root(&row.meta.id), &Event::Start)

@@ -247,7 +247,11 @@ impl Triggers {
             .labels
             .extend(labels.map(|(key, value)| (key.clone(), json!(value))));
         filled.labels.insert("backfill".to_owned(), json!(state.id));
-        let cap = usize::try_from(state.range.cap).unwrap_or(usize::MAX);
+        let mut cap = usize::try_from(state.range.cap).unwrap_or(usize::MAX);
+        if !filled.allow_concurrent {
+            // One after the other, and counted here: in the trigger's own queue nobody could pause or end them.
+            (filled.allow_concurrent, cap) = (true, 1);
+        }
         for _ in 0..DATES_MAX {
             if state.active.len() >= cap {
                 return Ok(());

@@ -106,21 +106,22 @@ fn limits_of(trigger: &Config) -> Limits {
 }
 
 impl Triggers {
-    /// The event waits.
+    /// The event waits, in the place of its record of that version.
     pub(super) async fn wait(
         &self,
         flow: &DeployedFlow,
         trigger: &Config,
         identity: &str,
-        event: TriggerEvent,
-        action: Option<ObjectAction>,
+        (event, action, expected): (TriggerEvent, Option<ObjectAction>, u64),
     ) -> Result<Outcome, StoreError> {
         let key = flow.key(trigger);
         let root = trigger_root(trigger, identity, &event.fields);
+        let bytes = Value::Object(event.fields.clone()).to_string().len();
         let mut record = self
             .new_event(&key, identity, event, EventState::Pending)
             .await?;
         record.action = action;
+        record.bytes = u64::try_from(bytes).ok();
         if let Some(template) = trigger
             .batch
             .as_ref()
@@ -145,7 +146,7 @@ impl Triggers {
         let at = key.event_key(&key.event_name(identity));
         let due = limits_of(trigger).due_ms(record.at_ms) + GRACE_MS;
         match self
-            .put(at, 0, &record, Some(due), expiry(record.at_ms))
+            .put(at, expected, &record, Some(due), expiry(record.at_ms))
             .await?
         {
             Ok(_) => {}
@@ -171,12 +172,12 @@ impl Triggers {
     ) -> Result<(), StoreError> {
         let key = flow.key(trigger);
         let group = record.group.clone().unwrap_or_default();
-        let bytes = record.event.as_ref().map_or(INLINE_BYTES_MAX, |event| {
-            Value::Object(event.fields.clone()).to_string().len()
-        });
         let entry = Entry {
             at_ms: record.at_ms,
-            bytes: u64::try_from(bytes).unwrap_or(u64::MAX),
+            // Records of an earlier release do not say it.
+            bytes: record
+                .bytes
+                .unwrap_or(u64::try_from(INLINE_BYTES_MAX).unwrap_or(u64::MAX)),
             group: group.clone(),
         };
         let sort = entry_sort(&group, &key.event_name(&record.identity));

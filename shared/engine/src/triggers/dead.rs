@@ -1,17 +1,16 @@
 //! Dead letters: messages that nobody could read and events that nobody could use, kept with the reason until a person
-//! redrives or forgets them.
+//! redrives or forgets them, as long as what events say is kept.
 
 use operon_core::triggers::parse::{Delivery, message};
 use operon_core::triggers::{EventError, TriggerEvent, name};
 use serde::{Deserialize, Serialize};
 use serde_json::Map;
 
-use super::record::read;
+use super::record::{EVENT_TTL_MS, read};
 use super::{EventRecord, EventState, Outcome, TriggerKey, Triggers};
+use crate::metrics::Buried;
 use crate::ports::{RecordKey, RecordKind, RecordQuery, StoreError};
 
-/// Dead letters are kept this long.
-const TTL_MS: u64 = 90 * 86_400_000;
 /// Bytes of an unreadable message that are kept; it is not needed to be read, only to be looked at and tried again.
 const BODY_BYTES_MAX: usize = 200 * 1024;
 
@@ -117,11 +116,18 @@ impl Triggers {
     }
 
     async fn bury(&self, letter: DeadLetter) -> Result<(), StoreError> {
-        let expires = Some(self.now() + TTL_MS);
-        // A conflict means that it is there.
-        let _ = self
-            .put(key_of(&letter.id), 0, &letter, None, expires)
-            .await?;
+        let expires = Some(self.now() + EVENT_TTL_MS);
+        let put = self.put(key_of(&letter.id), 0, &letter, None, expires);
+        // A conflict means that it is there, and was counted.
+        if put.await?.is_ok() {
+            let unknown = || "unknown".to_owned();
+            let of = letter.trigger.as_ref();
+            let buried = Buried {
+                namespace: of.map_or_else(unknown, |key| key.namespace.clone()),
+                flow: of.map_or_else(unknown, |key| key.flow.clone()),
+            };
+            self.notices.buried(&buried, self.now());
+        }
         Ok(())
     }
 
@@ -169,7 +175,7 @@ impl Triggers {
                     redriven: letter.redriven + 1,
                     ..letter
                 };
-                let expires = Some(self.now() + TTL_MS);
+                let expires = Some(self.now() + EVENT_TTL_MS);
                 // Burying it again may have been faster; the count is for people.
                 let _ = self.put(key_of(id), version, &next, None, expires).await?;
                 return Err(RedriveError::Again(reason));
@@ -216,12 +222,11 @@ impl Triggers {
             return Ok(Ok(vec![(key.clone(), Outcome::Known(Box::new(record)))]));
         }
         let event: TriggerEvent = self.event_of(&record).await?;
-        self.evaluator
-            .ports
-            .records
-            .delete_record(&at, version)
-            .await?;
-        match self.accept(&flow, trigger, event).await? {
+        // Its record stays until another takes its place: a crash in between loses nothing.
+        match self
+            .accept_again(&flow, trigger, event, Some(version))
+            .await?
+        {
             Outcome::Rejected(reason) => Ok(Err(reason)),
             outcome @ (Outcome::Started(_) | Outcome::Waits | Outcome::Known(_)) => {
                 if trigger.waits() {

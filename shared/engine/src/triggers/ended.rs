@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use futures_util::future::BoxFuture;
 use operon_core::triggers::config::{Dependency, FlowTrigger};
 use operon_core::triggers::window::{Fact, Facts, Verdict};
 use operon_core::triggers::{Config, Kind, Source, TriggerEvent, name};
@@ -54,6 +55,14 @@ impl Triggers {
             }
         }
         Ok(())
+    }
+
+    /// [`Self::ended`] of an execution that was over before it began: what follows may be such an execution, too.
+    pub(super) fn ended_at_once<'a>(
+        &'a self,
+        row: &'a ExecutionRow,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(self.ended(row))
     }
 
     /// What the trigger that started it makes of its end.
@@ -130,22 +139,23 @@ impl Triggers {
             let holds = self
                 .over_event(flow, &json!(when), &root, row.meta.id.as_str())
                 .await;
-            // A condition that cannot be evaluated does not hold; the flow's own validation finds most of them.
-            if !holds.is_ok_and(|value| truthy(&value)) {
-                return Ok(());
+            match holds {
+                Ok(value) if truthy(&value) => {}
+                Ok(_) => return Ok(()),
+                Err(reason) => {
+                    let event = event_of(row, fields);
+                    let (key, identity) = (flow.key(trigger), event.identity.clone());
+                    let reason = format!("`when` of `dependsOn`: {reason}");
+                    self.reject(&key, &identity, event, reason, true).await?;
+                    return Ok(());
+                }
             }
         }
         let span = wanted.window.at(ended, &wanted.zone);
         let count = wanted.depends_on.len();
         if wanted.mode.needed(count) == 1 && wanted.on_miss.is_none() && !wanted.fire_once {
             // Nothing to remember: the event is the end itself.
-            let event = TriggerEvent {
-                source: Source::Bus { event: Value::Null },
-                identity: format!("execution:{}", row.meta.id),
-                time_ms: row.ended_ms,
-                fields,
-            };
-            self.fire(flow, trigger, event).await?;
+            self.fire(flow, trigger, event_of(row, fields)).await?;
             return Ok(());
         }
         let Some(span) = span else {
@@ -236,11 +246,15 @@ impl Triggers {
                 let root = trigger_root(trigger, &identity, &fields);
                 let mut labelled = flow.clone();
                 labelled.plan.labels.extend(labels.clone());
-                self.failed_execution(&labelled, trigger, &identity, root, &reason)
+                let row = self
+                    .failed_execution(&labelled, trigger, &identity, root, &reason)
                     .await?;
+                self.set_going(&row).await?;
             }
             window.facts.missed = true;
         }
+        // The next one has begun: should nothing at all happen in it, it is missed as well.
+        self.open_windows(flow, trigger).await?;
         let due = window
             .until_ms
             .filter(|until| *until > self.now() && window.facts.fired == 0);
@@ -286,6 +300,16 @@ impl Triggers {
         let expires = span.until.map(|until| until + EVENT_TTL_MS);
         let _ = self.put(at, 0, &window, span.until, expires).await?;
         Ok(())
+    }
+}
+
+/// The event that the end of an execution is by itself.
+fn event_of(row: &ExecutionRow, fields: Map<String, Value>) -> TriggerEvent {
+    TriggerEvent {
+        source: Source::Bus { event: Value::Null },
+        identity: format!("execution:{}", row.meta.id),
+        time_ms: row.ended_ms,
+        fields,
     }
 }
 

@@ -46,6 +46,7 @@ impl Triggers {
                 self.arm(&deployed, trigger).await?;
                 let key = deployed.key(trigger);
                 let off = deployed.disabled
+                    || deployed.plan.disabled
                     || trigger.disabled
                     || self.state(&key).await?.disabled.is_some();
                 if off {
@@ -117,7 +118,14 @@ impl Triggers {
             return Ok(());
         }
         if !(fed.feed.is_shared() && self.feeds_another(key, &fed.feed).await?) {
-            self.wiring.unfeed(key, &fed.feed).await?;
+            match self.wiring.unfeed(key, &fed.feed).await {
+                Ok(()) => {}
+                Err(error @ StoreError::Busy(_)) => return Err(error),
+                // What was never made, or is another's now: it must not keep the flow from being changed.
+                Err(error) => {
+                    tracing::warn!(trigger = %key, %error, "what brought a trigger its events may be left");
+                }
+            }
         }
         self.change_state(key, |state| state.feed = None).await?;
         Ok(())

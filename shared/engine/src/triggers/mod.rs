@@ -14,7 +14,9 @@ use operon_core::plan::Plan;
 use operon_core::triggers::{Config, Feed};
 
 use crate::evaluate::Evaluator;
-use crate::ports::{EventSink, StoreError};
+use crate::metrics::{Buried, Measures};
+use crate::ports::{EventSink, ExecutionRow, Outgoing, Queue, QueueName, StoreError};
+use crate::wire::{self, WorkMessage};
 
 mod accept;
 mod action;
@@ -127,6 +129,54 @@ pub trait Wiring: Send + Sync {
     async fn unfeed(&self, key: &TriggerKey, feed: &Feed) -> Result<(), StoreError>;
 }
 
+/// Hears of what nobody else sees.
+#[async_trait]
+pub trait Notices: Send + Sync {
+    /// An execution was over before it began, so no planner saw it end: people are told, and it is measured. May be
+    /// repeated.
+    async fn over(&self, row: &ExecutionRow) -> Result<(), StoreError>;
+    /// An event or a message became a dead letter.
+    fn buried(&self, buried: &Buried, now_ms: u64);
+}
+
+/// Nobody hears of anything.
+#[derive(Debug, Default)]
+pub struct NoNotices;
+
+#[async_trait]
+impl Notices for NoNotices {
+    async fn over(&self, _: &ExecutionRow) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn buried(&self, _: &Buried, _: u64) {}
+}
+
+/// Has the worker tell people, and counts where everything is measured.
+pub struct QueuedNotices {
+    /// To the worker.
+    pub queue: Arc<dyn Queue>,
+    /// Where measurements go.
+    pub measures: Arc<dyn Measures>,
+}
+
+#[async_trait]
+impl Notices for QueuedNotices {
+    async fn over(&self, row: &ExecutionRow) -> Result<(), StoreError> {
+        let message = WorkMessage::Tell {
+            execution: row.meta.id.clone(),
+        };
+        let text = wire::encode(&message).map_err(|error| StoreError::Failed(error.to_string()))?;
+        let sent = self.queue.send(QueueName::Work, vec![Outgoing::now(text)]);
+        sent.await
+            .map_err(|error| StoreError::Failed(error.to_string()))
+    }
+
+    fn buried(&self, buried: &Buried, now_ms: u64) {
+        self.measures.buried(buried, now_ms);
+    }
+}
+
 /// Triggers over the ports. Cheap to clone.
 #[derive(Clone)]
 pub struct Triggers {
@@ -142,6 +192,10 @@ pub struct Triggers {
     pub wiring: Arc<dyn Wiring>,
     /// Asked to look at databases and addresses; without it, whoever finds that it is time looks.
     pub polls: Option<Arc<dyn Polls>>,
+    /// Hears of executions that are over before they began, and of dead letters.
+    pub notices: Arc<dyn Notices>,
+    /// Buckets whose uploads are heard of; empty where all are.
+    pub buckets: Vec<String>,
     /// AWS delivers messages, events and alarms here. Elsewhere triggers that need them never fire, and say so.
     pub on_aws: bool,
     /// Executions that may be active at once, as far as is known; for choosing the sizes of batches.

@@ -155,6 +155,9 @@ pub struct EventRecord {
     /// What is still to be done with its object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub action: Option<ObjectAction>,
+    /// Of its fields, while it waits: what a batch counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
 }
 
 /// Reads the content of a record.
@@ -224,6 +227,7 @@ impl Triggers {
             event: None,
             event_uri: None,
             action: None,
+            bytes: None,
         };
         let text = content(&event)?.to_string();
         if text.len() <= INLINE_BYTES_MAX {

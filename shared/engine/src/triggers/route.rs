@@ -53,26 +53,39 @@ pub fn wants(trigger: &Config, event: &TriggerEvent) -> bool {
 
 impl Triggers {
     /// Takes a message of a queue. `Ok` means that it may be deleted. What nobody can read becomes a dead letter. A
-    /// message of somebody's queue that no trigger wants stays there.
+    /// message of somebody's queue that no trigger wants, or only such that are switched off, stays there.
     pub async fn message(
         &self,
         delivery: &Delivery,
     ) -> Result<Vec<(TriggerKey, Outcome)>, StoreError> {
         match message(delivery) {
             Ok(parsed) => {
-                let outcomes = self.parsed(parsed).await?;
-                match &delivery.queue_arn {
-                    Some(arn) if outcomes.is_empty() => {
-                        Err(StoreError::Busy(format!("no trigger reads {arn} any more")))
-                    }
-                    Some(_) | None => Ok(outcomes),
+                if let (Some(arn), Parsed::Events(events)) = (&delivery.queue_arn, &parsed)
+                    && !self.is_wanted(events).await?
+                {
+                    return Err(StoreError::Busy(format!("no trigger reads {arn} now")));
                 }
+                self.parsed(parsed).await
             }
             Err(error) => {
                 self.bury_message(delivery, &error).await?;
                 Ok(Vec::new())
             }
         }
+    }
+
+    /// Whether a trigger that is switched on wants one of these events.
+    async fn is_wanted(&self, events: &[TriggerEvent]) -> Result<bool, StoreError> {
+        for flow in self.flows.deployed().await? {
+            for trigger in &flow.triggers {
+                let wanted = events.iter().any(|event| wants(trigger, event));
+                let key = flow.key(trigger);
+                if wanted && self.switched_off(&flow, trigger, &key).await?.is_none() {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
     }
 
     /// Takes a document that a service gave to the function itself.

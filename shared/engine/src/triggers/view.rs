@@ -117,8 +117,7 @@ impl Triggers {
             if flow.disabled || flow.plan.disabled {
                 continue;
             }
-            let delivered = |trigger: &&Config| !trigger.disabled && trigger.needs_aws();
-            for trigger in flow.triggers.iter().filter(delivered) {
+            for trigger in flow.triggers.iter().filter(|trigger| !trigger.disabled) {
                 let key = flow.key(trigger);
                 let state = self.state(&key).await?;
                 if let Some(reason) = self.unreached(trigger, &state) {
@@ -138,6 +137,16 @@ impl Triggers {
                     "only a deployment on AWS hears of what fires `{kind}` triggers; here `operon triggers send` delivers events"
                 )
             });
+        }
+        if let Kind::S3(objects) = &trigger.kind
+            && !self.buckets.is_empty()
+            && !self.buckets.contains(&objects.bucket)
+        {
+            return Some(format!(
+                "no event reaches it: this deployment hears of uploads to {} only; name `{}` by the parameter `UploadBucket`",
+                self.buckets.join(" and "),
+                objects.bucket
+            ));
         }
         let reason = state.unfed()?;
         Some(format!("no event reaches it: {reason}"))

@@ -193,7 +193,8 @@ fn event_of(
         let time = signature
             .timestamp_header
             .as_deref()
-            .and_then(|header| request.header(header))?;
+            .and_then(|header| request.header(header))
+            .unwrap_or_default();
         Some(format!("{time}.{}", request.header(&signature.header)?))
     });
     let identity = match (named, signed) {

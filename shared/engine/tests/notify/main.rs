@@ -163,6 +163,25 @@ async fn a_missed_service_level_is_told_while_the_execution_runs() {
 }
 
 #[tokio::test]
+async fn a_namespace_tells_of_missed_service_levels() {
+    let (server, world) =
+        told("sla: [{id: soon, type: MAX_DURATION, duration: PT1M, behavior: NONE}]\n").await;
+    let policy = "notify:\n  - {id: all, states: [SLA], slack: {url: \"{{ secret('HOOK') }}\"}}\n";
+    notify::set_policies(&world.memory.ports(), NAMESPACE, policy, "tester", Some(0))
+        .await
+        .unwrap();
+    let runs = world.execution("runs", "RUNNING").await;
+    world.started(&runs).await;
+    world.memory.clock.advance(60_000);
+    assert_eq!(world.deliver().await.sent, 1);
+    let [message] = bodies(&server).try_into().unwrap();
+    assert_eq!(
+        message["text"],
+        "genomics/processing (mpox) misses its service level"
+    );
+}
+
+#[tokio::test]
 async fn a_namespace_tells_for_all_its_flows() {
     let (server, world) = told("").await;
     let policy = "notify:\n  - {id: all, webhook: {url: \"{{ secret('HOOK') }}\", headers: {x-team: ops}}}\n";

@@ -274,3 +274,24 @@ async fn a_sized_batch_fills_while_nothing_is_free() {
         .collect();
     assert_eq!(counts, [1, 3]);
 }
+
+#[tokio::test]
+async fn bytes_of_large_events_count_whole() {
+    let batch = "  - {id: upload, type: s3, bucket: b, batch: {maxItems: 100, maxBytes: 250KB, maxWait: 5s}}\n";
+    let world = World::new(vec![flow("f", batch)]);
+    let large = |n: u32| {
+        let mut event = object(&n.to_string());
+        event
+            .fields
+            .insert("pad".to_owned(), "x".repeat(100_000).into());
+        event
+    };
+    world
+        .triggers
+        .events((0..4).map(large).collect())
+        .await
+        .unwrap();
+    world.pass(8).await;
+    let rows = world.executions().await;
+    assert_eq!(rows.len(), 2, "two of 100 kB fit into 250 kB");
+}

@@ -250,3 +250,23 @@ async fn a_backfill_keeps_its_cap_pauses_and_skips_what_succeeded() {
         Err(BackfillError::Range)
     ));
 }
+
+#[tokio::test]
+async fn a_backfill_of_a_trigger_that_must_not_overlap_goes_one_by_one() {
+    let serial = daily("NONE").replace("type: schedule", "type: schedule, allowConcurrent: false");
+    let world = World::new(vec![flow("f", &serial)]);
+    world.triggers.arm_all().await.unwrap();
+    let key = world.key();
+    let wish = range(&world, 3, 2);
+    world.triggers.start_backfill(&key, wish).await.unwrap();
+    for count in 1..=3 {
+        world.pass(12).await;
+        let rows = world.executions().await;
+        let active: Vec<_> = rows.iter().filter(|row| row.ended_ms.is_none()).collect();
+        assert_eq!((rows.len(), active.len()), (count, 1));
+        world.end(active[0], "SUCCESS").await;
+    }
+    world.pass(12).await;
+    let state = world.triggers.backfill(&key).await.unwrap().unwrap();
+    assert_eq!((state.over, state.started, state.skipped), (true, 3, 0));
+}

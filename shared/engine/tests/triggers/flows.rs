@@ -170,3 +170,33 @@ async fn ends_of_executions_are_batched() {
         assert_eq!(ends, [(1, 1), (3, 1)], "crashes after {writes} writes");
     }
 }
+
+#[tokio::test]
+async fn every_window_in_which_nothing_happens_is_missed() {
+    let world = world(
+        "  - {id: after, type: flow, dependsOn: [{flowId: a}], window: {every: PT5M}, onMiss: {behavior: FAIL}}\n",
+    );
+    // Once, as where flows are looked at every quarter of an hour.
+    world.triggers.arm_all().await.unwrap();
+    for _ in 0..15 {
+        world.memory.clock.advance(60_000);
+        world.pass(1).await;
+    }
+    assert_eq!(fired(&world).await, 3);
+    assert_eq!(world.heard.over().len(), 3, "each is told");
+}
+
+#[tokio::test]
+async fn a_condition_that_cannot_be_evaluated_is_a_visible_rejection() {
+    let world = world(
+        "  - {id: after, type: flow, mode: ANY, dependsOn: [{flowId: a, when: \"{{ trigger.outputs.n.m }}\"}]}\n",
+    );
+    end(&world, "a", "1", "SUCCESS", 2).await;
+    assert_eq!(fired(&world).await, 0);
+    let letters = world.triggers.dead_letters(None, 10).await.unwrap();
+    assert_eq!(letters.len(), 1);
+    assert!(
+        letters[0].reason.contains("`when` of `dependsOn`"),
+        "{letters:?}"
+    );
+}

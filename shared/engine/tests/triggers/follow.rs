@@ -113,6 +113,11 @@ async fn what_brings_events_comes_and_goes_with_triggers() {
     deployed(&world, &format!("{}{QUEUE}", bus("aws.s3")), true);
     follow(&world).await;
     assert_eq!(names(&world), Vec::<String>::new());
+    // A flow that its document switches off has none, either.
+    deployed(&world, QUEUE, false);
+    world.change(|flow| flow.plan.disabled = true);
+    follow(&world).await;
+    assert_eq!(names(&world), Vec::<String>::new());
 }
 
 #[tokio::test]
@@ -166,7 +171,30 @@ async fn a_message_that_no_trigger_wants_stays_in_its_queue() {
     };
     let meant = delivery("arn:aws:sqs:eu-central-1:1:q");
     assert_eq!(world.triggers.message(&meant).await.unwrap().len(), 1);
+    // Nor does it take what comes while it is switched off: that waits.
+    world
+        .triggers
+        .disable(&world.key(), "a person", "x")
+        .await
+        .unwrap();
+    let mut later = meant.clone();
+    later.message_id = "m2".to_owned();
+    assert!(world.triggers.message(&later).await.is_err());
+    assert_eq!(world.events().await.len(), 1, "nothing is kept of it");
     let stray = delivery("arn:aws:sqs:eu-central-1:1:other");
     let error = world.triggers.message(&stray).await.unwrap_err();
     assert!(error.to_string().contains("no trigger reads"), "{error}");
+}
+
+#[tokio::test]
+async fn a_bucket_that_nobody_tells_of_is_said() {
+    let s3 =
+        "  - {id: upload, type: s3, bucket: b}\n  - {id: other, type: s3, bucket: elsewhere}\n";
+    let mut world = World::new(vec![flow("f", s3)]);
+    assert_eq!(world.triggers.never_fire(None).await.unwrap(), []);
+    world.triggers.buckets = vec!["b".to_owned(), "c".to_owned()];
+    let wrong = world.triggers.never_fire(None).await.unwrap();
+    assert_eq!(wrong.len(), 1);
+    assert_eq!(wrong[0].0.trigger, "other");
+    assert!(wrong[0].1.contains("uploads to b and c only"), "{wrong:?}");
 }

@@ -140,6 +140,7 @@ async fn a_poison_event_is_a_failed_execution_or_a_dead_letter_that_can_be_redri
         "{:?}",
         rows[0].reason
     );
+    assert_eq!(world.heard.over(), ["f"], "people are told");
 
     let buried = "  - {id: upload, type: s3, bucket: b, failOnTriggerError: false, inputs: {n: \"{{ trigger.key }}\"}}\n";
     let world = World::new(vec![flow("f", buried)]);
@@ -151,6 +152,7 @@ async fn a_poison_event_is_a_failed_execution_or_a_dead_letter_that_can_be_redri
     assert_eq!(world.executions().await.len(), 1, "the engine goes on");
     let letters = world.triggers.dead_letters(None, 10).await.unwrap();
     assert_eq!(letters.len(), 1);
+    assert_eq!(world.heard.buried(), 1);
     assert!(
         world.triggers.redrive(&letters[0].id).await.is_err(),
         "nothing has changed"
@@ -172,6 +174,49 @@ async fn a_poison_event_is_a_failed_execution_or_a_dead_letter_that_can_be_redri
             .is_empty()
     );
     assert_eq!(world.executions().await.len(), 2);
+}
+
+/// What a trigger itself makes fail has the consequences of every failure.
+#[tokio::test]
+async fn a_failed_execution_of_a_trigger_stops_it_and_fires_what_waits_for_it() {
+    let poison = "  - {id: upload, type: s3, bucket: b, stopAfter: [FAILED], inputs: {n: \"{{ trigger.key }}\"}}\n";
+    let after =
+        "  - {id: after, type: flow, mode: ANY, dependsOn: [{flowId: f, states: [FAILED]}]}\n";
+    let world = World::new(vec![flow("f", poison), flow("g", after)]);
+    for _ in 0..2 {
+        world.triggers.events(vec![object("x")]).await.unwrap();
+    }
+    let rows = world.executions().await;
+    let mut flows: Vec<&str> = rows.iter().map(|row| row.meta.flow.as_str()).collect();
+    flows.sort_unstable();
+    assert_eq!(flows, ["f", "g"]);
+    let state = world.triggers.state(&world.key()).await.unwrap();
+    assert_eq!(state.disabled.unwrap().by, "stopAfter");
+}
+
+#[tokio::test]
+async fn a_crash_while_redriving_loses_no_event() {
+    for batch in ["", ", batch: {maxItems: 1, maxWait: 1s}"] {
+        for writes in 0..30 {
+            let buried = format!(
+                "  - {{id: upload, type: s3, bucket: b, failOnTriggerError: false, when: \"{{{{ trigger.gone.there }}}}\"{batch}}}\n"
+            );
+            let world = World::new(vec![flow("f", &buried)]);
+            world.triggers.events(vec![object("a")]).await.unwrap();
+            let letters = world.triggers.dead_letters(None, 10).await.unwrap();
+            assert_eq!(letters.len(), 1);
+            world.change(|flow| flow.triggers[0].when = None);
+            world.fuse.set(writes);
+            let _ = world.triggers.redrive(&letters[0].id).await;
+            world.fuse.set(i64::MAX);
+            let _ = world.triggers.redrive(&letters[0].id).await;
+            // Who waits and was not queued is found within the minute.
+            world.pass(65).await;
+            let rows = world.executions().await;
+            assert_eq!(rows.len(), 1, "crash after {writes} writes{batch}");
+            assert!(world.was_started(&rows[0]));
+        }
+    }
 }
 
 #[tokio::test]

@@ -15,13 +15,14 @@ use serde_json::{Map, Value, json};
 
 use operon_engine::Ports;
 use operon_engine::evaluate::Evaluator;
+use operon_engine::metrics::Buried;
 use operon_engine::ports::{
     Clock as _, EventSink, ExecutionFilter, ExecutionRow, Invoked, NoServices, ObjectInfo,
     ObjectName, Record, RecordKey, RecordKind, RecordOutcome, RecordQuery, RecordWrite, Records,
     ServiceError, Services, ShardKey, StateStore as _, StoreError, Write,
 };
 use operon_engine::triggers::{
-    Deployed, DeployedFlow, EventRecord, NoWakeups, Polls, TriggerKey, Triggers,
+    Deployed, DeployedFlow, EventRecord, NoWakeups, Notices, Polls, TriggerKey, Triggers,
 };
 
 /// Crashes after a number of writes: that one is made or not, and the caller never hears of it.
@@ -263,7 +264,39 @@ pub(crate) struct World {
     starts: Arc<Starts>,
     flows: Arc<Flows>,
     pub(crate) schedules: Arc<MemorySchedules>,
+    pub(crate) heard: Arc<Heard>,
     pub(crate) shelf: Arc<Shelf>,
+}
+
+/// What nobody else sees.
+#[derive(Debug, Default)]
+pub(crate) struct Heard {
+    over: Mutex<Vec<String>>,
+    buried: AtomicU32,
+}
+
+impl Heard {
+    /// Flows of executions that were over at once.
+    pub(crate) fn over(&self) -> Vec<String> {
+        self.over.lock().unwrap().clone()
+    }
+
+    /// Dead letters.
+    pub(crate) fn buried(&self) -> u32 {
+        self.buried.load(Ordering::SeqCst)
+    }
+}
+
+#[async_trait]
+impl Notices for Heard {
+    async fn over(&self, row: &ExecutionRow) -> Result<(), StoreError> {
+        self.over.lock().unwrap().push(row.meta.flow.clone());
+        Ok(())
+    }
+
+    fn buried(&self, _: &Buried, _: u64) {
+        self.buried.fetch_add(1, Ordering::SeqCst);
+    }
 }
 
 /// A flow with inputs that take anything, and these triggers.
@@ -318,6 +351,7 @@ impl World {
         });
         let flows = Arc::new(Flows(Mutex::new(flows.into_iter().map(Arc::new).collect())));
         let schedules = Arc::<MemorySchedules>::default();
+        let heard = Arc::<Heard>::default();
         let triggers = Triggers {
             evaluator: Evaluator {
                 ports,
@@ -329,6 +363,8 @@ impl World {
             wakeups: Arc::new(NoWakeups),
             wiring: Arc::clone(&schedules) as Arc<_>,
             polls: None,
+            notices: Arc::clone(&heard) as Arc<_>,
+            buckets: Vec::new(),
             on_aws: true,
             capacity: 20,
         };
@@ -339,6 +375,7 @@ impl World {
             starts,
             flows,
             schedules,
+            heard,
             shelf,
         }
     }

@@ -21,7 +21,9 @@ use operon_engine::ports::{
 use operon_engine::reconciler::{Reconciler, handle_launches};
 use operon_engine::subflow::{FlowMissing, FlowSource};
 use operon_engine::traces::Exporter;
-use operon_engine::triggers::{NoWakeups, NoWiring, QueuedPolls, Registry, Triggers};
+use operon_engine::triggers::{
+    NoWakeups, NoWiring, QueuedNotices, QueuedPolls, Registry, Triggers,
+};
 use operon_engine::watcher::Watcher;
 use operon_engine::wire::{EventMessage, PlanMessage};
 use operon_engine::worker::Worker;
@@ -542,6 +544,11 @@ fn triggers(ports: &MemoryPorts, queues: &Arc<MemoryQueues>) -> Triggers {
         wakeups: Arc::new(NoWakeups),
         wiring: Arc::new(NoWiring),
         polls: Some(Arc::new(QueuedPolls(Arc::clone(queues) as Arc<_>))),
+        notices: Arc::new(QueuedNotices {
+            queue: Arc::clone(queues) as Arc<_>,
+            measures: Arc::new(MemoryMeasures::default()),
+        }),
+        buckets: Vec::new(),
         on_aws: true,
         capacity: 10,
     }

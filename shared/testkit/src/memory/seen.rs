@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use async_trait::async_trait;
 use operon_core::triggers::aws::expression;
 use operon_core::triggers::{Config, Feed};
-use operon_engine::metrics::{Alert, Measurement, Measures};
+use operon_engine::metrics::{Alert, Buried, Measurement, Measures};
 use operon_engine::ports::StoreError;
 use operon_engine::triggers::{TriggerKey, Wiring};
 
@@ -30,6 +30,8 @@ impl Measures for MemoryMeasures {
     }
 
     fn alerted(&self, _: &Alert, _: u64) {}
+
+    fn buried(&self, _: &Buried, _: u64) {}
 }
 
 #[derive(Debug, Default)]

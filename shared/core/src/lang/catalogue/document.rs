@@ -368,7 +368,7 @@ pub const INPUT: &[PropInfo] = &[
     prop(
         "properties",
         PropType::Inputs,
-        "What an object has (OBJECT): inputs of their own, without defaults, choices by expression, files, secrets and objects.",
+        "What an object has (OBJECT): inputs of their own, of types without parts (not FILE, SECRET, JSON, YAML, ARRAY, OBJECT, TABLE), and without `defaults`, `dependsOn`, `expression`.",
     )
     .example("[{id: country, type: STRING}, {id: year, type: INT, required: false}]"),
     prop(

@@ -230,6 +230,13 @@ impl Reader<'_> {
             return;
         };
         input.properties = self.inputs(field.value, &format!("`{name}`"), false);
+        if input.properties.is_empty() && field.value.as_seq().is_none_or(<[Node]>::is_empty) {
+            self.wrong_type(
+                field.value,
+                &format!("`{name}`"),
+                "a list of one input at least",
+            );
+        }
         for property in &input.properties {
             let why = if NOT_INSIDE.contains(&property.input_type) {
                 Some(format!(
