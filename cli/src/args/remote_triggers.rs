@@ -79,6 +79,13 @@ pub(crate) enum TriggersCommand {
         #[command(flatten)]
         server: ServerChoice,
     },
+    /// Shows what became of each item of a batch.
+    Items {
+        /// Of the batch.
+        execution: operon_engine::ports::ExecutionId,
+        #[command(flatten)]
+        server: ServerChoice,
+    },
     /// Shows what became of the events that a trigger was given.
     Events {
         /// `namespace/flow`

@@ -15,22 +15,23 @@ use crate::exit::Exit;
 use crate::output::Console;
 use crate::state::block_on;
 
+/// What is shown of a trigger.
+const TRIGGER: &[&str] = &[
+    "namespace",
+    "flow",
+    "id",
+    "type",
+    "disabled",
+    "lastMs",
+    "nextMs",
+    "late",
+    "detail",
+    "lastError",
+];
 /// What is shown of a backfill.
 const BACKFILL: &[&str] = &["id", "nextMs", "started", "skipped", "paused", "over"];
 
 pub(crate) fn triggers(command: &TriggersCommand, console: &Rc<Console>) -> anyhow::Result<Exit> {
-    let fields = [
-        "namespace",
-        "flow",
-        "id",
-        "type",
-        "disabled",
-        "lastMs",
-        "nextMs",
-        "late",
-        "detail",
-        "lastError",
-    ];
     let path = |flow: &FlowName, trigger: &str, verb: &str| {
         let (namespace, id) = (part(&flow.namespace), part(&flow.id));
         format!("/triggers/{namespace}/{id}/{}/{verb}", part(trigger))
@@ -43,7 +44,7 @@ pub(crate) fn triggers(command: &TriggersCommand, console: &Rc<Console>) -> anyh
                     .map(|name| ("namespace", name.clone()))
                     .collect();
                 let answer = pages(&choose(server)?, "/triggers", &query).await?;
-                show(console, server, &answer, &fields);
+                show(console, server, &answer, TRIGGER);
             }
             TriggersCommand::Enable {
                 flow,
@@ -52,7 +53,7 @@ pub(crate) fn triggers(command: &TriggersCommand, console: &Rc<Console>) -> anyh
             } => {
                 let path = path(flow, trigger, "enable");
                 let answer: Value = choose(server)?.post(&path, &json!({})).await?;
-                show(console, server, &answer, &fields);
+                show(console, server, &answer, TRIGGER);
             }
             TriggersCommand::Disable {
                 flow,
@@ -61,7 +62,7 @@ pub(crate) fn triggers(command: &TriggersCommand, console: &Rc<Console>) -> anyh
             } => {
                 let path = path(flow, trigger, "disable");
                 let answer: Value = choose(server)?.post(&path, &json!({})).await?;
-                show(console, server, &answer, &fields);
+                show(console, server, &answer, TRIGGER);
             }
             TriggersCommand::Backfill {
                 flow,
@@ -93,6 +94,16 @@ pub(crate) fn triggers(command: &TriggersCommand, console: &Rc<Console>) -> anyh
                     Some(action) => client.post(&format!("{path}/{action}"), &json!({})).await?,
                 };
                 show(console, server, &answer, BACKFILL);
+            }
+            TriggersCommand::Items { execution, server } => {
+                let path = format!("/executions/{}/items", part(execution.as_str()));
+                let answer = pages(&choose(server)?, &path, &[]).await?;
+                show(
+                    console,
+                    server,
+                    &answer,
+                    &["item", "state", "identity", "reason"],
+                );
             }
             TriggersCommand::Send { file, server } => send(file, server, console).await?,
             TriggersCommand::Events {

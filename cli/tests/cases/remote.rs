@@ -1,5 +1,6 @@
 //! Commands that ask a server, with one on this machine.
 
+use std::io::{Read as _, Write as _};
 use std::process::Child;
 use std::time::{Duration, Instant};
 
@@ -299,19 +300,55 @@ fn triggers_that_only_aws_fires_say_so_wherever_one_looks() {
 }
 
 #[test]
+fn a_webhook_answers_in_the_content_type_of_its_flow() {
+    let lab = Lab::new();
+    let rest = "tasks:\n  - {id: t, type: return, format: plain words}\noutputs:\n  - {id: text, type: STRING, value: \"{{ outputs.t.value }}\"}\n\
+                triggers:\n  - {id: hook, type: webhook, key: abcdefghijklmnopqrst, returnOutputs: true, responseContentType: text/csv}\n";
+    lab.flow("hooked", rest);
+    let _served = Served::new(&lab);
+    let told = std::fs::read_to_string(lab.path().join(".operon/server.json")).unwrap();
+    let told: Value = serde_json::from_str(&told).unwrap();
+    let address = told["url"].as_str().unwrap();
+    let address = address.trim_start_matches("http://").trim_end_matches('/');
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    let path = "/api/v1/webhooks/lab/hooked/abcdefghijklmnopqrst";
+    write!(
+        stream,
+        "POST {path} HTTP/1.1\r\nHost: {address}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!(answer.contains("content-type: text/csv\r\n"), "{answer}");
+    assert!(
+        answer.ends_with("plain words") || answer.contains("\r\nplain words"),
+        "{answer}"
+    );
+}
+
+#[test]
 fn a_file_is_uploaded_for_an_input() {
     let lab = Lab::new();
-    let rest = "inputs: [{id: letter, type: FILE}]\ntasks:\n  - {id: t, type: log, message: \"{{ read(inputs.letter) }}\"}\n";
+    let rest = "inputs: [{id: letter, type: FILE}]\ntasks:\n  - {id: t, type: log, message: \"{{ inputs.letter }} {{ read(inputs.letter) }}\"}\n";
     lab.flow("postman", rest);
     let served = Served::new(&lab);
     std::fs::write(lab.path().join("a letter.txt"), "dear all").unwrap();
     let started = served.json(&["flows", "start", "lab/postman", "-f", "letter=a letter.txt"]);
     let id = started["id"].as_str().unwrap();
-    let shown = served.wait(id, "SUCCESS");
-    let uri = shown["inputs"]["letter"].as_str().unwrap();
-    assert!(uri.ends_with("/a_letter.txt"), "{uri}");
+    served.wait(id, "SUCCESS");
     let said = served.operon(&["executions", "logs", id]).out;
-    assert!(said.contains("dear all"), "{said}");
+    assert!(said.contains("/a_letter.txt dear all"), "{said}");
+    let both = [
+        "flows",
+        "start",
+        "lab/postman",
+        "-f",
+        "letter=a letter.txt",
+        "--idempotency-key",
+        "x",
+    ];
+    assert!(served.operon(&both).err.contains("cannot go with"));
     let done = served.operon(&["flows", "start", "lab/postman", "-f", "letter=none.txt"]);
     assert_eq!(done.code, Some(2), "{done}");
     assert!(done.err.contains("none.txt cannot be read"), "{done}");

@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use axum::body::Bytes;
 use axum::http::{HeaderMap, Method};
+use operon_engine::ports::ExecutionId;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -36,8 +37,10 @@ pub struct WebhookRequest {
 pub struct WebhookAnswer {
     /// HTTP status.
     pub status: u16,
-    /// JSON body.
-    pub body: Value,
+    /// Of the body.
+    pub content_type: String,
+    /// As it is sent.
+    pub body: String,
 }
 
 /// Answers webhooks. Stands outside authentication: it checks signatures itself.
@@ -68,14 +71,47 @@ pub struct TriggerSummary {
     pub next_ms: Option<u64>,
     /// Should have fired before now and has not.
     pub late: bool,
-    /// The execution it started last.
-    pub last_execution: Option<String>,
     /// For people: the schedule, the bucket, …
     pub detail: Option<String>,
     /// Where a webhook is called.
     pub url: Option<String>,
     /// What went wrong last.
     pub last_error: Option<String>,
+    /// Dates that fired late, the newest last, 20 at most.
+    #[serde(default)]
+    pub late_dates: Vec<MissedDate>,
+    /// Dates that did not fire, the newest last, 20 at most.
+    #[serde(default)]
+    pub missed_dates: Vec<MissedDate>,
+    /// How many did not, all in all.
+    #[serde(default)]
+    pub missed_count: u64,
+}
+
+/// A date of a schedule that fired late, or not at all.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MissedDate {
+    /// The date, milliseconds since the epoch.
+    pub date_ms: u64,
+    /// When it was dealt with, milliseconds since the epoch.
+    pub at_ms: u64,
+    /// Why it did not fire.
+    pub reason: Option<String>,
+}
+
+/// What became of one item of a batch.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ItemView {
+    /// Its place in `trigger.items`.
+    pub item: u32,
+    /// The identity of its event.
+    pub identity: String,
+    /// Of the iteration that had it as its value; the execution's where none had.
+    pub state: String,
+    /// Why.
+    pub reason: Option<String>,
 }
 
 /// Slots of a schedule to be made up for.
@@ -215,6 +251,8 @@ pub trait TriggerAdmin: Send + Sync {
         after: Option<String>,
         limit: u32,
     ) -> Result<(Vec<TriggerEventView>, Option<String>), Problem>;
+    /// What became of the items of a batch's execution; none for another one.
+    async fn items(&self, execution: &ExecutionId) -> Result<Vec<ItemView>, Problem>;
     /// Schedules that fire next, of all flows or of one namespace.
     async fn next(
         &self,

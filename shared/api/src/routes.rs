@@ -109,6 +109,7 @@ pub(crate) fn documented() -> OpenApiRouter<Api> {
         .routes(routes!(triggers::steer_backfill))
         .routes(routes!(triggers::events))
         .routes(routes!(triggers::deliver))
+        .routes(routes!(triggers::items))
         .routes(routes!(
             namespaces::show_notify,
             namespaces::put_notify,

@@ -2,15 +2,16 @@
 
 use async_trait::async_trait;
 use operon_core::triggers::{Config, Kind};
+use operon_engine::ports::ExecutionId;
 use operon_engine::triggers::{
-    BackfillError, BackfillRange, DeployedFlow, EventRecord, EventState, Outcome, TriggerKey,
-    TriggerView, Triggers, route::DeliverError, webhook,
+    BackfillError, BackfillRange, DeployedFlow, EventRecord, EventState, ItemOutcome, Missed,
+    Outcome, TriggerKey, TriggerView, Triggers, route::DeliverError, webhook,
 };
 use serde_json::{Value, json};
 
 use crate::hooks::{
-    BackfillRequest, BackfillSteer, DeliveredEvent, TriggerAdmin, TriggerEventView, TriggerSummary,
-    WebhookAnswer, WebhookRequest, Webhooks,
+    BackfillRequest, BackfillSteer, DeliveredEvent, ItemView, MissedDate, TriggerAdmin,
+    TriggerEventView, TriggerSummary, WebhookAnswer, WebhookRequest, Webhooks,
 };
 use crate::problem::Problem;
 
@@ -42,11 +43,19 @@ impl Webhooks for EngineTriggers {
             body: request.body.to_vec(),
         };
         let answer = webhook::accept(&self.0, call).await?;
-        let body = serde_json::from_str(&answer.body).unwrap_or(Value::String(answer.body));
         Ok(WebhookAnswer {
             status: answer.status,
-            body,
+            content_type: answer.content_type,
+            body: answer.body,
         })
+    }
+}
+
+fn missed_date(missed: &Missed) -> MissedDate {
+    MissedDate {
+        date_ms: missed.date_ms,
+        at_ms: missed.at_ms,
+        reason: missed.reason.clone(),
     }
 }
 
@@ -89,7 +98,6 @@ fn summary(view: &TriggerView, trigger: Option<&Config>) -> TriggerSummary {
         last_ms: view.last_ms,
         next_ms: view.next_ms,
         late: view.late,
-        last_execution: None,
         detail: (!detail.is_empty()).then(|| detail.join("; ")),
         url: webhook.then(|| {
             format!(
@@ -98,6 +106,9 @@ fn summary(view: &TriggerView, trigger: Option<&Config>) -> TriggerSummary {
             )
         }),
         last_error: view.trouble.as_ref().map(|trouble| trouble.message.clone()),
+        late_dates: view.late_dates.iter().map(missed_date).collect(),
+        missed_dates: view.missed.iter().map(missed_date).collect(),
+        missed_count: view.missed_count,
     }
 }
 
@@ -344,6 +355,17 @@ impl TriggerAdmin for EngineTriggers {
         }
         found.sort_by_key(|event| std::cmp::Reverse(event.at_ms));
         Ok((found, place))
+    }
+
+    async fn items(&self, execution: &ExecutionId) -> Result<Vec<ItemView>, Problem> {
+        let outcomes = self.0.item_outcomes(execution).await?;
+        let view = |one: ItemOutcome| ItemView {
+            item: one.item,
+            identity: one.identity,
+            state: one.state,
+            reason: one.reason,
+        };
+        Ok(outcomes.into_iter().map(view).collect())
     }
 
     async fn next(

@@ -130,9 +130,11 @@ export interface Difference { from: number; to: number; source: string; plan: st
 
 export interface Trigger {
   namespace: string; flow: string; id: string; type: string; disabled: boolean;
-  lastMs: number | null; nextMs: number | null; late: boolean; lastExecution: string | null;
+  lastMs: number | null; nextMs: number | null; late: boolean; missedDates?: MissedDate[]; missedCount?: number;
   detail: string | null; url: string | null; lastError: string | null;
 }
+
+export interface MissedDate { dateMs: number; atMs: number; reason: string | null }
 
 export interface DeadLetter { id: string; queue: string; atMs: number; reason: string; body: string; execution: string | null }
 

@@ -51,9 +51,10 @@ export function TriggerTable({ namespace, flow }: { namespace?: string; flow?: s
               <td class="name"><b>{row.id}</b>{off ? <span class="tag">disabled</span> : null}</td>
               {one ? null : <td class="flow"><a class="flow-link" href={path("flows", ns, of)}><span class="muted">{ns} / </span><b>{of}</b></a></td>}
               <td class="kind"><span class="trigger-type">{row.type.split(".").at(-1)}</span>{row.detail ? <span class="muted detail"> {row.detail}</span> : null}
+                {row.missedDates?.length ? <details class="muted"><summary>Dates that did not fire</summary><ul>{row.missedDates.toReversed().map((one) => <li key={one.dateMs}>{exact(one.dateMs)}: {one.reason ?? "late"}</li>)}</ul></details> : null}
                 {row.url ? <Copy text={row.url.startsWith("/") ? window.location.origin + row.url : row.url} label="Copy the webhook's address" /> : null}</td>
               <td class={off || row.nextMs === null ? "next nothing" : "next"} data-label="Next">{off ? <span class="muted">–</span> : <When at={row.nextMs} />}</td>
-              <td class={row.lastMs === null ? "last nothing" : "last"} data-label="Last">{row.lastExecution ? <ExecutionLink id={row.lastExecution}><When at={row.lastMs} /></ExecutionLink> : <When at={row.lastMs} />}</td>
+              <td class={row.lastMs === null ? "last nothing" : "last"} data-label="Last"><When at={row.lastMs} /></td>
               <td class={off && !row.late && !row.lastError ? "state nothing" : "state"}>{late !== null ? <span class="chip tone-warn" title={row.nextMs ? `Was due ${exact(row.nextMs)}` : ""}><Icon name="warn" size={13} />{duration(late)} late</span> : row.late ? <span class="chip tone-warn"><Icon name="warn" size={13} />late</span> : null}{row.lastError ? <span class="tone-text-bad"> {row.lastError}</span> : null}{!row.late && !row.lastError ? <span class="muted">{off ? "–" : row.nextMs === null ? "waits for its event" : "on time"}</span> : null}</td>
               <td class="right act">{may("operate") ? <span class="actions">
                 {/schedule/i.test(row.type) ? <button type="button" class="button ghost" onClick={() => setBackfill(row)}>Backfill</button> : null}

@@ -254,7 +254,7 @@ pub(super) fn triggers() -> Page<TriggerSummary> {
     let trigger = |id: &str, kind: &str, more: Value| {
         let mut value = json!({
             "namespace": "genomics.pathoplexus", "flow": "nightly", "id": id, "type": kind, "disabled": false,
-            "lastMs": NOW - 3_600_000, "nextMs": null, "late": false, "lastExecution": null, "detail": null,
+            "lastMs": NOW - 3_600_000, "nextMs": null, "late": false, "detail": null,
             "url": null, "lastError": null,
         });
         value

@@ -41,6 +41,7 @@ pub const TABLE: &[(Method, &str, Access)] = &[
         Needs(Viewer),
     ),
     (Method::GET, "/api/v1/executions/{id}/graph", Needs(Viewer)),
+    (Method::GET, "/api/v1/executions/{id}/items", Needs(Viewer)),
     (Method::GET, "/api/v1/executions/{id}/events", Needs(Viewer)),
     (Method::GET, "/api/v1/executions/{id}/logs", Needs(Viewer)),
     (

@@ -2,18 +2,20 @@
 
 use axum::Json as Answer;
 use axum::extract::State;
-use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use utoipa::IntoParams;
 
+use super::executions::{existing, id_of};
 use crate::cursor;
 use crate::dto::Page;
 use crate::extract::{Json, Path, Query, Raw};
 use crate::hooks::{
-    BackfillRequest, BackfillSteer, DeadLetter, DeadLetters, DeliveredEvent, TriggerAdmin,
-    TriggerEventView, TriggerSummary, WebhookRequest,
+    BackfillRequest, BackfillSteer, DeadLetter, DeadLetters, DeliveredEvent, ItemView,
+    TriggerAdmin, TriggerEventView, TriggerSummary, WebhookRequest,
 };
 use crate::mutate::Who;
 use crate::problem::Problem;
@@ -256,6 +258,47 @@ pub(crate) async fn events(
     }))
 }
 
+/// Which items.
+#[derive(Debug, Clone, Default, Deserialize, IntoParams)]
+#[serde(default)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct ItemQuery {
+    /// Rows at most, 1 to 1000; 50 without it.
+    limit: Option<u32>,
+    /// `next` of the page before.
+    cursor: Option<String>,
+}
+
+/// What became of each item of a batch, in their order. Empty when the execution is not that of a batch.
+#[utoipa::path(get, path = "/api/v1/executions/{id}/items", tag = "triggers",
+    params(("id" = String, Path), ItemQuery),
+    responses((status = 200, body = Page<ItemView>), (status = 400, body = Problem), (status = 404, body = Problem)))]
+pub(crate) async fn items(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    Query(query): Query<ItemQuery>,
+) -> Result<Answer<Page<ItemView>>, Problem> {
+    let limit = cursor::limit(query.limit)?;
+    let row = existing(&api, &id_of(&id)?).await?;
+    let after: Option<u32> = cursor::read(query.cursor.as_deref())?;
+    let Some(triggers) = api.triggers() else {
+        return Ok(Answer(Page {
+            items: Vec::new(),
+            next: None,
+        }));
+    };
+    let mut items = triggers.items(&row.meta.id).await?;
+    items.retain(|item| after.is_none_or(|after| item.item > after));
+    let wanted = usize::try_from(limit).unwrap_or(usize::MAX);
+    let more = items.len() > wanted;
+    items.truncate(wanted);
+    let last = items.last().filter(|_| more).map(|item| item.item);
+    Ok(Answer(Page {
+        items,
+        next: last.and_then(|place| cursor::write(&place)),
+    }))
+}
+
 /// Takes an event as S3, `EventBridge`, SNS, SQS or an alarm delivers it: the notification, the event, the message with its
 /// envelope, or what a function is given. An event that was taken before starts nothing a second time. Empty when it is
 /// meant for no trigger.
@@ -357,5 +400,7 @@ pub(crate) async fn webhook(
     };
     let answer = webhooks.receive(request).await?;
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::OK);
-    Ok((status, Answer(answer.body)).into_response())
+    let content_type = HeaderValue::from_str(&answer.content_type);
+    let content_type = content_type.unwrap_or(HeaderValue::from_static("text/plain"));
+    Ok((status, [(CONTENT_TYPE, content_type)], answer.body).into_response())
 }
