@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use operon_core::exec::{Event, Reason};
 use operon_engine::Ports;
+use operon_engine::finish::last_try;
 use operon_engine::ports::{AttemptRow, ExecutionId, ExecutionRow, ShardKey};
 use operon_local::dispatch::Limits;
 use operon_local::embedded::{Engine, FlowSource, Observer};
@@ -193,7 +194,12 @@ pub(crate) async fn work_on_all_but(
                 killed = true;
                 shown.note("Killing what runs; press Ctrl-C again to leave it and resume later.");
                 for id in watched {
-                    kill(engine, id);
+                    let store = &engine.evaluator().ports.store;
+                    match store.execution(id).await? {
+                        // What was tried again runs under another id.
+                        Some(row) => kill(engine, &last_try(&**store, row).await?.meta.id),
+                        None => kill(engine, id),
+                    }
                 }
             }
             result = &mut over => return Ok(result.map(|()| End::Over)?),

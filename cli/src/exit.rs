@@ -9,7 +9,7 @@ use crate::output::Console;
 pub(crate) enum Exit {
     /// 0: done; an execution succeeded, with or without warnings.
     Success,
-    /// 1: an execution failed or was cancelled, or something went wrong that is not the user's fault.
+    /// 1: an execution failed, was cancelled or was tried again as another one, or something went wrong that is not the user's fault.
     Failure,
     /// 2: an invalid flow, input, or command line.
     Usage,

@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use operon_core::lang::model::InputType;
 use operon_core::plan::Plan;
+use operon_engine::finish::last_try;
 use operon_engine::ids::new_execution;
 use operon_engine::intake::{IntakeError, Request};
 use operon_engine::ports::{ArtifactUri, Clock as _, ExecutionId, ExecutionRow, StateStore as _};
@@ -136,7 +137,8 @@ fn refused(error: IntakeError) -> anyhow::Error {
     }
 }
 
-/// Shows how executions ended; the exit code is that of the worst.
+/// Shows how executions ended, of one that was tried again how the last one for it did; the exit code is that of the
+/// worst.
 pub(crate) async fn finish(
     laptop: &Laptop,
     args: &EngineArgs,
@@ -154,10 +156,15 @@ pub(crate) async fn finish(
         state: &args.state.dir,
     };
     let mut exit = Exit::Success;
+    let mut told = HashSet::new();
     for id in ids {
         let Some(row) = laptop.store.execution(id).await? else {
             continue;
         };
+        let row = last_try(&*laptop.store, row).await?;
+        if !told.insert(row.meta.id.clone()) {
+            continue; // Asked for by its own id, too.
+        }
         show_end(console, args, &look, &row).await?;
         exit = exit.worse(Exit::of_state(&row.state));
     }

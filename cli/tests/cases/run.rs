@@ -178,3 +178,92 @@ fn nobody_who_reads_is_no_failure() {
     let done = finish(child);
     assert_eq!((done.code, done.err.as_str()), (Some(0), ""));
 }
+
+#[test]
+fn guards_forbid_fail_or_warn_and_only_what_is_left_runs() {
+    let lab = Lab::new();
+    for behavior in ["BLOCK_EXECUTION", "FAIL_EXECUTION", "CREATE_EXECUTION"] {
+        lab.flow(
+            "guarded",
+            &format!(
+                "inputs:\n  - {{id: n, type: INT, defaults: 0}}\nchecks:\n  - condition: \"{{{{ inputs.n > 0 }}}}\"\n    \
+                 message: n is too small\n    behavior: {behavior}\ntasks:\n  - id: touch\n    type: shell\n    \
+                 script: touch \"$MARK\"\n    env: {{MARK: {}}}\n",
+                lab.path().join(behavior).display()
+            ),
+        );
+        let done = lab.operon(&["run", "guarded.yaml", "-o", "json"]);
+        let ran = lab.path().join(behavior).exists();
+        let listed = lab.operon(&["executions", "list", "-o", "json"]);
+        match behavior {
+            "BLOCK_EXECUTION" => {
+                assert_eq!((done.code, ran), (Some(2), false), "{done}");
+                assert!(done.err.contains("n is too small"), "{done}");
+                let executions = &listed.json()["executions"];
+                assert!(executions.as_array().is_none_or(Vec::is_empty), "{listed}");
+            }
+            "FAIL_EXECUTION" => {
+                assert_eq!((done.code, ran), (Some(1), false), "{done}");
+                let json = done.json();
+                assert_eq!(json["state"], "FAILED");
+                assert_eq!(json["reason"], "n is too small");
+                assert_eq!(json["taskRuns"].as_array().map(Vec::len), Some(0), "{done}");
+                assert_eq!(listed.json()["executions"][0]["state"], "FAILED");
+            }
+            _ => {
+                assert_eq!((done.code, ran), (Some(0), true), "{done}");
+                assert!(done.err.contains("n is too small"), "{done}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_flow_that_is_tried_again_as_a_new_execution_ends_as_the_last_try_does() {
+    let lab = Lab::new();
+    let flow = |succeeds_at: u8| {
+        let count = lab.path().join(format!("count-{succeeds_at}"));
+        format!(
+            "retry:\n  behavior: CREATE_NEW_EXECUTION\n  type: constant\n  interval: PT0.1S\n  maxAttempts: 3\n\
+             tasks:\n  - id: flaky\n    type: shell\n    env: {{COUNT: {}}}\n    script: |\n      \
+             echo x >> \"$COUNT\"\n      [ \"$(wc -l < \"$COUNT\")\" -ge {succeeds_at} ]\n",
+            count.display()
+        )
+    };
+    lab.flow("second", &flow(2));
+    let done = lab.operon(&["run", "second.yaml", "-o", "json"]);
+    assert_eq!(done.code, Some(0), "{done}");
+    assert_eq!(done.out.lines().count(), 1, "{done}");
+    assert_eq!(done.json()["state"], "SUCCESS");
+    assert_eq!(done.json()["id"], lab.newest());
+    let done = lab.operon(&["run", "second.yaml", "-o", "ndjson"]);
+    let last: Value = serde_json::from_str(done.out.lines().last().unwrap()).unwrap();
+    assert_eq!(
+        (&last["event"], &last["state"]),
+        (&"execution".into(), &"SUCCESS".into())
+    );
+    lab.flow("never", &flow(9));
+    let done = lab.operon(&["run", "never.yaml", "-o", "json"]);
+    assert_eq!(done.code, Some(1), "{done}");
+    assert_eq!(done.json()["state"], "FAILED");
+    let listed = lab.operon(&[
+        "executions",
+        "list",
+        "-o",
+        "json",
+        "--flow",
+        "never",
+        "--state-is",
+        "retried",
+    ]);
+    let listed = listed.json();
+    let retried = listed["executions"].as_array().unwrap();
+    assert_eq!(retried.len(), 2, "{listed}");
+    assert!(
+        retried[0]["reason"]
+            .as_str()
+            .unwrap()
+            .contains("tried again as execution"),
+        "{listed}"
+    );
+}

@@ -9,11 +9,36 @@ use sha2::{Digest as _, Sha256};
 use crate::evaluate::{EvaluateError, Evaluator, Overlay, RenderedValue, Site};
 use crate::launch::mask_value;
 use crate::planner::Active;
-use crate::ports::{ExecutionRow, ShardKey, StoreError, Write};
+use crate::ports::{ExecutionId, ExecutionRow, ShardKey, StateStore, StoreError, Write};
 use crate::templates::Tree;
 
 /// Label that numbers the executions of a flow with `retry.behavior: CREATE_NEW_EXECUTION`, from 2.
 const TRY_LABEL: &str = "system.try";
+
+/// The execution that follows one whose flow asks for a new one when it failed.
+fn successor(id: &ExecutionId) -> Result<ExecutionId, String> {
+    let digest = Sha256::digest(format!("{id}/try"));
+    hex::encode(digest.get(..11).unwrap_or_default()).parse()
+}
+
+/// The execution that a `RETRIED` one came to: the last that was started for it, which is over, too, or not yet.
+pub async fn last_try(
+    store: &dyn StateStore,
+    mut row: ExecutionRow,
+) -> Result<ExecutionRow, StoreError> {
+    // Each has a number of its own, of 8 bits, among its labels.
+    for _ in 0..=u8::MAX {
+        if row.state != "RETRIED" {
+            break;
+        }
+        let id = successor(&row.meta.id).map_err(StoreError::Failed)?;
+        let Some(next) = store.execution(&id).await? else {
+            break;
+        };
+        row = next;
+    }
+    Ok(row)
+}
 
 impl Evaluator {
     /// Stores the flow's outputs with the execution's row, unless the turn that ended it has done so. `read` is the
@@ -113,9 +138,7 @@ impl Evaluator {
             return Ok(None);
         }
         let mut meta = failed.meta.clone();
-        let digest = Sha256::digest(format!("{}/try", meta.id));
-        let id = hex::encode(digest.get(..11).unwrap_or_default());
-        meta.id = id.parse().map_err(StoreError::Failed)?;
+        meta.id = successor(&meta.id).map_err(StoreError::Failed)?;
         meta.created_ms = self.ports.clock.now_ms();
         meta.labels
             .insert(TRY_LABEL.to_owned(), (tries + 1).to_string());

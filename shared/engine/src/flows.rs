@@ -331,8 +331,19 @@ impl Flows {
         namespace: &str,
         id: &str,
     ) -> Result<(FlowHead, Arc<Revision>), FlowError> {
+        self.asked(namespace, id, None).await
+    }
+
+    /// The flow with the revision that is asked for, the one that counts if none is.
+    pub async fn asked(
+        &self,
+        namespace: &str,
+        id: &str,
+        revision: Option<u32>,
+    ) -> Result<(FlowHead, Arc<Revision>), FlowError> {
         let head = self.existing(namespace, id).await?;
-        let revision = self.revision(namespace, id, head.revision).await?;
+        let number = revision.unwrap_or(head.revision);
+        let revision = self.revision(namespace, id, number).await?;
         Ok((head, revision))
     }
 

@@ -259,6 +259,7 @@ impl Launcher {
         };
         let row = AttemptRow {
             created_ms: now,
+            item: self.evaluator().item(site).await.unwrap_or_default(),
             ..row
         };
         let result = reports::failed(now, now, reason, message);

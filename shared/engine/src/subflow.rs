@@ -25,8 +25,14 @@ pub const DEPTH_MAX: usize = 20;
 /// Finds deployed flows by name.
 #[async_trait]
 pub trait FlowSource: Send + Sync {
-    /// The plan of the current revision of a flow. The error is a sentence for people.
-    async fn plan(&self, namespace: &str, flow: &str) -> Result<Plan, FlowMissing>;
+    /// The plan of a revision of a flow, of the one that counts if none is asked for. The error is a sentence for
+    /// people.
+    async fn plan(
+        &self,
+        namespace: &str,
+        flow: &str,
+        revision: Option<u32>,
+    ) -> Result<Plan, FlowMissing>;
 }
 
 /// Why there is no plan.
@@ -64,6 +70,14 @@ pub fn target(active: &Active, call: &Call) -> Result<(String, String), String> 
     let namespace = text("namespace").unwrap_or(&active.meta.namespace);
     let flow = text("flowId").ok_or("`flowId` is missing")?;
     Ok((namespace.to_owned(), flow.to_owned()))
+}
+
+/// Which revision of it, if the call asks for one.
+#[must_use]
+pub fn revision(call: &Call) -> Option<u32> {
+    let number = call.props.get("revision").and_then(Value::as_u64)?;
+    // What does not fit is no revision, and is said to be missing.
+    Some(u32::try_from(number).unwrap_or(u32::MAX))
 }
 
 /// The request for the child's execution.
@@ -165,8 +179,13 @@ pub fn result(
 
 #[async_trait]
 impl FlowSource for Flows {
-    async fn plan(&self, namespace: &str, flow: &str) -> Result<Plan, FlowMissing> {
-        match self.current(namespace, flow).await {
+    async fn plan(
+        &self,
+        namespace: &str,
+        flow: &str,
+        revision: Option<u32>,
+    ) -> Result<Plan, FlowMissing> {
+        match self.asked(namespace, flow, revision).await {
             Ok((head, _)) if head.disabled => Err(FlowMissing::No(format!(
                 "flow `{flow}` of namespace `{namespace}` is disabled"
             ))),

@@ -188,8 +188,10 @@ impl Worker {
             }
             Err(EvaluateError::Expression(message)) => {
                 let result = failed(now, now, Reason::Expression, message);
+                let item = self.evaluator().item(site).await.unwrap_or_default();
                 let row = rows::blank(site, id.attempt).map(|row| AttemptRow {
                     created_ms: now,
+                    item,
                     ..row
                 });
                 return match row {
@@ -436,7 +438,8 @@ impl Worker {
     ) -> Result<operon_core::plan::Plan, FlowMissing> {
         subflow::check_depth(&*self.ports().store, active).await?;
         let (namespace, flow) = subflow::target(active, call).map_err(FlowMissing::No)?;
-        self.flows.plan(&namespace, &flow).await
+        let revision = subflow::revision(call);
+        self.flows.plan(&namespace, &flow, revision).await
     }
 
     /// Stops an attempt, and tells its shard once nothing of it is alive.

@@ -273,10 +273,14 @@ impl Inner {
 
     pub(crate) async fn start(&self, row: &ExecutionRow, plan: &[u8]) -> Result<bool, EngineError> {
         let created = self.parts.store.create(row, plan).await?;
-        self.running.borrow_mut().insert(row.meta.id.clone());
         if created {
             self.parts.observer.execution(row);
         }
+        if row.ended_ms.is_some() {
+            // A guard of the flow (`checks`) failed it as it was made: nothing of it ever runs.
+            return Ok(created);
+        }
+        self.running.borrow_mut().insert(row.meta.id.clone());
         self.send(Message::new(ShardKey::root(&row.meta.id), Event::Start));
         Ok(created)
     }

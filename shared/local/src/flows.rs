@@ -157,6 +157,7 @@ impl FlowSource for DirectoryFlows {
         &self,
         namespace: &str,
         flow: &str,
+        revision: Option<u32>,
         near: Option<&str>,
     ) -> Result<(Plan, Option<String>), FlowError> {
         let invalid = |problem: String| FlowError::Invalid {
@@ -181,6 +182,12 @@ impl FlowSource for DirectoryFlows {
                 near.display()
             ))
         })?;
+        if let Some(revision) = revision {
+            return Err(invalid(format!(
+                "revision {revision} is asked for, and `{}` is a file: deploy it to a server, or remove `revision`",
+                path.display()
+            )));
+        }
         let directory = path.parent().unwrap_or(near);
         let files = PluginFiles::near(directory).map_err(|error| invalid(error.to_string()))?;
         let read = read_flow(&path, &source, &files.load().0).map_err(invalid)?;

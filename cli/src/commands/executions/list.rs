@@ -17,12 +17,13 @@ use crate::style;
 const LAST_MAX: usize = 40;
 
 /// States an execution may have, as they are stored.
-const STATES: [&str; 11] = [
+const STATES: [&str; 12] = [
     "CREATED",
     "QUEUED",
     "RUNNING",
     "PAUSED",
     "RETRYING",
+    "RETRIED",
     "KILLING",
     "SUCCESS",
     "WARNING",

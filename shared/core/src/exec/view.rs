@@ -126,9 +126,13 @@ impl<'a> View<'a> {
     /// Moves to a terminal state.
     pub(super) fn end(&mut self, slot: u16, state: State, reason: Reason) {
         let node = self.node(slot);
+        // One after the other, as Kestra does: a failure that is allowed is a warning, which may be allowed, too.
         let state = if state == State::Failed && node.allow_failure {
             State::Warning
-        } else if state == State::Warning && node.allow_warning {
+        } else {
+            state
+        };
+        let state = if state == State::Warning && node.allow_warning {
             State::Success
         } else {
             state

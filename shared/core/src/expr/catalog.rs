@@ -180,8 +180,10 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("env", "use the `envs` root"),
     (
         "errorLogs",
-        "use the `errorLogs` root if the task offers it",
+        "logs are not read by expressions: `notify` tells people the last lines of what failed, and `tasks.<id>.state` \
+         which task did",
     ),
+    ("dayOfMonth", "use `date | date('d') | int`"),
     ("escape", "nothing is escaped; for JSON use `toJson`"),
     (
         "fetchContext",
@@ -192,10 +194,26 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("fileURI", "list the file in `inputFiles`"),
     ("from_json", "use `fromJson(text)`"),
     ("http", "use an `http` task and read its outputs"),
+    ("ionDecode", "use `fromIon(text)`"),
+    ("isDateAfter", "compare `(a | timestamp) > (b | timestamp)`"),
+    (
+        "isDateBefore",
+        "compare `(a | timestamp) < (b | timestamp)`",
+    ),
+    (
+        "isDateBetween",
+        "compare `(date | timestamp) > (from | timestamp) and (date | timestamp) < (to | timestamp)`",
+    ),
+    (
+        "isPublicHoliday",
+        "list the days in `vars` and use `vars.holidays contains (trigger.date | date('yyyy-MM-dd'))`",
+    ),
     (
         "items",
         "loop over the map: each item has `key` and `value`",
     ),
+    ("jsonDecode", "use `fromJson(text)`"),
+    ("jsonEncode", "use `value | toJson`"),
     ("json_decode", "use `fromJson(text)`"),
     ("json_encode", "use `toJson`"),
     ("loopOutputs", "read `outputs` of the foreach task"),
@@ -210,6 +228,15 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ),
     ("randomPort", "let the task choose a free port"),
     ("raw", "nothing is escaped, so `raw` is not needed"),
+    (
+        "regexExtract",
+        "use `text | replace({'.*(…).*': '$1'}, regexp=true)`",
+    ),
+    ("regexMatch", "use `text matches '…'`"),
+    (
+        "regexReplace",
+        "use `text | replace({'…': '…'}, regexp=true)`",
+    ),
     ("safe", "nothing is escaped, so `safe` is not needed"),
     ("select", "use `jq('map(select(…))')`"),
     ("sha3", "use `sha512`"),

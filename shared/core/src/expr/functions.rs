@@ -7,6 +7,7 @@ use super::catalog::{Callable, function_of};
 use super::error::{Fault, LookupError, bad};
 use super::limits::{MAX_DATA_DEPTH, MAX_OUTPUT_BYTES, MAX_RENDER_DEPTH};
 use super::ops;
+use super::paths::step;
 use super::runtime::{Call, Level};
 use super::template::Template;
 use super::value::{Number, from_json, is_empty, is_true, kind};
@@ -209,34 +210,24 @@ fn from_lines(call: &Call<'_>) -> Outcome {
 /// enclosing loop.
 fn current_each_output(call: &Call<'_>) -> Outcome {
     let mut output = call.value(0);
-    let context = &call.runtime.context;
-    let mut values = Vec::new();
-    for parent in context
-        .root("parents")
-        .and_then(super::value::items)
-        .unwrap_or_default()
-    {
-        values.extend(
-            parent
-                .get_attr("taskrun")
-                .and_then(|run| run.get_attr("value"))
-                .ok(),
-        );
-    }
-    values.reverse();
-    values.extend(
-        context
-            .root("taskrun")
-            .and_then(|run| run.get_attr("value").ok()),
-    );
+    // Not `taskrun` and `parents`: inside a group the value of the iteration is in both.
+    let item = call.runtime.context.root("item");
+    let around = item.and_then(|item| item.get_attr("parents").ok());
+    let around = around.as_ref().and_then(super::value::items);
+    let mut items = around.unwrap_or_default();
+    items.reverse();
+    items.extend(item.cloned());
+    let values: Vec<Value> = items
+        .iter()
+        .filter_map(|item| item.get_attr("value").ok())
+        .collect();
     for value in values
         .iter()
         .filter(|value| !super::value::is_missing(value))
     {
-        let next = output.get_item(value).unwrap_or_default();
-        if next.is_undefined() {
+        let Some(next) = step(&output, value).filter(|next| !next.is_undefined()) else {
             return bad(format!("there is no output for the iteration `{value}`"));
-        }
+        };
         output = next;
     }
     Ok(output)

@@ -23,6 +23,8 @@ pub(super) const FILTERS: &[Callable] = &[
     filter_of("int", &["value"], 1, |call| integer(&parse(call)?)),
     filter_of("number", &["value", "type"], 1, number),
     filter_of("numberFormat", &["value", "format"], 2, number_format),
+    // As Pebble spells it.
+    filter_of("numberformat", &["value", "format"], 2, number_format),
 ];
 
 /// The number in the input, which may be a text.

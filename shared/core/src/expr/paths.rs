@@ -56,7 +56,7 @@ pub(super) fn resolve(
 }
 
 /// One key of a map, or one place of a list or text, counted from 0, or from the end if negative.
-fn step(value: &Value, key: &Value) -> Option<Value> {
+pub(super) fn step(value: &Value, key: &Value) -> Option<Value> {
     match value.kind() {
         ValueKind::Map => {
             let found = value

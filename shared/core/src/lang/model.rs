@@ -38,7 +38,7 @@ pub struct Flow {
     pub labels: BTreeMap<String, String>,
     /// Typed parameters, in the order written.
     pub inputs: Vec<Input>,
-    /// `vars.*`; strings may be templates, rendered on use.
+    /// `vars.*`; strings may be templates, which `render` renders.
     pub variables: Map<String, Value>,
     /// What the flow does.
     pub tasks: TaskList,

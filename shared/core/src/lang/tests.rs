@@ -8,6 +8,7 @@ mod guides;
 mod kestra;
 mod limits;
 mod mistakes;
+mod read;
 mod robust;
 mod schema;
 

@@ -1,6 +1,6 @@
 //! `taskrun`, `item`, `parent` and `parents` of templates: the loops around a task run.
 
-use operon_core::plan::Layout;
+use operon_core::plan::{Layout, NodeIndex};
 use serde_json::{Map, Value, json};
 
 use super::{EvaluateError, Evaluator, Site, rfc3339};
@@ -14,9 +14,12 @@ impl Evaluator {
     ) -> Result<(), EvaluateError> {
         let mut items = self.enclosing_items(site).await?;
         let own = items.pop();
-        let parents: Vec<Value> = items
-            .iter()
-            .rev()
+        // As in Kestra: the child of a loop has the value itself; inside a group, the group is the parent that has it.
+        let grouped = own.as_ref().filter(|_| in_group(site));
+        let parents: Vec<Value> = grouped
+            .into_iter()
+            .chain(items.iter().rev())
+            .filter(|item| item.get("value").is_some())
             .map(|item| json!({"taskrun": {"value": item.get("value"), "iteration": item.get("index")}}))
             .collect();
         roots.insert(
@@ -54,7 +57,10 @@ impl Evaluator {
     }
 
     /// The `item` of every enclosing loop, outermost first.
-    async fn enclosing_items(&self, site: Site<'_>) -> Result<Vec<Value>, EvaluateError> {
+    pub(super) async fn enclosing_items(
+        &self,
+        site: Site<'_>,
+    ) -> Result<Vec<Value>, EvaluateError> {
         let mut items = Vec::new();
         let (mut shard, mut slot) = (site.shard.clone(), site.slot);
         while let Some((owner, loop_slot, _)) = shard.owner() {
@@ -93,4 +99,20 @@ impl Evaluator {
             .find_map(|item| item.get("value"))
             .cloned())
     }
+}
+
+/// Whether a group (`If`, `Parallel`, …) is around the task run, inside its iteration.
+fn in_group(site: Site<'_>) -> bool {
+    let Some(layout) = site.layout() else {
+        return false;
+    };
+    let node_at = |index: NodeIndex| layout.nodes.get(usize::from(index));
+    let mut node = layout.node_of(site.slot).and_then(node_at);
+    while let Some(parent) = node.and_then(|node| node.parent).and_then(node_at) {
+        if !parent.hidden {
+            return true;
+        }
+        node = Some(parent);
+    }
+    false
 }

@@ -47,10 +47,12 @@ impl Mentioned {
                     _ => false,
                 };
             }
-            renders |= template
-                .calls()
-                .iter()
-                .any(|call| call.name.starts_with("render"));
+            for call in template.calls() {
+                renders |= call.name.starts_with("render");
+                if call.name == "currentEachOutput" {
+                    self.roots.insert("item".to_owned());
+                }
+            }
         });
         renders
     }

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::{EvaluateError, Evaluator, OUTPUTS_MAX, Overlay, Site};
 use crate::ports::{AttemptRow, TaskRunKey};
+use crate::repeated;
 
 /// Iterations whose outputs a template outside their loop may see.
 pub const LOOP_OUTPUTS_MAX: u32 = 10_000;
@@ -67,15 +68,17 @@ impl Evaluator {
         };
         let Some(row) = row else { return Ok(None) };
         let mut outputs = self.row_outputs(&row).await?;
-        if let Some(item) = row.item.as_ref().filter(|_| scope != 0) {
+        if scope != 0 {
             // Kestra's ForEach: `outputs.child[taskrun.value].x` also inside the iteration.
-            let own = Value::Object(outputs.clone());
-            outputs.entry(key_of(item)).or_insert(own);
+            let own = outputs.clone();
+            let path = self.path_of(site, &row).await?;
+            nest(&mut outputs, &path, own, false);
         }
         Ok(Some(Value::Object(outputs)))
     }
 
-    /// Outputs of a task inside a loop, seen from outside: by the iteration's value.
+    /// Outputs of a task inside loops, seen from outside: by the values of the iterations, from the outside in, as in
+    /// Kestra (`outputs.task[outer][inner]`). Of iterations with equal values the last counts.
     async fn outputs_of_loop(&self, site: Site<'_>, id: &str) -> Result<Value, EvaluateError> {
         let rows = self
             .ports
@@ -100,11 +103,41 @@ impl Evaluator {
         let mut outputs = Map::new();
         for row in latest.into_values() {
             if matches!(row.state.as_str(), "SUCCESS" | "WARNING") {
-                let key = row.item.as_ref().map_or_else(|| row.name.clone(), key_of);
-                outputs.insert(key, Value::Object(self.row_outputs(&row).await?));
+                let mut path = self.path_of(site, &row).await?;
+                if path.is_empty() {
+                    path.push(row.name.clone());
+                }
+                nest(&mut outputs, &path, self.row_outputs(&row).await?, true);
             }
         }
         Ok(Value::Object(outputs))
+    }
+
+    /// The values of the iterations around a task run, from the outside in. Repetitions have none.
+    async fn path_of(
+        &self,
+        site: Site<'_>,
+        row: &AttemptRow,
+    ) -> Result<Vec<String>, EvaluateError> {
+        let Some((owner, slot, _)) = row.task_run.shard.owner() else {
+            return Ok(Vec::new());
+        };
+        let around = Site {
+            shard: &owner,
+            slot,
+            ..site
+        };
+        let mut path: Vec<String> = self
+            .enclosing_items(around)
+            .await?
+            .iter()
+            .filter_map(|item| item.get("value").map(key_of))
+            .collect();
+        // The row has the innermost value itself: reading one list of values per inner loop would be slow.
+        if repeated::until(around).is_none() {
+            path.extend(row.item.as_ref().map(key_of));
+        }
+        Ok(path)
     }
 
     async fn row_outputs(&self, row: &AttemptRow) -> Result<Map<String, Value>, EvaluateError> {
@@ -122,6 +155,26 @@ impl Evaluator {
             .await
             .map_err(|error| failed(error.to_string()))?;
         serde_json::from_slice(&bytes).map_err(|error| failed(error.to_string()))
+    }
+}
+
+/// Puts `own` where `path` says; `over` what is there, if it is to.
+fn nest(into: &mut Map<String, Value>, path: &[String], own: Map<String, Value>, over: bool) {
+    let Some((last, outer)) = path.split_last() else {
+        return;
+    };
+    let mut here = into;
+    for key in outer {
+        let next = here
+            .entry(key.clone())
+            .or_insert_with(|| Value::Object(Map::new()));
+        let Value::Object(next) = next else {
+            return; // An output of that name, which counts.
+        };
+        here = next;
+    }
+    if over || !here.contains_key(last) {
+        here.insert(last.clone(), Value::Object(own));
     }
 }
 

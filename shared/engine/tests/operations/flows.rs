@@ -5,6 +5,7 @@ use std::sync::Arc;
 use operon_core::lang::Plugins;
 use operon_engine::flows::{Deploy, Deployed, Expected, FlowError, FlowHead, Flows};
 use operon_engine::ports::RECORD_BYTES_MAX;
+use operon_engine::subflow::FlowSource as _;
 use operon_testkit::memory::MemoryPorts;
 
 fn registry() -> (MemoryPorts, Flows) {
@@ -173,4 +174,23 @@ async fn flows_are_listed_by_namespace_and_page_and_disabled_alone() {
     let off = flows.set_disabled("a", "x", true, "bob").await.unwrap();
     assert!(off.disabled);
     assert!(!flows.existing("a", "y").await.unwrap().disabled);
+}
+
+#[tokio::test]
+async fn a_subflow_is_the_revision_it_asks_for_or_the_one_that_counts() {
+    let (_memory, flows) = registry();
+    for text in ["a", "b", "c"] {
+        deploy(&flows, &source(text), Expected::Any).await.unwrap();
+    }
+    flows
+        .rollback("demo", "hello", 2, Expected::Any, "bob")
+        .await
+        .unwrap();
+    for (asked, counts) in [(None, 2), (Some(1), 1), (Some(3), 3)] {
+        let plan = flows.plan("demo", "hello", asked).await.unwrap();
+        let revision = flows.revision("demo", "hello", counts).await.unwrap();
+        assert_eq!(plan, revision.plan, "{asked:?}");
+    }
+    let missing = flows.plan("demo", "hello", Some(4)).await.unwrap_err();
+    assert!(missing.to_string().contains('4'), "{missing}");
 }

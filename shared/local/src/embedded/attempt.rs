@@ -66,6 +66,7 @@ impl Inner {
                     let now = self.parts.ports.clock.now_ms();
                     let row = AttemptRow {
                         created_ms: now,
+                        item: self.evaluator.item(site).await.unwrap_or_default(),
                         ..row
                     };
                     let result = failed(now, now, Reason::Expression, message);

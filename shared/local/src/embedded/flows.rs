@@ -29,11 +29,13 @@ pub enum FlowError {
 /// Finds flows by name.
 #[async_trait(?Send)]
 pub trait FlowSource {
-    /// The plan of a flow and the directory of its namespace files. `near` is that of the flow that calls it.
+    /// The plan of a flow, in a revision if one is asked for, and the directory of its namespace files. `near` is that
+    /// of the flow that calls it.
     async fn flow(
         &self,
         namespace: &str,
         flow: &str,
+        revision: Option<u32>,
         near: Option<&str>,
     ) -> Result<(Plan, Option<String>), FlowError>;
 }

@@ -74,7 +74,12 @@ impl Inner {
         let (plan, flow_dir) = self
             .parts
             .flows
-            .flow(&namespace, &flow, active.meta.flow_dir.as_deref())
+            .flow(
+                &namespace,
+                &flow,
+                subflow::revision(call),
+                active.meta.flow_dir.as_deref(),
+            )
             .await
             .map_err(|error| error.to_string())?;
         let request = Request {

@@ -25,6 +25,7 @@ impl FlowSource for NoFlows {
         &self,
         namespace: &str,
         flow: &str,
+        _: Option<u32>,
         _: Option<&str>,
     ) -> Result<(Plan, Option<String>), FlowError> {
         Err(FlowError::Missing {
@@ -254,4 +255,112 @@ fn a_secret_given_as_an_input_is_refused_and_not_repeated() {
     let (row, rows) = run_with(&flow, given("KNOWN"));
     assert_eq!(row.state, "SUCCESS");
     assert_eq!(rows["x"].outputs["value"], "******");
+}
+
+fn parsed(tasks: &str) -> Flow {
+    let source = format!("id: f\nnamespace: t\ntasks:\n{tasks}");
+    let parsed = operon_core::lang::parse(&source, &operon_core::lang::Plugins::default());
+    parsed
+        .flow
+        .unwrap_or_else(|| panic!("{:#?}", parsed.diagnostics))
+}
+
+#[test]
+fn outputs_of_nested_loops_have_the_values_of_all_loops() {
+    let (row, rows) = run(&parsed(
+        r#"
+  - id: outer
+    type: io.kestra.plugin.core.flow.ForEach
+    values: [a, 2]
+    tasks:
+      - id: inner
+        type: io.kestra.plugin.core.flow.ForEach
+        values: [x, y]
+        tasks:
+          - {id: deep, type: return, format: "{{ parent.taskrun.value }}-{{ taskrun.value }}"}
+          - id: read
+            type: return
+            format: "{{ outputs.deep[parent.taskrun.value][taskrun.value].value }} {{ currentEachOutput(outputs.deep).value }} {{ outputs.deep.value }}"
+          - {id: each, type: return, format: "{{ currentEachOutput(outputs.deep).value }}"}
+      - {id: beside, type: return, format: "{{ outputs.deep[taskrun.value]['y'].value }}"}
+  - id: after
+    type: return
+    format: "{{ outputs.deep['a']['y'].value }} {{ outputs.deep['2']['x'].value }} {{ outputs.beside['2'].value }}"
+"#,
+    ));
+    assert_eq!(row.state, "SUCCESS", "{rows:#?}");
+    let value = |name: &str| rows[name].outputs["value"].clone();
+    assert_eq!(value("read[0][1]"), "a-y a-y a-y");
+    assert_eq!(value("read[1][0]"), "2-x 2-x 2-x");
+    assert_eq!(value("each[1][1]"), "2-y");
+    assert_eq!(value("beside[0]"), "a-y");
+    assert_eq!(value("after"), "a-y 2-x 2-y");
+}
+
+#[test]
+fn of_iterations_with_equal_values_the_last_counts() {
+    let (row, rows) = run(&parsed(
+        r#"
+  - id: each
+    type: foreach
+    values: [a, a]
+    tasks:
+      - {id: child, type: return, format: "{{ item.index }}"}
+  - {id: after, type: return, format: "{{ outputs.child | jq('[keys[], .a.value]') }}"}
+"#,
+    ));
+    assert_eq!(row.state, "SUCCESS", "{rows:#?}");
+    assert_eq!(rows["after"].outputs["value"], json!([["a", 1]]));
+}
+
+#[test]
+fn a_group_in_a_loop_is_the_parent_that_has_the_value() {
+    let (row, rows) = run(&parsed(
+        r#"
+  - id: outer
+    type: io.kestra.plugin.core.flow.ForEach
+    values: [a, b]
+    tasks:
+      - id: both
+        type: parallel
+        tasks:
+          - id: inner
+            type: io.kestra.plugin.core.flow.ForEach
+            values: [x]
+            tasks:
+              - {id: direct, type: return, format: "{{ parent.taskrun.value }}{{ parents | length }}"}
+              - id: choice
+                type: if
+                condition: "{{ taskrun.value == 'x' }}"
+                then:
+                  - id: nested
+                    type: sequential
+                    tasks:
+                      - id: leaf
+                        type: return
+                        format: "{{ parent.taskrun.value }}{{ parents[1].taskrun.value }}{{ taskrun.value }}{{ item.value }}{{ item.parent.value }}"
+                      - {id: each, type: return, format: "{{ currentEachOutput(outputs.leaf).value }}"}
+"#,
+    ));
+    assert_eq!(row.state, "SUCCESS", "{rows:#?}");
+    let value = |name: &str| rows[name].outputs["value"].clone();
+    assert_eq!(value("direct[1][0]"), "b1");
+    assert_eq!(value("leaf[1][0]"), "xbxxb");
+    assert_eq!(value("each[0][0]"), "xaxxa");
+}
+
+#[test]
+fn what_cannot_be_rendered_in_a_loop_says_for_which_item() {
+    let (row, rows) = run(&parsed(
+        r#"
+  - id: each
+    type: foreach
+    values: [p, q]
+    tasks:
+      - {id: child, type: return, format: "{{ item.value.nothing }}"}
+"#,
+    ));
+    assert_eq!(row.state, "FAILED");
+    assert_eq!(rows["child[1]"].state, "FAILED");
+    assert_eq!(rows["child[1]"].item, Some(json!("q")));
 }

@@ -22,19 +22,22 @@ impl FlowSource for DeployedFlows {
         &self,
         namespace: &str,
         flow: &str,
+        revision: Option<u32>,
         near: Option<&str>,
     ) -> Result<(Plan, Option<String>), FlowError> {
         let invalid = |problem: String| FlowError::Invalid {
             flow: flow.to_owned(),
             problem,
         };
-        match self.0.current(namespace, flow).await {
+        match self.0.asked(namespace, flow, revision).await {
             Ok((head, _)) if head.disabled => Err(invalid("it is disabled".to_owned())),
             Ok((head, revision)) => {
                 let place = head.place_of_files(&revision.head);
                 Ok((revision.plan.clone(), place))
             }
-            Err(DeployError::Missing { .. }) => DirectoryFlows.flow(namespace, flow, near).await,
+            Err(DeployError::Missing { .. }) => {
+                DirectoryFlows.flow(namespace, flow, revision, near).await
+            }
             Err(error) => Err(invalid(error.to_string())),
         }
     }

@@ -46,7 +46,7 @@ async fn a_flow_is_found_below_the_directory_by_namespace_and_id() {
     write(root, "broken.yaml", "id: [");
     let near = root.display().to_string();
     let find = async |namespace: &'static str, id: &'static str| {
-        DirectoryFlows.flow(namespace, id, Some(&near)).await
+        DirectoryFlows.flow(namespace, id, None, Some(&near)).await
     };
     let (plan, place) = find("lab", "two").await.unwrap();
     assert_eq!(plan.flow, "two");
@@ -55,7 +55,14 @@ async fn a_flow_is_found_below_the_directory_by_namespace_and_id() {
     assert!(text.contains("`three` in namespace `lab`"), "{text}");
     assert!(text.contains(&near), "{text}");
     assert!(find("other", "one").await.is_err());
-    assert!(DirectoryFlows.flow("lab", "one", None).await.is_err());
+    let lonely = DirectoryFlows.flow("lab", "one", None, None);
+    assert!(lonely.await.is_err());
+    let revised = DirectoryFlows.flow("lab", "one", Some(3), Some(&near));
+    let text = revised.await.unwrap_err().to_string();
+    assert!(
+        text.contains("revision 3") && text.contains("remove `revision`"),
+        "{text}"
+    );
 }
 
 #[tokio::test]
@@ -68,7 +75,7 @@ async fn a_flow_that_is_wrong_is_named_with_its_line() {
     );
     let near = directory.path().display().to_string();
     let text = DirectoryFlows
-        .flow("lab", "bad", Some(&near))
+        .flow("lab", "bad", None, Some(&near))
         .await
         .unwrap_err()
         .to_string();

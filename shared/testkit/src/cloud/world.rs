@@ -47,7 +47,7 @@ struct Flows(Vec<Plan>);
 
 #[async_trait]
 impl FlowSource for Flows {
-    async fn plan(&self, namespace: &str, flow: &str) -> Result<Plan, FlowMissing> {
+    async fn plan(&self, namespace: &str, flow: &str, _: Option<u32>) -> Result<Plan, FlowMissing> {
         let found = self.0.iter();
         let mut found = found.filter(|plan| plan.namespace == namespace && plan.flow == flow);
         found

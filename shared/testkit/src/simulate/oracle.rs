@@ -513,8 +513,10 @@ fn has_tasks(list: &TaskList) -> bool {
 }
 
 fn allowed(task: &Task, state: State) -> State {
+    let tolerated = task.allow_failure || task.task_type == ALLOW_FAILURE;
     match state {
-        State::Failed if task.allow_failure || task.task_type == ALLOW_FAILURE => State::Warning,
+        State::Failed if tolerated && task.allow_warning => State::Success,
+        State::Failed if tolerated => State::Warning,
         State::Warning if task.allow_warning => State::Success,
         state => state,
     }

@@ -140,6 +140,25 @@ fn an_unknown_outcome_is_told_whatever_happens_beside_it() {
 }
 
 #[test]
+fn a_failure_that_is_allowed_is_a_warning_which_may_be_allowed_too() {
+    for (failure, warning, state, end) in [
+        (false, false, State::Failed, "finish Failed (child failed)"),
+        (false, true, State::Failed, "finish Failed (child failed)"),
+        (true, false, State::Warning, "finish Warning"),
+        (true, true, State::Success, "finish Success"),
+    ] {
+        let parts = flow().task("a").with(|task| {
+            task.allow_failure = failure;
+            task.allow_warning = warning;
+        });
+        Scenario::new(&parts.build())
+            .on("start", "launch a#1")
+            .on("a#1 failed", end)
+            .expect("a", state, Reason::ExitCode);
+    }
+}
+
+#[test]
 fn a_timeout_stops_the_attempt_before_the_next_one_starts() {
     Scenario::new(&flow().task("a").retry(2, 1_000).timeout_ms(60_000).build())
         .on("start", "launch a#1")

@@ -21,6 +21,7 @@ fn numbers_and_lists_are_as_kestra_documents() {
             "1234567.5 | numberFormat('#,##0.00')",
             json!("1,234,567.50"),
         ),
+        ("1234.5 | numberformat('#,##0.0')", json!("1,234.5")),
         ("-0.001 | numberFormat('0.00')", json!("0.00")),
         ("0.256 | numberFormat('0.#%')", json!("25.6%")),
         ("1234567 | numberFormat('#,###')", json!("1,234,567")),

@@ -65,7 +65,7 @@ fn context() -> Context {
                     "sequence-qc": {"passed": true}, "each": {"one": {"value": "first"}}},
         "vars": {"nested": "{{ inputs.organism | upper }}", "self": "{{ render(vars.self) }}",
                  "twice": "{{ vars.nested }}", "evil": "{{ inputs.evil }}", "mine": "{{ vars.inner }}", "inner": "{{ secret('TOKEN') }}"},
-        "taskrun": {"value": "one"},
+        "taskrun": {"value": "one"}, "item": {"value": "one", "index": 0, "parents": []},
         "execution": {"id": "e1", "startDate": "2026-03-28T23:15:00.5Z", "state": "SUCCESS"},
     });
     let Value::Object(roots) = roots else {

@@ -209,3 +209,57 @@ fn errors_point_into_the_source_and_say_what_to_do() {
         assert_eq!(place, at, "{source}: {shown}");
     }
 }
+
+#[test]
+fn functions_of_kestra_that_do_not_exist_have_advice_and_no_spelling_guess() {
+    for (source, advice) in [
+        ("isPublicHoliday(now())", "`vars.holidays contains"),
+        ("dayOfMonth(now())", "`date | date('d') | int`"),
+        (
+            "isDateAfter(now(), now())",
+            "`(a | timestamp) > (b | timestamp)`",
+        ),
+        (
+            "isDateBefore(now(), now())",
+            "`(a | timestamp) < (b | timestamp)`",
+        ),
+        (
+            "isDateBetween(now(), now(), now())",
+            "(from | timestamp) and",
+        ),
+        ("'a' | regexMatch('b')", "`text matches '…'`"),
+        ("'a' | regexExtract('b')", "regexp=true"),
+        ("'a' | regexReplace('b', 'c')", "regexp=true"),
+        ("'a' | jsonDecode", "`fromJson(text)`"),
+        ("jsonEncode('a')", "`value | toJson`"),
+        ("'a' | ionDecode", "`fromIon(text)`"),
+        ("errorLogs()", "`tasks.<id>.state`"),
+    ] {
+        let error = crate::expr::Template::parse(&format!("{{{{ {source} }}}}")).unwrap_err();
+        let error = error.to_string();
+        assert!(
+            error.contains(advice) && !error.contains("did you mean"),
+            "{source}: {error}"
+        );
+    }
+}
+
+/// What the advice says is what one would have got.
+#[test]
+fn the_advice_for_functions_of_kestra_works() {
+    for (source, expected) in [
+        ("execution.startDate | date('d') | int", json!(28)),
+        (
+            "(execution.startDate | timestamp) > ('2026-01-01T00:00:00Z' | timestamp)",
+            json!(true),
+        ),
+        ("'ab12' matches '[a-z]+[0-9]+'", json!(true)),
+        (
+            "'run-42.txt' | replace({'.*-([0-9]+).*': '$1'}, regexp=true)",
+            json!("42"),
+        ),
+        ("{'a': 1} | toJson", json!("{\"a\":1}")),
+    ] {
+        assert_eq!(value(&format!("{{{{ {source} }}}}")), expected, "{source}");
+    }
+}

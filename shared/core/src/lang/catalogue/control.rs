@@ -171,7 +171,11 @@ const SUBFLOW_PROPS: &[PropInfo] = &[
         .required()
         .dynamic()
         .example("other"),
-    prop("revision", COUNT, "Its revision; the newest when absent."),
+    prop(
+        "revision",
+        COUNT,
+        "Its revision; the one that counts when absent. Files beside a flow have none.",
+    ),
     prop(
         "inputs",
         PropType::Map(&PropType::Any),
@@ -190,17 +194,20 @@ const SUBFLOW_PROPS: &[PropInfo] = &[
     prop(
         "scheduleDate",
         PropType::String,
-        "Start it then, not now (ISO-8601 with offset).",
+        "Kestra: start it then, not now.",
     )
     .alias(&["scheduleOn"])
-    .dynamic()
+    .rejects(
+        "a flow is started when its turn comes",
+        "put a `sleep` before it, or a `schedule` trigger into the flow that is started",
+    )
     .example("\"2030-01-01T00:00:00Z\""),
     prop(
         "restartBehavior",
         PropType::Enum(&["RETRY_FAILED", "NEW_EXECUTION"]),
-        "What a restart of this execution does to a failed one below.",
+        "Kestra: what a restart of this execution does to a failed one below.",
     )
-    .default("RETRY_FAILED"),
+    .warns("a restart starts the flow anew; restart the failed execution below by itself to keep what succeeded in it"),
     prop(
         "outputs",
         PropType::Map(&PropType::Any),
@@ -347,7 +354,7 @@ pub(super) const TYPES: &[TypeInfo] = &[
     TypeInfo {
         name: "io.kestra.plugin.core.flow.Loop",
         aliases: &["loop", "foreach", "each"],
-        doc: "Runs its children once for each value or batch of records, a window of iterations at once. In an iteration `{{ item.value }}`, `{{ item.index }}` and `{{ item.key }}` are known.",
+        doc: "Runs its children once for each value or batch of records, a window of iterations at once. In an iteration `{{ item.value }}`, `{{ item.index }}` and `{{ item.key }}` are known. Outputs of a task inside are read from outside by the value, `outputs.<task>[value]`, in nested loops by all of them, `outputs.<task>[outer][inner]`; of iterations with equal values the last counts.",
         example: "id: organisms\ntype: foreach\nvalues: [mpox, ebola]\nconcurrencyLimit: 2\ntasks:\n  - {id: each, type: log, message: \"{{ item.value }}\"}",
         props: LOOP_PROPS,
         timeout_ms: 0,
@@ -464,9 +471,12 @@ pub(super) const TYPES: &[TypeInfo] = &[
             prop(
                 "outputFiles",
                 PropType::OneOrMany(&PropType::String),
-                "Globs of files kept at the end.",
+                "Kestra: globs of files kept at the end.",
             )
-            .dynamic()
+            .rejects(
+                "the task that makes a file keeps it",
+                "write `outputFiles` at that task, or add a `LocalFiles` task with `outputs`",
+            )
             .example("[\"*.txt\"]"),
             ERRORS,
             FINALLY,

@@ -83,7 +83,12 @@ pub(super) const TYPES: &[TypeInfo] = &[
     },
     TypeInfo {
         name: "io.kestra.plugin.core.output.OutputValues",
-        aliases: &["outputs", "output-values", "values"],
+        aliases: &[
+            "outputs",
+            "output-values",
+            "values",
+            "io.kestra.core.tasks.outputs.OutputValues",
+        ],
         doc: "Renders values and returns them as `outputs.<task>.values.<name>`.",
         example: "id: facts\ntype: outputs\nvalues:\n  day: \"{{ execution.startDate }}\"",
         props: &[
@@ -168,7 +173,11 @@ pub(super) const TYPES: &[TypeInfo] = &[
     },
     TypeInfo {
         name: "io.kestra.plugin.core.execution.Count",
-        aliases: &["count", "io.kestra.core.tasks.executions.Counts"],
+        aliases: &[
+            "count",
+            "io.kestra.plugin.core.execution.Counts",
+            "io.kestra.core.tasks.executions.Counts",
+        ],
         doc: "Counts executions of flows.",
         example: "id: failures\ntype: count\nexecutions:\n  - {namespace: genomics, flowId: processing}\nstates: [FAILED]",
         props: &[
@@ -256,7 +265,8 @@ pub(super) const TYPES: &[TypeInfo] = &[
                 ]),
                 "Type the value is checked against.",
             ),
-            prop("kvDescription", PropType::String, "For people.").dynamic(),
+            prop("kvDescription", PropType::String, "Kestra: for people.")
+                .warns("a key has no description; a comment in the flow says what it is for"),
         ],
         timeout_ms: SHORT_MS,
         shape: Shape::BuiltIn,

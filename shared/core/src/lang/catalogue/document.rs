@@ -453,7 +453,7 @@ pub const FLOW: &[PropInfo] = &[
     prop(
         "variables",
         PropType::Map(&PropType::Any),
-        "Read as `vars.*`; may hold templates, rendered on use.",
+        "Read as `vars.*`. Templates in them are rendered by `{{ render(vars.name) }}`; `{{ vars.name }}` is the text as it stands.",
     )
     .alias(&["vars"])
     .dynamic()

@@ -16,6 +16,8 @@ const fn at(prefix: &'static str, instead: &'static str) -> Elsewhere {
 const NOTIFY: &str =
     "use `slack`, `email` or `pagerduty`, or `http` with the webhook's address and a JSON `body`";
 const CLOUD: &str = "use `container` with an image that has the provider's command-line tool";
+const GO: &str =
+    "use `container` or `shell` with an image that has Go, and `commands: [\"go run main.go\"]`";
 const SQL: &str = "use `sql` for PostgreSQL, else `container` or `python` with a database client, and `secrets` for the password";
 
 /// First match wins, so the exact names come before the prefixes that hold them.
@@ -47,9 +49,39 @@ const TABLE: &[Elsewhere] = &[
         "remove it: artifacts expire by themselves",
     ),
     at(
+        "io.kestra.core.tasks.storages.PurgeExecution",
+        "remove it: artifacts expire by themselves",
+    ),
+    at(
         "io.kestra.plugin.core.log.Purge",
         "remove it: logs expire by themselves",
     ),
+    at(
+        "io.kestra.plugin.core.log.PurgeLogs",
+        "remove it: logs expire by themselves",
+    ),
+    at(
+        "io.kestra.core.tasks.executions.Resume",
+        "use `pause` with `pauseDuration`, or resume through the API",
+    ),
+    at(
+        "io.kestra.plugin.core.execution.SetVariables",
+        "return values with `outputs` and read `outputs.<task>.values.<name>`, or keep them with `kv-set`",
+    ),
+    at(
+        "io.kestra.plugin.core.execution.UnsetVariables",
+        "remove it: `vars` do not change while a flow runs",
+    ),
+    at(
+        "io.kestra.plugin.core.execution.Kill",
+        "end this execution with `exit` and `state: KILLED`; kill another one with the command line or the API",
+    ),
+    at(
+        "io.kestra.plugin.core.templating.TemplatedTask",
+        "write the task itself: its properties may be templates, and `if` or `switch` choose among tasks",
+    ),
+    at("io.kestra.plugin.scripts.go.Script", GO),
+    at("io.kestra.plugin.scripts.go.Commands", GO),
     at(
         "io.kestra.plugin.core.log.Fetch",
         "read logs with the command line or the API",

@@ -19,12 +19,8 @@ const NO_CREDENTIALS: (&str, &str) = (
     "remove it: the deployment's role has the permissions",
 );
 
-const REGION: PropInfo = prop(
-    "region",
-    PropType::String,
-    "AWS region; the deployment's own when absent.",
-)
-.example("eu-central-1");
+const REGION: PropInfo = prop("region", PropType::String, "Kestra: region of the service.")
+    .warns("the deployment's own region counts");
 
 const ACCESS_KEY: PropInfo =
     prop("accessKeyId", PropType::String, "Kestra.").rejects(NO_CREDENTIALS.0, NO_CREDENTIALS.1);
@@ -89,8 +85,8 @@ const S3: &[PropInfo] = &[
         .warns("every object starts an execution; none is left out"),
     prop("filter", PropType::Enum(&["FILES", "DIRECTORY", "BOTH"]), "Kestra.")
         .warns("only objects start executions, and names that end with `/` do not"),
-    prop("on", PropType::Enum(&["CREATE", "UPDATE", "CREATE_OR_UPDATE"]), "Which writes.")
-        .default("CREATE_OR_UPDATE"),
+    prop("on", PropType::Enum(&["CREATE", "UPDATE", "CREATE_OR_UPDATE"]), "Kestra: which writes.")
+        .warns("every write starts an execution, the first of an object and later ones"),
     prop("delimiter", PropType::String, "Kestra.").rejects(
         "keys are matched, not listed",
         "write `prefix` or `regexp`",

@@ -69,7 +69,7 @@ impl Reader<'_> {
     ) -> TaskKind {
         let working_directory = info.name.ends_with(".WorkingDirectory");
         task.allow_failure |= info.name.ends_with(".AllowFailure");
-        for name in ["inputFiles", "outputFiles", "namespaceFiles"] {
+        for name in ["inputFiles", "namespaceFiles"] {
             if let Some(field) = fields.get(name)
                 && let Some(value) = self.field(field)
             {

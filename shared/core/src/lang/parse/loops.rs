@@ -224,8 +224,6 @@ impl Reader<'_> {
             "inheritLabels",
             "wait",
             "transmitFailed",
-            "scheduleDate",
-            "restartBehavior",
         ] {
             if let Some(field) = fields.get(name)
                 && let Some(value) = self.field(field)

@@ -72,7 +72,6 @@ pub(in super::super) const ROOTS: &[&str] = &[
     "tasks",
     "parent",
     "parents",
-    "error",
 ];
 /// Roots inside a loop.
 const LOOP_ROOTS: &[&str] = &["item"];
@@ -128,6 +127,10 @@ impl Reader<'_> {
                 "the working directory is the current one: use relative paths".to_owned()
             }
             "props" => "`props` is known only in a plugin's file".to_owned(),
+            "error" => {
+                "which tasks failed is in `tasks.<id>.state`; a message to people is a policy of `notify`"
+                    .to_owned()
+            }
             _ if self.names.inputs.contains(root) => format!("did you mean `inputs.{root}`?"),
             _ if self.names.variables.contains(root) => format!("did you mean `vars.{root}`?"),
             _ if self.task_ids.contains_key(root) => format!("did you mean `outputs.{root}`?"),

@@ -205,7 +205,9 @@ impl Reader<'_> {
         };
         let Some((node, name)) = name else { return };
         let canonical = match name.as_str() {
-            "process" | RUNNER_PROCESS => RUNNER_PROCESS,
+            "process" | RUNNER_PROCESS | "io.kestra.plugin.core.runner.ProcessTaskRunner" => {
+                RUNNER_PROCESS
+            }
             "docker" | RUNNER_DOCKER | "io.kestra.plugin.core.runner.Docker" => RUNNER_DOCKER,
             _ => {
                 self.unknown_runner(node, &name);

@@ -70,6 +70,10 @@ const DEVIATIONS: &str = "\
 | No task has a timeout by default | Every type has one (see the table); a task that hangs is always stopped |
 | `dependsOn` only inside `Dag` | In every list of tasks |
 | Records are ION | JSON Lines |
+| `ForEach` and `EachSequential` stop at a failed iteration when one runs at a time | The others run, and the loop fails at its end; `onFailure: stop` starts no further one |
+| A task in a group in `ForEach` has no `taskrun.value`, only `parent.taskrun.value` | It has both, as `item.value` |
+| A loop over a map gives texts such as `{\"key\":\"a\",\"value\":1}` | `item.value` is a map with `key` and `value`, `item.key` the key |
+| `Return` and `OutputValues` give texts | A value that is exactly one `{{ … }}` keeps its type |
 | A trigger is locked until its execution ends | `allowConcurrent` is true by default; one event starts one execution, by identity |
 | S3 and SQS are polled, 25 objects at a time | Events are pushed, each object or message starts an execution; `batch` groups them |
 | `recoverMissedSchedules` is `ALL` by default | `LAST`: an outage is made up for once |
@@ -326,7 +330,7 @@ fn expressions(out: &mut String) {
         "## Expressions\n\nAn expression stands in `{{ }}`; `{% if %}`, `{% for %}` and `{% set %}` are known too. A text that is\n\
          exactly one `{{ … }}` keeps the type of its value. `a ?? b` is `b` where `a` is missing.\n\n\
          It begins with one of these names: `flow`, `execution`, `inputs`, `outputs`, `vars`, `trigger`, `labels`, `envs`,\n\
-         `globals`, `task`, `taskrun`, `tasks`, `parent`, `parents`, `error`; in a loop also `item`.\n\n",
+         `globals`, `task`, `taskrun`, `tasks`, `parent`, `parents`; in a loop also `item`.\n\n",
     );
     for (kind, title) in [
         ("function", "Functions"),

@@ -332,3 +332,64 @@ fn loops_until_a_condition_holds() {
         assert!(flow.contains(said), "{said}\n{flow}");
     }
 }
+
+#[test]
+fn classes_without_a_runner_have_advice_and_no_spelling_guess() {
+    for (class, advice) in [
+        (
+            "io.kestra.plugin.core.execution.SetVariables",
+            "`outputs.<task>.values.<name>`",
+        ),
+        (
+            "io.kestra.plugin.core.execution.UnsetVariables",
+            "do not change",
+        ),
+        ("io.kestra.plugin.core.execution.Resume", "through the API"),
+        ("io.kestra.core.tasks.executions.Resume", "through the API"),
+        (
+            "io.kestra.plugin.core.execution.PurgeExecutions",
+            "expire by themselves",
+        ),
+        (
+            "io.kestra.core.tasks.storages.PurgeExecution",
+            "expire by themselves",
+        ),
+        ("io.kestra.plugin.core.execution.Kill", "`state: KILLED`"),
+        (
+            "io.kestra.plugin.core.log.PurgeLogs",
+            "expire by themselves",
+        ),
+        ("io.kestra.plugin.core.log.Fetch", "command line or the API"),
+        (
+            "io.kestra.plugin.core.templating.TemplatedTask",
+            "may be templates",
+        ),
+        ("io.kestra.plugin.scripts.go.Script", "an image that has Go"),
+        (
+            "io.kestra.plugin.scripts.go.Commands",
+            "an image that has Go",
+        ),
+    ] {
+        let source = format!("id: a\nnamespace: b\ntasks:\n  - {{id: t, type: {class}}}\n");
+        let (_, found) = findings(&source, &plugins());
+        assert_eq!(found.len(), 1, "{found:#?}");
+        assert!(
+            found[0].contains("no-runner") && found[0].contains(advice),
+            "{found:#?}"
+        );
+    }
+}
+
+#[test]
+fn the_task_runner_of_a_process_has_two_class_names() {
+    let flow = |runner: &str| {
+        format!("tasks:\n  - {{id: t, type: shell, script: x, taskRunner: {{type: {runner}}}}}\n")
+    };
+    same(
+        &flow("process"),
+        &[
+            &flow("io.kestra.plugin.core.runner.Process"),
+            &flow("io.kestra.plugin.core.runner.ProcessTaskRunner"),
+        ],
+    );
+}
