@@ -147,8 +147,8 @@ fn table(title: &str, counts: &Counts, log_kb: f64) -> std::io::Result<f64> {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> std::io::Result<()> {
-    let alone = measured(1, (10, chain(10)), (30, chain(30))).await;
-    let together = measured(10, (100, fan(100)), (200, fan(200))).await;
+    let alone = Box::pin(measured(1, (10, chain(10)), (30, chain(30)))).await;
+    let together = Box::pin(measured(10, (100, fan(100)), (200, fan(200)))).await;
     let alone = table("One after the other (nothing can be batched)", &alone, 1.0)?;
     let together = table("Side by side, batches of 10", &together, 0.5)?;
     let mut out = std::io::stdout().lock();

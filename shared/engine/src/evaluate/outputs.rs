@@ -71,7 +71,7 @@ impl Evaluator {
         if scope != 0 {
             // Kestra's ForEach: `outputs.child[taskrun.value].x` also inside the iteration.
             let own = outputs.clone();
-            let path = self.path_of(site, &row).await?;
+            let path = Box::pin(self.path_of(site, &row)).await?;
             nest(&mut outputs, &path, own, false);
         }
         Ok(Some(Value::Object(outputs)))
@@ -103,7 +103,7 @@ impl Evaluator {
         let mut outputs = Map::new();
         for row in latest.into_values() {
             if matches!(row.state.as_str(), "SUCCESS" | "WARNING") {
-                let mut path = self.path_of(site, &row).await?;
+                let mut path = Box::pin(self.path_of(site, &row)).await?;
                 if path.is_empty() {
                     path.push(row.name.clone());
                 }
