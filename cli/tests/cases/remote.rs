@@ -279,9 +279,12 @@ fn triggers_that_only_aws_fires_say_so_wherever_one_looks() {
     lab.flow("first", rest);
     let served = Served::new(&lab);
     let reason = "only a deployment on AWS hears of what fires `sqs` triggers";
-    let started = std::fs::read_to_string(lab.path().join(SAID)).unwrap();
+    // It is there before it has said so.
     let expected = format!("trigger `lab/first/events`: {reason}");
-    assert!(started.contains(&expected), "{started}");
+    Served::until("the warning of the server", || {
+        let said = std::fs::read_to_string(lab.path().join(SAID)).unwrap();
+        said.contains(&expected).then_some(())
+    });
     let second = format!("id: second\nnamespace: lab\n{rest}");
     std::fs::write(lab.path().join("second.txt"), second).unwrap();
     let done = served.operon(&["flows", "deploy", "second.txt"]);
