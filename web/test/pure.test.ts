@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { diff, folded } from "../src/lib/diff";
+import { outputsOf } from "../src/lib/expressions";
 import { curl, initial, read } from "../src/lib/inputs";
 import { layout, ranks } from "../src/lib/layout";
 import { fasta, ofText, table } from "../src/lib/preview";
@@ -155,5 +156,15 @@ describe("layout", () => {
   it("ranks by the longest way and ends with a cycle", () => {
     expect([...ranks(["a", "b", "c"], [{ from: "a", to: "b" }, { from: "b", to: "c" }, { from: "a", to: "c" }]).values()]).toEqual([0, 1, 2]);
     expect(ranks(["a", "b"], [{ from: "a", to: "b" }, { from: "b", to: "a" }]).size).toBe(2);
+  });
+});
+
+describe("expressions that are copied", () => {
+  it("name a task, an item of it, and names with hyphens", () => {
+    expect(outputsOf({ task: "align", item: null })).toBe("outputs.align");
+    expect(outputsOf({ task: "align", item: "mpox" })).toBe("outputs.align['mpox']");
+    expect(outputsOf({ task: "align", item: 7 })).toBe("outputs.align['7']");
+    expect(outputsOf({ task: "align-all", item: "it's" })).toBe("outputs['align-all']['it\\'s']");
+    expect(outputsOf({ task: "align", item: { uri: "operon:///a" } })).toBe("outputs.align");
   });
 });

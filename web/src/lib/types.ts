@@ -162,7 +162,7 @@ export interface Overview {
   truncated: boolean;
 }
 
-export interface BulkReport { matched: number; more: boolean; done: number; skipped: { id: string; reason: string }[]; preview: ExecutionSummary[] }
+export interface BulkReport { matched: number; more: boolean; next?: string | null; done: number; skipped: { id: string; reason: string }[]; preview: ExecutionSummary[] }
 export interface Me { subject: string; local: boolean; role: "viewer" | "operator" | "editor" | "admin" }
 
 export interface Problem {

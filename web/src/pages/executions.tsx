@@ -11,14 +11,19 @@ import type { BulkReport, ExecutionSummary, LastTask, Page } from "../lib/types"
 import { bucketsOf, StackedBars } from "../ui/charts";
 import { Dialog, say, attempt } from "../ui/dialog";
 import { Icon } from "../ui/icons";
+import { may } from "../ui/shell";
 import { Empty, ExecutionLink, FlowLink, Labels, Skeleton, StateChip, StateIcon, Took, Trouble, When } from "../ui/bits";
 
 const PAGE = 100;
+/** Of a thousand executions each, for one action on all that match. */
+const BULK_PAGES = 20;
 const LIVE_MS = 1_200;
 const RANGES = [["", "Any time"], ["1h", "Last hour"], ["24h", "Last day"], ["7d", "Last week"], ["30d", "Last month"]] as const;
 
+type Filter = Record<string, string | number | null>;
+
 /** The filters of the address as the API takes them. */
-export function filterOf(params: URLSearchParams, nowMs: number): Record<string, string | number | null> {
+export function filterOf(params: URLSearchParams, nowMs: number): Filter {
   return {
     namespace: params.get("namespace"), flow: params.get("flow"), state: params.get("state"), label: params.get("label"),
     q: params.get("q"), from: since(params.get("from"), nowMs), to: since(params.get("to"), nowMs),
@@ -52,14 +57,22 @@ function List({ first, error, reload, params, within }: ListProps): JSX.Element 
   const [selected, select] = useState<ReadonlySet<string>>(new Set());
   const [all, setAll] = useState(false);
   const [at, move] = useState(-1);
-  const [bulk, setBulk] = useState<string | null>(null);
+  const [bulk, setBulk] = useState<{ action: string; filter: Filter } | null>(null);
+  const seen = useRef(new Map<string, ExecutionSummary>());
   const [loadingMore, setLoadingMore] = useState(false);
   const body = useRef<HTMLTableSectionElement>(null);
 
   const rows = useMemo(() => {
-    const seen = new Set<string>();
-    return [...(first?.items ?? []), ...more].filter((row) => !seen.has(row.id) && seen.add(row.id));
-  }, [first, more]);
+    const newest = first?.items ?? [];
+    for (const row of [...more, ...newest]) seen.current.set(row.id, row);
+    // Nothing earlier is shown: the first page is all.
+    if (cursor === undefined) return newest;
+    // What new executions have pushed out of the first page is still there, behind it.
+    const end = newest.at(-1)?.createdMs ?? Infinity;
+    const there = new Set(newest.map((row) => row.id));
+    const earlier = [...seen.current.values()].filter((row) => !there.has(row.id) && row.createdMs <= end);
+    return [...newest, ...earlier.sort((one, two) => two.createdMs - one.createdMs || (one.id < two.id ? 1 : -1))];
+  }, [first, more, cursor]);
   const next = cursor === undefined ? first?.next ?? null : cursor;
 
   const loadMore = async (): Promise<void> => {
@@ -81,9 +94,11 @@ function List({ first, error, reload, params, within }: ListProps): JSX.Element 
     { key: "k", label: "Previous row", run: () => move(Math.max(0, at - 1)) },
     { key: "Enter", label: "Open", run: () => current && go(path("executions", current.id)) },
     { key: "l", label: "Logs", run: () => current && go(path("executions", current.id) + "?tab=logs") },
-    { key: "x", label: "Kill", run: () => current && (look(current.state).over ? say("It is over: there is nothing to kill") : kill(current, undefined, reload)) },
-    { key: "r", label: "Replay", run: () => current && go(path("executions", current.id) + "?replay=1") },
-    { key: " ", label: "Select", run: () => current && select(flip(selected, current.id)) },
+    ...(may("operate") ? [
+      { key: "x", label: "Kill", run: () => current && (look(current.state).over ? say("It is over: there is nothing to kill") : kill(current, undefined, reload)) },
+      { key: "r", label: "Replay", run: () => current && go(path("executions", current.id) + "?replay=1") },
+      { key: " ", label: "Select", run: () => current && select(flip(selected, current.id)) },
+    ] : []),
   ]);
   useEffect(() => { if (at >= 0) body.current?.querySelectorAll("tr")[at]?.scrollIntoView({ block: "nearest" }); }, [at]);
 
@@ -133,16 +148,16 @@ function List({ first, error, reload, params, within }: ListProps): JSX.Element 
         {next ? <p class="more"><button type="button" class="button" disabled={loadingMore} onClick={() => void loadMore()}>{loadingMore ? "Loading…" : "Show earlier"}</button></p>
           : <p class="muted more">That is all.</p>}
       </> : null}
-      {chosen.length > 0 ? (
+      {chosen.length > 0 && may("operate") ? (
         <div class="bulk" role="region" aria-label="Actions on the selection">
           <b>{all ? "All that match" : `${chosen.length} selected`}</b>
           {whole && next && !all ? <button type="button" class="button ghost" onClick={() => setAll(true)}>Select all that match the filter</button> : null}
           <span class="grow" />
-          {Object.entries(BULK).map(([action, { verb, danger }]) => <button key={action} type="button" class={`button${danger ? " danger-quiet" : ""}`} onClick={() => setBulk(action)}>{verb}</button>)}
+          {Object.entries(BULK).map(([action, { verb, danger }]) => <button key={action} type="button" class={`button${danger ? " danger-quiet" : ""}`} onClick={() => setBulk({ action, filter: filterOf(params, now.peek()) })}>{verb}</button>)}
           <button type="button" class="icon-button" aria-label="Select nothing" onClick={() => { select(new Set()); setAll(false); }}><Icon name="close" /></button>
         </div>
       ) : null}
-      {bulk ? <Bulk action={bulk} ids={all ? null : chosen.map((row) => row.id)} filter={filterOf(params, now.peek())}
+      {bulk ? <Bulk action={bulk.action} ids={all ? null : chosen.map((row) => row.id)} filter={bulk.filter}
         close={() => setBulk(null)} done={() => { select(new Set()); setAll(false); reload(); }} /> : null}
     </div>
   );
@@ -212,19 +227,29 @@ function Field({ name, label, value }: { name: string; label: string; value: str
     onBlur={apply} onKeyDown={(event) => { if (event.key === "Enter") apply(); }} /></label>;
 }
 
+/** Asks page by page, so that what is skipped hides nothing that is behind it. */
+async function whole(wish: Record<string, unknown>): Promise<BulkReport> {
+  let report = await post<BulkReport>("/executions/bulk", wish);
+  for (let page = 1; report.next && page < BULK_PAGES; page++) {
+    const next = await post<BulkReport>("/executions/bulk", { ...wish, cursor: report.next });
+    report = { ...next, matched: report.matched + next.matched, done: report.done + next.done, skipped: [...report.skipped, ...next.skipped], preview: report.preview };
+  }
+  return report;
+}
+
 /** First what would happen to how many, then a report of what did. */
 function Bulk({ action, ids, filter, close, done }: {
-  action: string; ids: string[] | null; filter: Record<string, string | number | null>; close: () => void; done: () => void;
+  action: string; ids: string[] | null; filter: Filter; close: () => void; done: () => void;
 }): JSX.Element {
   const about = BULK[action] ?? { verb: action, meaning: "" };
   const [report, setReport] = useState<Report | null>(null);
   const [busy, setBusy] = useState(false);
   const target = ids ? { ids } : { query: Object.fromEntries(Object.entries(filter).filter(([, value]) => value !== null)) };
-  const preview = useData(`bulk ${action} ${JSON.stringify(target)}`, () => post<BulkReport>("/executions/bulk", { action, ...target, dryRun: true }));
+  const preview = useData(`bulk ${action} ${JSON.stringify(target)}`, () => whole({ action, ...target, dryRun: true }));
   const act = (): Promise<void> => attempt(async () => {
     setBusy(true);
     try {
-      setReport({ ...(await post<BulkReport>("/executions/bulk", { action, ...target, dryRun: false })), action });
+      setReport({ ...(await whole({ action, ...target, dryRun: false })), action });
       done();
     } finally { setBusy(false); }
   });

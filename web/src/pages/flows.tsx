@@ -24,7 +24,7 @@ export function Flows(): JSX.Element {
     { key: "j", label: "Next row", run: () => move(Math.min(rows.length - 1, at + 1)) },
     { key: "k", label: "Previous row", run: () => move(Math.max(0, at - 1)) },
     { key: "Enter", label: "Open", run: () => current && go(path("flows", current.namespace, current.id)) },
-    { key: "r", label: "Run", run: () => current && setRun(current) },
+    { key: "r", label: "Run", run: () => current && may("operate") && setRun(current) },
   ]);
   return (
     <div class="page">

@@ -2,6 +2,7 @@
 // The page scrolls; only the rows in view are drawn.
 import type { JSX } from "preact";
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
+import { outputsOf } from "../../lib/expressions";
 import { foldsOf, refolded } from "../../lib/folds";
 import { at, extent, rowsOf, segments, ticks, type Row } from "../../lib/gantt";
 import { useKeys } from "../../lib/hooks";
@@ -13,6 +14,7 @@ import { uneven, windowOf } from "../../lib/virtual";
 import { Copy, StateChip, StateIcon } from "../../ui/bits";
 import { Icon } from "../../ui/icons";
 import { Logs } from "../../ui/logs";
+import { may } from "../../ui/shell";
 
 const NARROW = "(max-width: 720px)";
 
@@ -194,8 +196,8 @@ function Panel({ run, execution, height, replayFrom, openItems, children }: { ru
         </span>
         <span class="grow" />
         <span class="panel-actions">{children > 0 || isGroup(run) ? <button type="button" class="button ghost" onClick={() => openItems(run)}><Icon name="item" size={14} />Items</button> : null}
-        <Copy plain text={`{{ outputs.${run.task} }}`} label="Copy the expression of its outputs">Expression</Copy>
-        {isOver(execution.state) ? <button type="button" class="button ghost" onClick={() => replayFrom(run)}><Icon name="replay" size={14} />Replay from here</button> : null}</span>
+        <Copy plain text={`{{ ${outputsOf(run)} }}`} label="Copy the expression of its outputs">Expression</Copy>
+        {isOver(execution.state) && may("operate") ? <button type="button" class="button ghost" onClick={() => replayFrom(run)}><Icon name="replay" size={14} />Replay from here</button> : null}</span>
       </div>
       {about.message ? <p class={`panel-message tone-${look(about.state).tone}`}>{about.message}</p> : null}
       <Logs key={`${run.id}/${attempt?.attempt ?? 0}`} execution={source} taskRun={run.id} attempt={attempt?.attempt ?? null} focus={about.state === "FAILED" ? "error" : "end"}

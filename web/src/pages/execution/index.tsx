@@ -47,8 +47,8 @@ function Page({ live, execution, runs }: { live: Live; execution: Execution; run
   const openItems = (run: TaskRun): void => go(base + withQuery(query.value, { tab: "items", loop: run.id, run: null, open: null, closed: null }));
 
   useKeys([
-    { key: "x", label: "Kill", run: () => { if (canKill(execution)) kill(execution, runs, live.reload); } },
-    { key: "r", label: "Replay", run: () => { if (canReplay(execution)) setReplayFrom("start"); } },
+    { key: "x", label: "Kill", run: () => { if (may("operate") && canKill(execution)) kill(execution, runs, live.reload); } },
+    { key: "r", label: "Replay", run: () => { if (may("operate") && canReplay(execution)) setReplayFrom("start"); } },
     { key: "[", label: "Previous execution", run: () => { if (execution.previous) go(path("executions", execution.previous)); } },
     { key: "]", label: "Next execution", run: () => { if (execution.next) go(path("executions", execution.next)); } },
     ...(tab === "gantt" ? [] : [{ key: "l", label: "Logs", run: () => patch({ tab: "logs" }, false) }]),

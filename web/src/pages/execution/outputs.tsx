@@ -2,6 +2,7 @@
 import type { JSX } from "preact";
 import { useMemo, useState } from "preact/hooks";
 import { API, ApiError, get, post, route } from "../../lib/api";
+import { outputsOf } from "../../lib/expressions";
 import { useData } from "../../lib/hooks";
 import { patch, query } from "../../lib/route";
 import { bytes } from "../../lib/time";
@@ -38,7 +39,7 @@ export function Outputs({ execution, runs, version }: { execution: Execution; ru
         </section>
         {withOutputs.slice(0, 200).map((run) => (
           <section key={run.id} class="card"><h2><StateIcon state={run.state} /> {run.name}{run.reusedFrom ? <span class="tag">reused</span> : null}</h2>
-            <Tree value={run.outputs} root={`outputs.${run.task}`} pick={pick} /></section>
+            <Tree value={run.outputs} root={outputsOf(run)} pick={pick} /></section>
         ))}
       </div>
       <div class="outputs-preview">{uri ? <FilePreview key={uri} uri={uri} /> : <Empty title="Choose a file" icon="file">Its first {bytes(PREVIEW_BYTES)} are shown here: text, tables, JSON, FASTA.</Empty>}</div>

@@ -27,7 +27,7 @@ export function FlowPage({ namespace, id }: { namespace: string; id: string }): 
   const [run, setRun] = useState(query.value.get("run") === "1");
   const base = here.value.path;
   useKeys([
-    { key: "r", label: "Run", run: () => setRun(true) },
+    { key: "r", label: "Run", run: () => { if (may("operate")) setRun(true); } },
     { key: "l", label: "Last execution", run: () => { const newest = last.data?.items[0]; if (newest) go(path("executions", newest.id)); } },
   ]);
   if (flow.error?.status === 404) return <div class="page"><h1 class="sr">Not found</h1><Empty title="There is no such flow" icon="search"><a href="/flows">All flows</a></Empty></div>;
