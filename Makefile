@@ -23,11 +23,12 @@ ENDPOINT ?=
 STAGE ?= main
 ARCH ?= arm64
 PARAMETERS ?=
+export PARAMETERS
 
 export CARGO_TERM_COLOR ?= auto
 
 .PHONY: help demo test test-api test-aws test-browser check bench cost web explore fuzz simulate test-containers pictures fmt docs advisories clean \
-	package deploy destroy \
+	package deploy agent destroy \
 	need-rust need-python deny
 
 help: ## Lists the targets.
@@ -93,8 +94,11 @@ package: need-rust need-python ## Builds console and functions into target/lambd
 	$(IN) "$$(tests/find-python)" infra/tools/package.py --arch "$(ARCH)"
 
 deploy: need-python package ## Makes or changes the deployment STAGE=main on AWS; see docs/operations.md.
-	$(IN) "$$(tests/find-python)" infra/tools/deploy.py deploy --stage "$(STAGE)" --arch "$(ARCH)" \
-		$(PARAMETERS)
+# The parameters go by the environment: they may hold what the shell takes for its own.
+	$(IN) "$$(tests/find-python)" infra/tools/deploy.py deploy --stage "$(STAGE)" --arch "$(ARCH)"
+
+agent: need-rust need-python ## Puts the agent's image into the repository of STAGE=main, as deploy does.
+	$(IN) "$$(tests/find-python)" infra/tools/deploy.py agent --stage "$(STAGE)"
 
 destroy: need-python ## Removes the deployment STAGE=main; its data bucket stays.
 	$(IN) "$$(tests/find-python)" infra/tools/deploy.py destroy --stage "$(STAGE)"

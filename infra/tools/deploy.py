@@ -2,6 +2,7 @@
 
     python3 deploy.py deploy --stage NAME [--arch arm64|x86_64] [Key=value …]
     python3 deploy.py destroy --stage NAME
+    python3 deploy.py agent --stage NAME
 
 Needs credentials of AWS in the environment, and the zips of `make package`. What is deployed is
 infra/template.yaml with the zips in place of the sources: target/lambda/template.yaml. Then the agent's image goes into
@@ -14,8 +15,10 @@ import argparse
 import hashlib
 import os
 import re
+import shlex
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 INFRA = Path(__file__).resolve().parents[1]
@@ -61,6 +64,12 @@ def destroy_command(sam: Path, stage: str) -> list[str]:
     return [str(sam), "delete", "--stack-name", f"operon-{stage}", "--no-prompts"]
 
 
+def region_for_python(environment: Mapping[str, str]) -> dict[str, str]:
+    """The region as SAM and boto3 read it; the SDKs of other languages and the command line read AWS_REGION."""
+    region = environment.get("AWS_REGION")
+    return {"AWS_DEFAULT_REGION": region} if region else {}
+
+
 def needs_agent(parameters: list[str]) -> bool:
     """Whether the agent's image is to be that of the stack's own repository."""
     return not any(one.startswith("AgentImage=") and one != "AgentImage=" for one in parameters)
@@ -81,15 +90,20 @@ def push_agent(lint: Path, stage: str) -> int:
 def main() -> int:
     """Does what is asked."""
     parser = argparse.ArgumentParser(description="Operon on AWS")
-    parser.add_argument("action", choices=["deploy", "destroy"])
+    parser.add_argument("action", choices=["deploy", "destroy", "agent"])
     parser.add_argument("--stage", default="main")
     parser.add_argument("--arch", choices=["arm64", "x86_64"], default="arm64")
     parser.add_argument("parameters", nargs="*", metavar="Key=value", help="of the template")
     options = parser.parse_args()
+    # In the environment they need no quotes for the shell.
+    options.parameters += shlex.split(os.environ.get("PARAMETERS", ""))
+    os.environ.update(region_for_python(os.environ))
     try:
         lint = venvs.ensure("lint", INFRA / "requirements-lint.txt")
     except venvs.InstallFailed as error:
         sys.exit(f"deploy: {error}")
+    if options.action == "agent":
+        return push_agent(lint, options.stage)
     sam = lint / "bin/sam"
     if options.action == "deploy":
         LAMBDA.mkdir(parents=True, exist_ok=True)

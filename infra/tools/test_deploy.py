@@ -38,6 +38,15 @@ class TestDeploy(unittest.TestCase):
         self.assertEqual(changed("A=1", "B=2"), changed("B=2", "A=1"))
         self.assertNotEqual(none, changed(text=text.replace("Timeout: 300", "Timeout: 200")))
 
+    def test_the_region_of_the_guide_counts(self) -> None:
+        self.assertEqual(deploy.region_for_python({"AWS_REGION": "eu-central-1"}), {"AWS_DEFAULT_REGION": "eu-central-1"})
+        self.assertEqual(deploy.region_for_python({"AWS_DEFAULT_REGION": "us-east-1"}), {})
+
+    def test_parameters_come_by_the_environment(self) -> None:
+        makefile = (deploy.ROOT / "Makefile").read_text(encoding="utf-8")
+        self.assertIn("\nexport PARAMETERS\n", makefile)
+        self.assertNotIn("$(PARAMETERS)", makefile)
+
     def test_the_agent_is_pushed_unless_its_image_is_elsewhere(self) -> None:
         self.assertTrue(deploy.needs_agent(["AlertEmail=a@b.example", "AgentImage="]))
         self.assertFalse(deploy.needs_agent(["AgentImage=registry.example/agent:1"]))

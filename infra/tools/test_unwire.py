@@ -14,6 +14,9 @@ class Service:
     class exceptions:  # noqa: N801 - as boto3 has it
         """Errors by name."""
 
+        class ClusterNotFoundException(Exception):  # noqa: N818
+            """No cluster of that name."""
+
         class ResourceNotFoundException(Exception):  # noqa: N818
             """Nothing of that name."""
 
@@ -32,6 +35,10 @@ class Service:
         if isinstance(answer, Exception):
             raise answer
         return list(answer(arguments))
+
+    def get_waiter(self, _: str) -> Service:
+        """Itself, whose `wait` is noted."""
+        return self
 
     def __getattr__(self, name: str) -> Any:
         if name in self.answers:
@@ -82,6 +89,29 @@ class TestUnwire(unittest.TestCase):
     def test_a_deployment_that_is_gone_has_no_readers(self) -> None:
         gone = Service({"list_event_source_mappings": Service.exceptions.ResourceNotFoundException()})
         self.assertEqual(unwire.readers(lambda _: gone, "main"), 0)
+
+
+    def test_what_runs_is_stopped_and_awaited_and_nothing_more_launched(self) -> None:
+        rounds = iter([["t1", "t2"], ["t3"], []])
+        ecs = Service({"list_tasks": lambda _: [{"taskArns": next(rounds)}]})
+        launcher = {"UUID": "launch", "EventSourceArn": "arn:aws:sqs:r:1:operon-main-launch", "State": "Enabled"}
+        function = Service({"list_event_source_mappings": lambda _: [{"EventSourceMappings": [launcher]}]})
+        services = {"ecs": ecs, "lambda": function}
+        self.assertEqual(unwire.tasks(lambda name: services[name], "main"), 3)
+        self.assertEqual(function.calls, [("update_event_source_mapping", {"UUID": "launch", "Enabled": False})])
+        stopped = [of["task"] for name, of in ecs.calls if name == "stop_task"]
+        self.assertEqual(stopped, ["t1", "t2", "t3"])
+        self.assertEqual([of["tasks"] for name, of in ecs.calls if name == "wait"], [["t1", "t2"], ["t3"]])
+
+    def test_only_task_definitions_of_the_stage_are_taken_back(self) -> None:
+        ecs = Service(
+            {
+                "list_task_definition_families": lambda _: [{"families": ["operon-main-0a1b", "operon-main-two-0a1b"]}],
+                "list_task_definitions": lambda of: [{"taskDefinitionArns": [f"{of['familyPrefix']}:1"]}],
+            }
+        )
+        self.assertEqual(unwire.definitions(lambda _: ecs, "main"), 1)
+        self.assertEqual(ecs.calls, [("deregister_task_definition", {"taskDefinition": "operon-main-0a1b:1"})])
 
 
 if __name__ == "__main__":

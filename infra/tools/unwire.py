@@ -1,18 +1,22 @@
-"""Removes what flows of a deployment had AWS make for their triggers, before the deployment itself goes.
+"""Removes what flows of a deployment had AWS make, before the deployment itself goes.
 
     python unwire.py --stage NAME
 
 Runs with the Python of `.tools/lint`, which has boto3. What it removes is not part of the stack: rules of EventBridge
-that send to the intake queue, subscriptions of topics to it, and what has the intake function read queues. The names are
-those that shared/aws/src/feeds.rs gives. May be repeated.
+that send to the intake queue, subscriptions of topics to it, what has the intake function read queues, running tasks and
+task definitions. The names are those that shared/aws/src/feeds.rs and shared/engine/src/fargate give. May be repeated.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
+
+_ROUNDS = 5
+"""Looks for tasks that were launched while others were stopped."""
 
 Client = Callable[[str], Any]
 """boto3's `client`, or what stands in for it."""
@@ -69,6 +73,43 @@ def readers(client: Client, stage: str) -> int:
     return removed
 
 
+def tasks(client: Client, stage: str) -> int:
+    """Launches nothing more and stops what runs: a cluster with tasks cannot be removed."""
+    function, ecs, cluster = client("lambda"), client("ecs"), f"operon-{stage}"
+    try:
+        launchers = list(pages(function, "list_event_source_mappings", "EventSourceMappings", FunctionName=f"{cluster}-launcher:live"))
+    except function.exceptions.ResourceNotFoundException:
+        launchers = []
+    for one in launchers:
+        function.update_event_source_mapping(UUID=one["UUID"], Enabled=False)
+    stopped = 0
+    try:
+        for _ in range(_ROUNDS):
+            running = list(pages(ecs, "list_tasks", "taskArns", cluster=cluster, desiredStatus="RUNNING"))
+            for arn in running:
+                ecs.stop_task(cluster=cluster, task=arn, reason="Operon: the deployment is removed")
+            for start in range(0, len(running), 100):
+                ecs.get_waiter("tasks_stopped").wait(cluster=cluster, tasks=running[start : start + 100])
+            stopped += len(running)
+            if not running:
+                break
+    except ecs.exceptions.ClusterNotFoundException:
+        pass
+    return stopped
+
+
+def definitions(client: Client, stage: str) -> int:
+    """Takes back the task definitions that the launcher registered. Their names end with a hash."""
+    ecs, removed = client("ecs"), 0
+    for family in list(pages(ecs, "list_task_definition_families", "families", familyPrefix=f"operon-{stage}-", status="ACTIVE")):
+        if not re.fullmatch(rf"operon-{re.escape(stage)}-[0-9a-f]+", family):
+            continue  # Of a stage whose name begins so.
+        for arn in list(pages(ecs, "list_task_definitions", "taskDefinitionArns", familyPrefix=family, status="ACTIVE")):
+            ecs.deregister_task_definition(taskDefinition=arn)
+            removed += 1
+    return removed
+
+
 def main() -> int:
     """Removes all of it and says how much it was."""
     import boto3  # noqa: PLC0415 - the tests run without it
@@ -79,10 +120,10 @@ def main() -> int:
     stage = parser.parse_args().stage
     client: Client = boto3.client
     try:
-        done = {what.__name__: what(client, stage) for what in (rules, subscriptions, readers)}
+        done = {what.__name__: what(client, stage) for what in (rules, subscriptions, readers, tasks, definitions)}
     except (BotoCoreError, ClientError) as error:
         sys.exit(f"destroy: what triggers had AWS make cannot be removed: {error}")
-    print("destroy: " + ", ".join(f"{count} {what}" for what, count in done.items()) + " of triggers removed")
+    print("destroy: " + ", ".join(f"{count} {what}" for what, count in done.items()) + " removed")
     return 0
 
 

@@ -3,8 +3,8 @@
     python3 run.py [--lane localstack|ministack] [--endpoint URL] [--binaries DIRECTORY]
 
 Without arguments both lanes at the same time, and what each says when it is over. `--endpoint` names an emulator that already runs, or
-`aws` for the account that the environment's credentials belong to: then the stack it makes costs money
-for as long as it stands, and is removed at the end.
+`aws` for the account that the environment's credentials belong to: then only the template is tested, with a probe in place of
+every function, and the stack stays and costs money until `aws cloudformation delete-stack` removes it.
 """
 
 from __future__ import annotations

@@ -78,6 +78,12 @@ impl Feeds {
         format!("operon-{}.{of}", self.stage)
     }
 
+    /// The queue of what `EventBridge` could not deliver: it is called as the intake queue is.
+    fn dead_letters(&self) -> String {
+        let start = self.queue_arn.strip_suffix("intake");
+        format!("{}events-dlq", start.unwrap_or_default())
+    }
+
     async fn put_rule(
         &self,
         key: &TriggerKey,
@@ -93,7 +99,8 @@ impl Feeds {
         let asked = self.events.ask("AWSEvents.PutRule", "1.1", &made).await;
         asked.map_err(|error| refused(what, &error))?;
         let target = json!({
-            "Rule": rule, "EventBusName": bus, "Targets": [{"Id": TARGET, "Arn": self.queue_arn}],
+            "Rule": rule, "EventBusName": bus,
+            "Targets": [{"Id": TARGET, "Arn": self.queue_arn, "DeadLetterConfig": {"Arn": self.dead_letters()}}],
         });
         let asked = self.events.ask("AWSEvents.PutTargets", "1.1", &target);
         let answer = asked.await.map_err(|error| refused(what, &error))?;

@@ -247,7 +247,11 @@ impl Reconciler {
         }
         outbox.send(&*self.queue).await?;
         if (now / 60_000).is_multiple_of(GHOSTS_MIN) {
-            summary.ghosts = self.stop_ghosts(now).await?;
+            // What ECS refuses here must not keep the rest of the minute from being done.
+            match self.stop_ghosts(now).await {
+                Ok(stopped) => summary.ghosts = stopped,
+                Err(error) => warn!(%error, "tasks that nobody wants could not be stopped"),
+            }
         }
         Ok(summary)
     }
