@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::ports::{AttemptId, AttemptRow, ExecutionId, ExecutionMeta, ShardKey};
+use crate::ports::{AttemptId, AttemptRow, ExecutionId, ExecutionMeta, Outgoing, ShardKey};
 use crate::triggers::TriggerKey;
 
 /// The format this release writes.
@@ -258,6 +258,14 @@ pub fn encode<T: Serialize>(message: &T) -> Result<String, WireError> {
     })
     .map_err(|error| WireError::Unreadable(error.to_string()))?;
     checked(text)
+}
+
+/// The message that has the worker tell people of an execution, and measure it.
+pub(crate) fn telling(id: &ExecutionId) -> Result<Outgoing, WireError> {
+    let message = WorkMessage::Tell {
+        execution: id.clone(),
+    };
+    encode(&message).map(Outgoing::now)
 }
 
 /// Reads a message.

@@ -10,7 +10,7 @@ use crate::ports::{AttemptId, ExecutionId, ExecutionRow, Outgoing, QueueName, Sh
 use crate::rows;
 use crate::step::{Outbox, StepError};
 use crate::subflow;
-use crate::wire::{self, EventMessage, PlanMessage, WorkMessage};
+use crate::wire::{self, EventMessage, PlanMessage};
 
 impl PlanQueue {
     /// The execution has ended: its row, its outputs, the next try, whoever waits for it.
@@ -104,9 +104,6 @@ impl PlanQueue {
 
 /// Lets the worker tell people of an execution, and measure it.
 pub(super) fn tell(id: &ExecutionId, outbox: &mut Outbox) -> Result<(), StepError> {
-    let message = WorkMessage::Tell {
-        execution: id.clone(),
-    };
-    outbox.push(QueueName::Work, Outgoing::now(wire::encode(&message)?));
+    outbox.push(QueueName::Work, wire::telling(id)?);
     Ok(())
 }

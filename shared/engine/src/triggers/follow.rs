@@ -45,11 +45,7 @@ impl Triggers {
             for trigger in &deployed.triggers {
                 self.arm(&deployed, trigger).await?;
                 let key = deployed.key(trigger);
-                let off = deployed.disabled
-                    || deployed.plan.disabled
-                    || trigger.disabled
-                    || self.state(&key).await?.disabled.is_some();
-                if off {
+                if self.switched_off(&deployed, trigger, &key).await?.is_some() {
                     continue;
                 }
                 self.open_windows(&deployed, trigger).await?;
@@ -134,16 +130,12 @@ impl Triggers {
     /// Whether another trigger that is switched on, of any flow, gets its events the same way.
     async fn feeds_another(&self, key: &TriggerKey, feed: &Feed) -> Result<bool, StoreError> {
         for flow in self.flows.deployed().await? {
-            if flow.disabled || flow.plan.disabled {
-                continue;
-            }
             for trigger in &flow.triggers {
                 let other = flow.key(trigger);
                 let same = Feed::of(trigger).is_some_and(|of| of.same_place(feed));
                 if other != *key
                     && same
-                    && !trigger.disabled
-                    && self.state(&other).await?.disabled.is_none()
+                    && self.switched_off(&flow, trigger, &other).await?.is_none()
                 {
                     return Ok(true);
                 }

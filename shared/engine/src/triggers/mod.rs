@@ -15,8 +15,8 @@ use operon_core::triggers::{Config, Feed};
 
 use crate::evaluate::Evaluator;
 use crate::metrics::{Buried, Measures};
-use crate::ports::{EventSink, ExecutionRow, Outgoing, Queue, QueueName, StoreError};
-use crate::wire::{self, WorkMessage};
+use crate::ports::{EventSink, ExecutionRow, Queue, QueueName, StoreError};
+use crate::wire;
 
 mod accept;
 mod action;
@@ -163,11 +163,9 @@ pub struct QueuedNotices {
 #[async_trait]
 impl Notices for QueuedNotices {
     async fn over(&self, row: &ExecutionRow) -> Result<(), StoreError> {
-        let message = WorkMessage::Tell {
-            execution: row.meta.id.clone(),
-        };
-        let text = wire::encode(&message).map_err(|error| StoreError::Failed(error.to_string()))?;
-        let sent = self.queue.send(QueueName::Work, vec![Outgoing::now(text)]);
+        let message = wire::telling(&row.meta.id);
+        let message = message.map_err(|error| StoreError::Failed(error.to_string()))?;
+        let sent = self.queue.send(QueueName::Work, vec![message]);
         sent.await
             .map_err(|error| StoreError::Failed(error.to_string()))
     }
