@@ -7,6 +7,7 @@ mod evidence;
 mod life;
 mod polls;
 mod requests;
+mod steered;
 mod sweep;
 mod told;
 
