@@ -7,13 +7,12 @@ use std::sync::Arc;
 
 use application::Parts;
 use lambda_http::{Error, run_with_streaming_response};
+use operon_aws::Role;
 use operon_aws::world::World;
-use operon_aws::{Role, telemetry};
 use operon_engine::triggers::Triggers;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    telemetry::init(Role::Api);
     let world = World::load(Role::Api).await?;
     let auth = application::auth(&world.config)?;
     let parts = Parts {

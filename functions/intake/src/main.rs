@@ -2,15 +2,14 @@
 //! the function itself. Wiring only; see `operon_engine::triggers` and `operon_engine::operations`.
 
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use operon_aws::Role;
 use operon_aws::sqs::each;
 use operon_aws::world::{SqsEvent, World};
-use operon_aws::{Role, telemetry};
 use operon_engine::ports::StoreError;
 use serde_json::{Value, json};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    telemetry::init(Role::Intake);
     let world = World::load(Role::Intake).await?;
     let (triggers, operations) = (world.triggers(), world.operations());
     let (world, triggers, operations) = (&world, &triggers, &operations);

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use operon_aws::Role;
 use operon_aws::ecs::{FargateEcs, SecretArns};
 use operon_aws::world::{SqsEvent, World, batch};
-use operon_aws::{Role, telemetry};
 use operon_engine::fargate::Rate;
 use operon_engine::launcher::{LaunchOptions, Launcher};
 use operon_engine::reconciler::{Reconciler, handle_launches};
@@ -17,7 +17,6 @@ const LAUNCH_BURST: f64 = 50.0;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    telemetry::init(Role::Launcher);
     let world = World::load(Role::Launcher).await?;
     let ecs = Arc::new(FargateEcs::new(&world.sdk, &world.config));
     let names = SecretArns::new(&world.sdk, world.secrets.clone());

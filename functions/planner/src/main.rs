@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use operon_aws::Role;
 use operon_aws::world::{SqsEvent, World, batch_delivered};
-use operon_aws::{Role, telemetry};
 use operon_engine::plan_queue::PlanQueue;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    telemetry::init(Role::Planner);
     let world = World::load(Role::Planner).await?;
     let planner =
         PlanQueue::new(world.ports.clone(), world.queues.clone()).with(Arc::new(world.triggers()));

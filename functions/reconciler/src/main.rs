@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use operon_aws::Role;
 use operon_aws::dead::DeadLetterQueues;
 use operon_aws::ecs::FargateEcs;
 use operon_aws::world::World;
-use operon_aws::{Role, telemetry};
 use operon_engine::dead_letters;
 use operon_engine::reconciler::{Reconciler, Summary};
 use serde_json::Value;
@@ -16,7 +16,6 @@ const ARM_MIN: u64 = 15;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    telemetry::init(Role::Reconciler);
     let world = World::load(Role::Reconciler).await?;
     let ecs = Arc::new(FargateEcs::new(&world.sdk, &world.config));
     let reconciler = Reconciler::new(world.ports.clone(), world.queues.clone(), ecs);

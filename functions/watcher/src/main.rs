@@ -1,14 +1,13 @@
 //! Tells shards what ECS says of their tasks. Wiring only; see `operon_engine::watcher`.
 
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use operon_aws::Role;
 use operon_aws::world::World;
-use operon_aws::{Role, telemetry};
 use operon_engine::watcher::Watcher;
 use serde_json::Value;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    telemetry::init(Role::Watcher);
     let world = World::load(Role::Watcher).await?;
     let watcher = Watcher::new(world.ports.clone(), world.queues.clone());
     let watcher = &watcher;

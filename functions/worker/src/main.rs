@@ -4,16 +4,15 @@
 use std::sync::Arc;
 
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use operon_aws::Role;
 use operon_aws::sqs::each;
 use operon_aws::world::{SqsEvent, World};
-use operon_aws::{Role, telemetry};
 use operon_engine::flows::Flows;
 use operon_engine::step::StepError;
 use operon_engine::worker::Worker;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    telemetry::init(Role::Worker);
     let world = World::load(Role::Worker).await?;
     let flows = Flows::new(&world.ports, Arc::default());
     let alerts = world.alerts(world.task_logs()?);

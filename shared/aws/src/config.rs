@@ -102,7 +102,12 @@ impl Role {
             | V::OidcKeysUrl
             | V::OidcRoleClaim
             | V::OidcGroups
-            | V::IamRoles => false,
+            | V::IamRoles
+            | V::LogLevel
+            | V::OtlpEndpoint
+            | V::OtlpTracesEndpoint
+            | V::OtlpHeaders
+            | V::OtlpService => false,
         }
     }
 }
@@ -171,6 +176,21 @@ variables! {
     ScheduleRoleArn "OPERON_SCHEDULE_ROLE_ARN" "Role by which these schedules send to the intake queue.",
     IntakeQueueArn "OPERON_INTAKE_QUEUE_ARN" "ARN of the intake queue.",
     UploadBucket "OPERON_UPLOAD_BUCKET" "A further bucket whose uploads come to the intake.",
+    LogLevel "AWS_LAMBDA_LOG_LEVEL" "Lambda's own variable: the least important lines that are written; without it `INFO`.",
+    OtlpEndpoint "OTEL_EXPORTER_OTLP_ENDPOINT" "OpenTelemetry's own variable: the collector of traces, to which `/v1/traces` is added; without it there are none.",
+    OtlpTracesEndpoint "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT" "The whole address of the collector for traces.",
+    OtlpHeaders "OTEL_EXPORTER_OTLP_HEADERS" "Headers for the collector, `name=value,name=value`.",
+    OtlpService "OTEL_SERVICE_NAME" "The service's name in traces; without it `operon`.",
+}
+
+/// A value that may hold keys: nothing prints it.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Unprinted(pub String);
+
+impl fmt::Debug for Unprinted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_empty() { "none" } else { "***" })
+    }
 }
 
 /// The environment of a function. What its role does not need is empty when it is not set.
@@ -228,6 +248,16 @@ pub struct Config {
     pub intake_queue_arn: String,
     /// A further bucket whose uploads come to the intake.
     pub upload_bucket: String,
+    /// The least important lines that are written.
+    pub log_level: String,
+    /// The collector, to which `/v1/traces` is added.
+    pub otlp_endpoint: String,
+    /// The whole address of the collector for traces.
+    pub otlp_traces_endpoint: String,
+    /// Headers for the collector.
+    pub otlp_headers: Unprinted,
+    /// The service's name in traces.
+    pub otlp_service: String,
 }
 
 /// What is wrong with the environment; all of it at once.
@@ -323,12 +353,15 @@ impl Config {
             Variable::SecretsPrefix => &mut self.secrets_prefix,
             Variable::MailFrom => &mut self.mail_from,
             Variable::ConsoleUrl => &mut self.console_url,
-            Variable::OidcIssuer => {
-                check(variable, value)?;
-                // With its slash: tokens name it exactly so.
-                value.clone_into(&mut self.oidc_issuer);
-                return Ok(());
+            // With its slash: tokens name it exactly so.
+            Variable::OidcIssuer => return whole(variable, value, &mut self.oidc_issuer),
+            Variable::OtlpTracesEndpoint => {
+                return whole(variable, value, &mut self.otlp_traces_endpoint);
             }
+            Variable::OtlpHeaders => return whole(variable, value, &mut self.otlp_headers.0),
+            Variable::LogLevel => &mut self.log_level,
+            Variable::OtlpEndpoint => &mut self.otlp_endpoint,
+            Variable::OtlpService => &mut self.otlp_service,
             Variable::OidcAudience => &mut self.oidc_audience,
             Variable::OidcKeysUrl => &mut self.oidc_keys_url,
             Variable::OidcRoleClaim => &mut self.oidc_role_claim,
@@ -357,6 +390,13 @@ impl Config {
     }
 }
 
+/// Keeps a value to its last slash.
+fn whole(variable: Variable, value: &str, place: &mut String) -> Result<(), String> {
+    check(variable, value)?;
+    value.clone_into(place);
+    Ok(())
+}
+
 /// Whether a value looks like what the variable holds; the error continues `NAME …`.
 fn check(variable: Variable, value: &str) -> Result<(), String> {
     let begins = |beginnings: &[&str]| {
@@ -376,7 +416,9 @@ fn check(variable: Variable, value: &str) -> Result<(), String> {
         | Variable::WorkQueueUrl
         | Variable::ConsoleUrl
         | Variable::OidcIssuer
-        | Variable::OidcKeysUrl => begins(&["https://", "http://"]),
+        | Variable::OidcKeysUrl
+        | Variable::OtlpEndpoint
+        | Variable::OtlpTracesEndpoint => begins(&["https://", "http://"]),
         Variable::TaskRoleArn
         | Variable::ExecutionRoleArn
         | Variable::ScheduleRoleArn
@@ -396,7 +438,10 @@ fn check(variable: Variable, value: &str) -> Result<(), String> {
         | Variable::OidcAudience
         | Variable::OidcRoleClaim
         | Variable::OidcGroups
-        | Variable::ScheduleGroup => Ok(()),
+        | Variable::ScheduleGroup
+        | Variable::LogLevel
+        | Variable::OtlpHeaders
+        | Variable::OtlpService => Ok(()),
     }
 }
 
@@ -416,9 +461,12 @@ mod tests {
             }
             "OPERON_INTAKE_QUEUE_ARN" => "arn:aws:sqs:eu-central-1:1:intake".to_owned(),
             "OPERON_IAM_ROLES" => "arn:aws:*::1:*=admin".to_owned(),
-            "OPERON_CONSOLE_URL" | "OPERON_OIDC_ISSUER" | "OPERON_OIDC_KEYS_URL" => {
-                "https://id.example/".to_owned()
-            }
+            "OPERON_CONSOLE_URL"
+            | "OPERON_OIDC_ISSUER"
+            | "OPERON_OIDC_KEYS_URL"
+            | "OTEL_EXPORTER_OTLP_ENDPOINT"
+            | "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT" => "https://id.example/".to_owned(),
+            "OTEL_EXPORTER_OTLP_HEADERS" => "x-key=abc/".to_owned(),
             "OPERON_SUBNETS" => "subnet-a, subnet-b,".to_owned(),
             "OPERON_SECRETS_PREFIX" => "operon/staging/".to_owned(),
             other => other.to_lowercase(),
@@ -432,6 +480,10 @@ mod tests {
             assert_eq!(config.subnets, ["subnet-a", "subnet-b"]);
             assert_eq!(config.secrets_prefix, "operon/staging");
             assert_eq!(config.state_table, "operon_state_table");
+            assert_eq!(config.otlp_endpoint, "https://id.example");
+            // Whole, and printed nowhere.
+            assert_eq!(config.otlp_headers.0, "x-key=abc/");
+            assert!(!format!("{config:?}").contains("abc"));
         }
     }
 

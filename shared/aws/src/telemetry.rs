@@ -68,12 +68,13 @@ pub const VALUE_MAX: usize = 2048;
 /// Levels below `WARN` of other crates than ours say more about the SDK than about Operon.
 const FOREIGN: LevelFilter = LevelFilter::WARN;
 
-/// Begins logging; once per process. The level is Lambda's own `AWS_LAMBDA_LOG_LEVEL`, `INFO` by itself.
-pub fn init(role: Role) {
-    let level = std::env::var("AWS_LAMBDA_LOG_LEVEL").ok();
-    let level = level
-        .and_then(|text| LevelFilter::from_str(&text.to_lowercase()).ok())
-        .unwrap_or(LevelFilter::INFO);
+/// Begins logging; once per process. The level is a word of Lambda's, from `TRACE` to `FATAL`; `INFO` without one.
+pub fn init(role: Role, level: &str) {
+    let level = match level.to_lowercase().as_str() {
+        "" => LevelFilter::INFO,
+        "fatal" => LevelFilter::ERROR,
+        word => LevelFilter::from_str(word).unwrap_or(LevelFilter::INFO),
+    };
     // A second call keeps the first subscriber: tests of one process may all begin logging.
     let _ = tracing_subscriber::registry()
         .with(JsonLines::new(role, level, Stdout))

@@ -17,7 +17,7 @@ use operon_engine::ports::{
     StoreError,
 };
 use operon_engine::step::StepError;
-use operon_engine::traces::Exporter;
+use operon_engine::traces::{self, Exporter};
 use operon_engine::triggers::{
     EventDelivery, NoWakeups, NoWiring, QueuedNotices, QueuedPolls, Registry, Triggers, Wakeups,
     Wiring,
@@ -37,6 +37,7 @@ use crate::signed::{Service, ServiceName, SignedError};
 use crate::sqs::{self, Batch};
 use crate::store::{BuiltinLogs, DynamoStore};
 use crate::task_logs::{CloudWatchStreams, TaskLogs};
+use crate::telemetry;
 use crate::wakeups::SqsWakeups;
 use crate::wiring::AwsWiring;
 
@@ -68,9 +69,14 @@ pub struct World {
 }
 
 impl World {
-    /// Reads the environment and builds every client once.
+    /// Reads the environment, begins logging if it is that of a function, and builds every client once.
     pub async fn load(role: Role) -> Result<Self, ConfigError> {
-        Ok(Self::new(Config::from_env(role)?, Sdk::load().await))
+        let config = Config::from_env(role);
+        if role != Role::Cli {
+            let level = config.as_ref().map_or("", |config| &config.log_level);
+            telemetry::init(role, level);
+        }
+        Ok(Self::new(config?, Sdk::load().await))
     }
 
     /// The same from an environment that was read elsewhere.
@@ -209,9 +215,20 @@ impl World {
             }),
         )
         .tracing(
-            Exporter::of(|name| std::env::var(name).ok()),
+            Exporter::of(|name| self.traces_variable(name)),
             Sending::Waited,
         )
+    }
+
+    fn traces_variable(&self, name: &str) -> Option<String> {
+        let config = &self.config;
+        match name {
+            traces::ENDPOINT => Some(config.otlp_endpoint.clone()),
+            traces::TRACES_ENDPOINT => Some(config.otlp_traces_endpoint.clone()),
+            traces::HEADERS => Some(config.otlp_headers.0.clone()),
+            traces::SERVICE => Some(config.otlp_service.clone()),
+            _ => None,
+        }
     }
 
     fn evaluator(&self) -> Evaluator {

@@ -151,20 +151,36 @@ class TestCommandLine(OperationsCase):
         identity = self.asked("flows", "start", f"{NAMESPACE}/calling")["id"]
         self.assertGreater(self.over(identity, "SUCCESS")["outputs"]["size"], 0)
 
-    def test_a_schedule_of_a_flow_comes_and_goes_with_its_revision(self) -> None:
+    def schedules(self, trigger: str) -> list[dict[str, Any]]:
+        """Targets of the schedules that were made for triggers of this name."""
         group = self.here.stand.outputs["ScheduleGroup"]
         scheduler = aws().client("scheduler")
+        names = [one["Name"] for one in scheduler.list_schedules(GroupName=group)["Schedules"]]
+        targets = [scheduler.get_schedule(GroupName=group, Name=name)["Target"] for name in names]
+        return [target for target in targets if trigger in target.get("Input", "")]
 
-        def known() -> list[str]:
-            found = scheduler.list_schedules(GroupName=group)["Schedules"]
-            return [one["Name"] for one in found if "nightly" in scheduler.get_schedule(GroupName=group, Name=one["Name"])["Target"].get("Input", "")]
-
+    def test_a_schedule_of_a_flow_comes_and_goes_with_its_revision(self) -> None:
         task = '  - {id: say, type: log, message: "x"}'
         trigger = 'triggers:\n  - {id: nightly, type: schedule, cron: "0 3 * * *", timezone: Europe/Zurich}'
         self.asked("flows", "deploy", self.flow("dated", task, trigger))
-        self.assertEqual(len(known()), 1)
+        self.assertEqual(len(self.schedules("nightly")), 1)
         self.asked("flows", "deploy", self.flow("dated", task))
-        self.assertEqual(known(), [])
+        self.assertEqual(self.schedules("nightly"), [])
+
+    def test_a_schedule_starts_its_flow_without_the_reconciler(self) -> None:
+        events = aws().client("events")
+        rule = f"operon-{self.here.stand.stage}-reconcile"
+        events.disable_rule(Name=rule)
+        self.addCleanup(events.enable_rule, Name=rule)
+        task = '  - {id: say, type: log, message: "{{ trigger.date }}"}'
+        trigger = 'triggers:\n  - {id: punctual, type: schedule, cron: "* * * * *"}'
+        self.asked("flows", "deploy", self.flow("punctual", task, trigger))
+        self.addCleanup(self.asked, "flows", "deploy", self.flow("punctual", task))
+        self.assertEqual(len(self.schedules("punctual")), 1)
+        # Nobody else looks: what comes is EventBridge Scheduler's own message.
+        first, *_ = until(lambda: self.here.executions("punctual"), "an execution by its schedule", 180)
+        self.assertEqual(events.describe_rule(Name=rule)["State"], "DISABLED")
+        self.over(first["meta"]["id"], "SUCCESS")
 
     def test_queues_topics_buses_and_alarms_start_flows_by_themselves(self) -> None:
         name = f"source-{self.here.stand.stage}"
