@@ -46,6 +46,11 @@ def with_parameters(template: str, parameters: list[str]) -> str:
     return _DEPLOYED_WITH.sub(rf"\g<1>p{known}", template)
 
 
+def override(parameter: str) -> str:
+    """A parameter as SAM reads it: it takes no value for none only in quotes."""
+    return f'{parameter}""' if parameter.endswith("=") and parameter.count("=") == 1 else parameter
+
+
 def deploy_command(sam: Path, stage: str, arch: str, parameters: list[str]) -> list[str]:
     """One call of SAM: uploads, makes a change set and carries it out."""
     return [
@@ -55,7 +60,7 @@ def deploy_command(sam: Path, stage: str, arch: str, parameters: list[str]) -> l
         "--resolve-s3", "--s3-prefix", f"operon-{stage}",
         "--capabilities", "CAPABILITY_IAM",
         "--no-fail-on-empty-changeset", "--no-confirm-changeset",
-        "--parameter-overrides", f"Stage={stage}", f"Architecture={arch}", *parameters,
+        "--parameter-overrides", f"Stage={stage}", f"Architecture={arch}", *map(override, parameters),
     ]  # fmt: skip
 
 

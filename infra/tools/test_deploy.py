@@ -19,9 +19,9 @@ class TestDeploy(unittest.TestCase):
         self.assertNotIn("rust-cargolambda", text)
 
     def test_parameters_reach_the_stack(self) -> None:
-        command = deploy.deploy_command(Path("sam"), "staging", "x86_64", ["AlertEmail=a@b.example"])
+        command = deploy.deploy_command(Path("sam"), "staging", "x86_64", ["AlertEmail=a@b.example", "UploadBucket="])
         given = command[command.index("--parameter-overrides") + 1 :]
-        self.assertEqual(given, ["Stage=staging", "Architecture=x86_64", "AlertEmail=a@b.example"])
+        self.assertEqual(given, ["Stage=staging", "Architecture=x86_64", "AlertEmail=a@b.example", 'UploadBucket=""'])
         self.assertIn("operon-staging", command)
 
     def test_what_changes_beside_the_code_is_a_new_version(self) -> None:
