@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use operon_aws::signed::Signer;
-use reqwest::header::{HeaderName, HeaderValue};
+use reqwest::header::{HeaderName, HeaderValue, LOCATION};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -129,7 +129,7 @@ impl Client {
 
     /// Asks and reads the answer as it is.
     pub(crate) async fn bytes(&self, request: RequestBuilder) -> anyhow::Result<Vec<u8>> {
-        let mut answer = self.send(request.timeout(TIMEOUT)).await?;
+        let mut answer = self.open(request.timeout(TIMEOUT)).await?;
         let mut bytes = Vec::new();
         while let Some(chunk) = answer.chunk().await.map_err(|error| self.lost(&error))? {
             if bytes.len() + chunk.len() > ANSWER_MAX {
@@ -140,9 +140,31 @@ impl Client {
         Ok(bytes)
     }
 
-    /// Asks and gives the answer to be read as it comes.
+    /// Asks and gives the answer to be read as it comes. What is elsewhere is read there: its address says that the
+    /// caller may, and it is told nothing else of the caller.
     pub(crate) async fn open(&self, request: RequestBuilder) -> anyhow::Result<Response> {
-        self.send(request).await
+        let answer = self.send(request).await?;
+        if !answer.status().is_redirection() {
+            return Ok(answer);
+        }
+        let place = answer.headers().get(LOCATION);
+        let place = place.and_then(|place| place.to_str().ok());
+        let place = place.context("the server names no place for the file")?;
+        let there = answer.url().join(place);
+        let there = there.context("the server names a place for the file that is no address")?;
+        let elsewhere = self.http.get(there).send().await;
+        // Neither the error nor the address: the address is all that is needed to read the file.
+        let elsewhere = elsewhere.map_err(|_| {
+            Lost("the place of the file, which the server named, cannot be reached".to_owned())
+        })?;
+        let status = elsewhere.status();
+        if status.is_success() {
+            return Ok(elsewhere);
+        }
+        Err(Lost(format!(
+            "the place of the file, which the server named, answered {status}; ask again"
+        ))
+        .into())
     }
 
     /// `GET` of a path with a query.
@@ -186,7 +208,7 @@ impl Client {
         let answer = self.http.execute(request).await;
         let answer = answer.map_err(|error| self.lost(&error))?;
         let status = answer.status();
-        if status.is_success() {
+        if status.is_success() || status == StatusCode::TEMPORARY_REDIRECT {
             return Ok(answer);
         }
         let body = answer.bytes().await.unwrap_or_default();
@@ -311,8 +333,105 @@ pub(crate) fn part(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpListener;
+    use std::sync::mpsc::{Receiver, channel};
+
+    use super::*;
+
     #[test]
     fn parts_of_a_path_are_one_part() {
-        assert_eq!(super::part("a.b/c d?é"), "a.b%2Fc%20d%3F%C3%A9");
+        assert_eq!(part("a.b/c d?é"), "a.b%2Fc%20d%3F%C3%A9");
+    }
+
+    /// A server that gives these answers, one to each connection; what it was asked.
+    fn serving(answers: Vec<String>) -> (String, Receiver<String>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let (told, asked) = channel();
+        std::thread::spawn(move || {
+            for answer in answers {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut request = Vec::new();
+                let mut bytes = [0; 1024];
+                while !request.ends_with(b"\r\n\r\n") {
+                    let read = stream.read(&mut bytes).unwrap();
+                    request.extend_from_slice(&bytes[..read]);
+                }
+                told.send(String::from_utf8(request).unwrap()).unwrap();
+                stream.write_all(answer.as_bytes()).unwrap();
+            }
+        });
+        (url, asked)
+    }
+
+    fn answer(status: &str, header: &str, body: &str) -> String {
+        let length = body.len();
+        format!(
+            "HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {length}\r\n{header}\r\n{body}"
+        )
+    }
+
+    fn client(url: &str) -> Client {
+        Client::of(Target {
+            url: url.to_owned(),
+            token: Some("correct-horse".to_owned()),
+            signed_for: None,
+        })
+        .unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_file_elsewhere_is_read_there_and_nothing_of_the_caller_is_told() {
+        let (there, asked_there) = serving(vec![answer("200 OK", "", "ACGT")]);
+        let place = format!("location: {there}/file?signature=x\r\n");
+        let (url, asked) = serving(vec![answer("307 Temporary Redirect", &place, "")]);
+        let client = client(&url);
+        let request = client.request(Method::GET, "/artifacts/download?uri=x");
+        let file = client.open(request).await.unwrap();
+        assert_eq!(file.text().await.unwrap(), "ACGT");
+        assert!(asked.recv().unwrap().contains("correct-horse"));
+        let told = asked_there.recv().unwrap();
+        assert!(told.starts_with("GET /file?signature=x "), "{told}");
+        assert!(!told.to_lowercase().contains("authorization"), "{told}");
+    }
+
+    #[tokio::test]
+    async fn a_place_that_refuses_is_not_named() {
+        let (there, _asked) = serving(vec![answer("403 Forbidden", "", "no")]);
+        let place = format!("location: {there}/file?signature=x\r\n");
+        let (url, _asked) = serving(vec![answer("307 Temporary Redirect", &place, "")]);
+        let client = client(&url);
+        let request = client.request(Method::GET, "/artifacts/download?uri=x");
+        let error = client.open(request).await.unwrap_err().to_string();
+        assert!(error.contains("403"), "{error}");
+        assert!(!error.contains("signature"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_list_is_read_page_by_page_up_to_what_is_wanted() {
+        let rows = |from: usize, to: usize, next: &str| {
+            let items: Vec<String> = (from..to).map(|row| row.to_string()).collect();
+            let body = format!("{{\"items\": [{}], \"next\": {next}}}", items.join(","));
+            answer("200 OK", "content-type: application/json\r\n", &body)
+        };
+        let (url, asked) = serving(vec![
+            rows(0, 1000, "\"a\""),
+            rows(1000, 2000, "\"b\""),
+            rows(2000, 2500, "\"c\""),
+        ]);
+        let up_to = crate::commands::up_to;
+        let list = up_to(&client(&url), "/executions", &[], 2500)
+            .await
+            .unwrap();
+        assert_eq!(list["items"].as_array().unwrap().len(), 2500);
+        assert_eq!(list["next"], "c");
+        let asked: Vec<String> = asked.into_iter().collect();
+        let wanted = ["limit=1000 ", "limit=1000&cursor=a ", "limit=500&cursor=b "];
+        for (asked, wanted) in asked.iter().zip(wanted) {
+            assert!(asked.contains(wanted), "{asked}");
+        }
     }
 }

@@ -6,7 +6,7 @@ use clap::{Args as ClapArgs, Subcommand, ValueEnum};
 use operon_engine::ports::ExecutionId;
 
 use super::run::pair;
-use super::{EngineArgs, StateArgs, ValidateOutput};
+use super::{EngineArgs, Output, StateArgs, ValidateOutput};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Executions {
@@ -89,6 +89,12 @@ pub(crate) struct LogsArgs {
     /// Only the last lines of each attempt.
     #[arg(long, value_name = "N")]
     pub(crate) tail: Option<usize>,
+    /// Only lines with this text, whatever the case of its letters.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) search: Option<String>,
+    /// How lines are shown: `json` is one object at the end, `ndjson` one object per line.
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(crate) output: Output,
 }
 
 #[derive(Debug, ClapArgs)]

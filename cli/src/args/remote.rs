@@ -180,7 +180,7 @@ pub(crate) enum WatchCommand {
     /// Shows who changed what on a server, the newest first.
     Audit {
         /// Entries at most.
-        #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100_000))]
         limit: u32,
         #[command(flatten)]
         server: ServerChoice,

@@ -8,6 +8,7 @@ mod plugins;
 mod redrive;
 mod remote;
 mod remote_executions;
+mod remote_logs;
 mod remote_triggers;
 mod remote_views;
 mod resume;
@@ -17,6 +18,8 @@ mod validate;
 
 use std::rc::Rc;
 
+#[cfg(test)]
+pub(crate) use remote::up_to;
 pub(crate) use server::ADDRESS_FILE;
 
 use clap::CommandFactory as _;

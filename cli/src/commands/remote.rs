@@ -19,6 +19,8 @@ use crate::state::block_on;
 
 /// Pages read for one list at most.
 const PAGES_MAX: usize = 100;
+/// Rows of one page.
+const PAGE: usize = 1000;
 
 /// Shows an answer as JSON, or its rows with these fields.
 pub(crate) fn show(console: &Console, server: &ServerChoice, answer: &Value, fields: &[&str]) {
@@ -80,11 +82,22 @@ pub(crate) async fn pages(
     path: &str,
     query: &[(&str, String)],
 ) -> anyhow::Result<Value> {
+    up_to(client, path, query, usize::MAX).await
+}
+
+/// So many rows of a list, as one answer; `next` says where more would begin.
+pub(crate) async fn up_to(
+    client: &Client,
+    path: &str,
+    query: &[(&str, String)],
+    limit: usize,
+) -> anyhow::Result<Value> {
     let mut items = Vec::new();
     let mut cursor: Option<String> = None;
     for _ in 0..PAGES_MAX {
         let mut query = query.to_vec();
-        query.push(("limit", "1000".to_owned()));
+        let rest = limit.saturating_sub(items.len()).min(PAGE);
+        query.push(("limit", rest.to_string()));
         if let Some(cursor) = &cursor {
             query.push(("cursor", cursor.clone()));
         }
@@ -93,7 +106,7 @@ pub(crate) async fn pages(
             items.append(found);
         }
         cursor = page.get("next").and_then(Value::as_str).map(str::to_owned);
-        if cursor.is_none() {
+        if cursor.is_none() || items.len() >= limit {
             break;
         }
     }

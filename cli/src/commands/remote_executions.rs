@@ -4,9 +4,9 @@ use std::rc::Rc;
 
 use serde_json::{Value, json};
 
-use super::remote::{pages, table};
-use super::remote_views;
-use crate::args::{Executions, ListArgs, LogsArgs, Output, ResumeOneArgs, ValidateOutput};
+use super::remote::{pages, table, up_to};
+use super::{remote_logs, remote_views};
+use crate::args::{Executions, ListArgs, Output, ResumeOneArgs, ValidateOutput};
 use crate::client::{Client, part};
 use crate::exit::{Exit, Usage};
 use crate::output::Console;
@@ -81,7 +81,7 @@ pub(crate) fn executions(
                     table(console, &runs, RUNS);
                 }
             }
-            Executions::Logs(args) => logs(&client, args, console).await?,
+            Executions::Logs(args) => remote_logs::logs(&client, args, console).await?,
             Executions::Kill(args) => {
                 steer(
                     &client,
@@ -162,12 +162,12 @@ async fn answer(client: &Client, args: &ResumeOneArgs, console: &Console) -> any
     steer(client, id, "resume", &body, output, console).await
 }
 
-fn path_of(id: &str, rest: &str) -> String {
+pub(super) fn path_of(id: &str, rest: &str) -> String {
     format!("/executions/{}{rest}", part(id))
 }
 
 async fn list(client: &Client, args: &ListArgs, console: &Console) -> anyhow::Result<()> {
-    let mut query = vec![("limit", args.limit.min(1000).to_string())];
+    let mut query = Vec::new();
     query.extend(
         args.namespace
             .iter()
@@ -184,7 +184,8 @@ async fn list(client: &Client, args: &ListArgs, console: &Console) -> anyhow::Re
             .map(|(key, value)| format!("{key}:{value}"));
         query.push(("label", pairs.collect::<Vec<_>>().join(",")));
     }
-    let answer: Value = client.get("/executions", &query).await?;
+    let most = usize::try_from(args.limit).unwrap_or(usize::MAX);
+    let answer = up_to(client, "/executions", &query, most).await?;
     match args.output {
         ValidateOutput::Json => console.line(&answer.to_string()),
         ValidateOutput::Human => table(console, &with_last(answer), LIST_FIELDS),
@@ -225,81 +226,6 @@ async fn steer(
                 "{} has the wish; `operon executions logs {new} -f` follows it.",
                 client.url()
             ));
-        }
-    }
-    Ok(())
-}
-
-/// The task runs that are meant: `align`, or `align[12]`.
-async fn runs_of(client: &Client, args: &LogsArgs) -> anyhow::Result<Vec<Option<String>>> {
-    let Some(wanted) = &args.task else {
-        return Ok(vec![None]);
-    };
-    let task = wanted.split('[').next().unwrap_or_default().to_owned();
-    let path = path_of(args.id.as_str(), "/task-runs");
-    let runs = pages(client, &path, &[("task", task)]).await?;
-    let items = runs.get("items").and_then(Value::as_array);
-    let text = |run: &Value, field: &str| run.get(field).and_then(Value::as_str).map(str::to_owned);
-    let found: Vec<Option<String>> = items
-        .into_iter()
-        .flatten()
-        .filter(|run| !wanted.contains('[') || text(run, "name").as_ref() == Some(wanted))
-        .map(|run| text(run, "id"))
-        .collect();
-    if found.is_empty() {
-        return Err(Usage::new(format!(
-            "execution {} has no task run `{wanted}` yet",
-            args.id
-        ))
-        .help(format!("`operon executions show {}` names them", args.id))
-        .into());
-    }
-    Ok(found)
-}
-
-async fn logs(client: &Client, args: &LogsArgs, console: &Console) -> anyhow::Result<()> {
-    let runs = runs_of(client, args).await?;
-    let print = |line: &Value| {
-        let text = |field: &str| line.get(field).and_then(Value::as_str).unwrap_or_default();
-        let ms = line
-            .get("timeMs")
-            .and_then(Value::as_i64)
-            .unwrap_or_default();
-        let time = jiff::Timestamp::from_millisecond(ms).unwrap_or_default();
-        console.line(&format!("{time} {:5} {}", text("level"), text("text")));
-    };
-    for run in runs {
-        let mut query: Vec<(&str, String)> = Vec::new();
-        query.extend(run.map(|run| ("taskRun", run)));
-        query.extend(args.attempt.map(|attempt| ("attempt", attempt.to_string())));
-        if !args.follow {
-            let path = path_of(args.id.as_str(), "/logs/download");
-            let path = crate::client::with_query(&path, &query);
-            let text = client
-                .bytes(client.request(reqwest::Method::GET, &path))
-                .await?;
-            let text = String::from_utf8_lossy(&text);
-            let lines: Vec<&str> = text.lines().collect();
-            let skipped = args.tail.map_or(0, |tail| lines.len().saturating_sub(tail));
-            lines
-                .iter()
-                .skip(skipped)
-                .for_each(|line| console.line(line));
-            continue;
-        }
-        let path = path_of(args.id.as_str(), "/logs/stream");
-        let mut last: Option<String> = None;
-        'ended: loop {
-            let mut events = client.events(&path, &query, last.as_deref()).await?;
-            while let Some(event) = events.next().await? {
-                match event.name.as_str() {
-                    "line" => print(&event.data),
-                    "end" => break 'ended,
-                    _ => {}
-                }
-                last = Some(event.id);
-                console.flush();
-            }
         }
     }
     Ok(())

@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 
-use super::remote::{choose, pages, show, show_as, table};
+use super::remote::{choose, pages, show, show_as, table, up_to};
 use crate::args::{
     ArtifactsCommand, BulkArgs, BulkVerb, EvaluateArgs, ValidateOutput, ViewArgs, WatchCommand,
 };
@@ -132,13 +132,13 @@ pub(super) fn watch(command: &WatchCommand, console: &Rc<Console>) -> anyhow::Re
                 }
             }
             WatchCommand::Audit { limit, server } => {
-                let query = [("limit", limit.to_string())];
-                let answer: Value = choose(server)?.get("/audit", &query).await?;
+                let most = usize::try_from(*limit).unwrap_or(usize::MAX);
+                let answer = up_to(&choose(server)?, "/audit", &[], most).await?;
                 show(
                     console,
                     server,
                     &answer,
-                    &["atMs", "who", "role", "action", "target"],
+                    &["atMs", "who", "role", "action", "target", "outcome"],
                 );
             }
             WatchCommand::Locks { name, server } => {
@@ -175,8 +175,21 @@ fn overview(console: &Console, answer: &Value, hours: u64) {
     } else {
         counts.join(", ")
     };
-    console.line(&format!("Created in the last {hours} h: {counts}"));
-    console.line(&format!("In progress: {open}"));
+    let least = |key: &str| {
+        if answer.get(key) == Some(&json!(true)) {
+            "at least "
+        } else {
+            ""
+        }
+    };
+    console.line(&format!(
+        "Created in the last {hours} h: {}{counts}",
+        least("truncated")
+    ));
+    console.line(&format!(
+        "In progress: {}{open}",
+        least("inProgressTruncated")
+    ));
     let section = |title: &str, key: &str, fields: &[&str]| {
         let rows = answer.get(key).cloned().unwrap_or_default();
         if rows.as_array().is_some_and(|rows| !rows.is_empty()) {

@@ -177,6 +177,16 @@ fn a_pause_takes_typed_values_and_what_is_wrong_is_refused() {
         .map(|e| e["action"].as_str().unwrap())
         .collect();
     assert!(actions.contains(&"execution.resume"), "{actions:?}");
+    let log = served.json(&["executions", "logs", &id]);
+    let lines = log["lines"].as_array().unwrap();
+    let said = |line: &&Value| line["text"] == "3 copies of 2026-11";
+    assert_eq!(lines.iter().filter(said).count(), 1, "{log}");
+    let ndjson = ["executions", "logs", &id, "-f", "--search", "COPIES OF"];
+    let found = served.operon(&[&ndjson[..], &["-o", "ndjson"]].concat());
+    let line: Value = serde_json::from_str(found.out.trim()).unwrap();
+    assert_eq!(line["text"], "3 copies of 2026-11", "{found}");
+    let last = served.operon(&["executions", "logs", &id, "publish", "--tail", "1"]);
+    assert_eq!(last.out.lines().count(), 1, "{last}");
     let overview = served.json(&["overview"]);
     assert_eq!(overview["counts"], json!({"SUCCESS": 1}));
 }

@@ -273,6 +273,31 @@ fn a_replay_reuses_what_came_before() {
         shown["taskRuns"][0]["message"],
         format!("reused from execution {id}")
     );
+    // The log of what is reused is the one of what was executed, in every form.
+    let new = lab.newest();
+    let log = |id: &str, more: &[&str]| {
+        let done = lab.operon(&[&["executions", "logs", id], more].concat());
+        assert_eq!(done.code, Some(0), "{done}");
+        done
+    };
+    let gated = log(&id, &["wait"]).out;
+    assert!(gated.contains("waiting"), "{gated}");
+    assert_eq!(log(&new, &["wait"]).out, gated);
+    assert_eq!(log(&new, &["wait", "-f"]).out, gated);
+    let lines = log(&new, &["wait", "-o", "json"]).json()["lines"].clone();
+    let texts: Vec<&str> = (lines.as_array().unwrap().iter())
+        .map(|line| line["text"].as_str().unwrap())
+        .collect();
+    assert!(texts.contains(&"waiting"), "{texts:?}");
+    assert_eq!(lines[0]["level"], "INFO");
+    let found = log(&new, &["--search", "WAITING", "-f", "-o", "ndjson"]).out;
+    let found: Vec<&str> = found.lines().collect();
+    assert_eq!(found.len(), 1, "{found:?}");
+    let line: serde_json::Value = serde_json::from_str(found[0]).unwrap();
+    assert_eq!(line["text"], "waiting");
+    let endless = lab.operon(&["executions", "logs", &new, "-f", "-o", "json"]);
+    assert_eq!(endless.code, Some(2), "{endless}");
+    assert!(endless.err.contains("ndjson"), "{endless}");
     let unknown = lab.operon(&["executions", "replay", &id, "--from", "nothing"]);
     assert_eq!(unknown.code, Some(2), "{unknown}");
 }

@@ -378,10 +378,7 @@ impl TaskRun {
         let real: Vec<&AttemptRow> = rows.iter().filter(|row| row.attempt > 0).collect();
         // What belongs to no attempt says how control is; a task's attempts say more.
         let last = real.last().copied().or(rows.last())?;
-        let said = last.message.as_deref();
-        let reused = said
-            .and_then(|text| text.strip_prefix("reused from execution "))
-            .filter(|_| last.reason.as_deref() == Some(operon_engine::replay::REUSED));
+        let reused = operon_engine::replay::Reuse::of(last);
         Some(Self {
             id: format!("{}:{}", last.task_run.shard, last.task_run.slot),
             task: last.task.clone(),
@@ -406,7 +403,7 @@ impl TaskRun {
             metrics: last.metrics.iter().map(|metric| json!(metric)).collect(),
             usage: usage(last),
             cached: last.reason.as_deref() == Some("cached"),
-            reused_from: reused.map(str::to_owned),
+            reused_from: reused.map(|reuse| reuse.execution().to_string()),
             attempts: real.into_iter().map(Attempt::from).collect(),
         })
     }
@@ -565,6 +562,7 @@ pub struct LogLineDto {
 
 /// A page of a log.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct LogPageDto {
     /// Ascending.
     pub items: Vec<LogLineDto>,
@@ -572,6 +570,13 @@ pub struct LogPageDto {
     pub next: Option<String>,
     /// Nothing will follow after these lines.
     pub ended: bool,
+    /// There are lines that were not looked at: later ones, or with `before` earlier ones. A search that found nothing
+    /// yet goes on there: with `next`, or with `before` set to `searchedUpTo`.
+    pub more: bool,
+    /// Of one task run, while there are more: the last line that was looked at, with `before` the first one.
+    pub searched_up_to: Option<u64>,
+    /// What the log of the whole execution lacks, and how to read it.
+    pub left_out: Option<String>,
 }
 
 /// A lock.

@@ -86,6 +86,31 @@ pub struct TriggerSummary {
     /// How many did not, all in all.
     #[serde(default)]
     pub missed_count: u64,
+    /// Its backfill, also one that is over.
+    #[serde(default)]
+    pub backfill: Option<BackfillView>,
+}
+
+/// How far a backfill has come.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BackfillView {
+    /// First date that may be, milliseconds since the epoch.
+    pub from_ms: u64,
+    /// Dates before this one.
+    pub to_ms: u64,
+    /// Dates before this one are dealt with.
+    pub next_ms: u64,
+    /// Waits for a person.
+    pub paused: bool,
+    /// Everything was dealt with, or a person ended it.
+    pub over: bool,
+    /// Executions it started.
+    pub started: u64,
+    /// Dates that had succeeded before.
+    pub skipped: u64,
+    /// Executions that have not ended.
+    pub active: usize,
 }
 
 /// A date of a schedule that fired late, or not at all.

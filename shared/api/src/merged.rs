@@ -7,8 +7,10 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::{self, Display, Formatter};
 use std::str::FromStr;
+use std::sync::Arc;
 
-use operon_engine::ports::{AttemptId, LogLine};
+use operon_engine::ports::{AttemptId, AttemptRow, LogLine, StateStore, StoreError};
+use operon_engine::replay::Reuse;
 
 use crate::problem::Problem;
 use crate::state::Api;
@@ -19,7 +21,45 @@ pub(crate) const OPEN_MAX: usize = 64;
 const LINES: usize = 200;
 
 /// An attempt, and when it began.
-pub(crate) type Began = (u64, AttemptId);
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Began {
+    at_ms: u64,
+    /// Whose lines they are.
+    pub(crate) attempt: AttemptId,
+    reuse: Option<Reuse>,
+}
+
+impl Began {
+    /// The attempt of a row.
+    pub(crate) fn of(row: &AttemptRow) -> Self {
+        Self {
+            at_ms: row.created_ms,
+            attempt: AttemptId {
+                execution: row.execution.clone(),
+                task_run: row.task_run.clone(),
+                attempt: row.attempt,
+            },
+            reuse: Reuse::of(row),
+        }
+    }
+
+    /// An attempt of which no row is known.
+    pub(crate) fn unknown(attempt: AttemptId) -> Self {
+        Self {
+            at_ms: 0,
+            attempt,
+            reuse: None,
+        }
+    }
+
+    /// The attempt under which its log was written: another one if a replay took it over.
+    pub(crate) async fn written_as(&self, store: &dyn StateStore) -> Result<AttemptId, StoreError> {
+        match self.reuse.clone() {
+            Some(reuse) => reuse.executed(store, &self.attempt).await,
+            None => Ok(self.attempt.clone()),
+        }
+    }
+}
 
 /// Which line is next: `7:120,-,4` means that the first seven attempts are read to their ends, of the eighth line 120
 /// is next, the ninth is read to its end, and of the tenth line 4 is next.
@@ -75,27 +115,43 @@ struct Head {
     drained: bool,
     /// Nothing will ever follow.
     ended: bool,
+    /// Under which attempt the log is, once it is known.
+    written: Option<AttemptId>,
 }
 
 /// Reads on from a place.
 pub(crate) struct Merge {
     api: Api,
-    attempts: Vec<Began>,
+    attempts: Arc<Vec<Began>>,
     place: Place,
     heads: BTreeMap<usize, Head>,
     over: bool,
+    /// Reads that may still be made.
+    reads: usize,
 }
 
 impl Merge {
     /// Attempts in the order in which they began; whether the execution is over.
-    pub(crate) fn new(api: Api, attempts: Vec<Began>, place: Place, over: bool) -> Self {
+    pub(crate) fn new(api: Api, attempts: Arc<Vec<Began>>, place: Place, over: bool) -> Self {
         Self {
             api,
             attempts,
             place,
             heads: BTreeMap::new(),
             over,
+            reads: usize::MAX,
         }
+    }
+
+    /// Ends after about so many reads: of many attempts that logged nothing, one request looks at some only.
+    pub(crate) fn at_most(mut self, reads: usize) -> Self {
+        self.reads = reads;
+        self
+    }
+
+    /// Whether it ended because it had read enough.
+    pub(crate) fn spent(&self) -> bool {
+        self.reads == 0 && !self.ended()
     }
 
     /// Where to go on.
@@ -111,6 +167,9 @@ impl Merge {
     /// The next line by time, of those that are written.
     pub(crate) async fn next(&mut self) -> Result<Option<(AttemptId, LogLine)>, Problem> {
         loop {
+            if self.reads == 0 {
+                return Ok(None);
+            }
             self.widen();
             let mut best: Option<(u64, usize)> = None;
             for offset in 0..self.place.next.len() {
@@ -118,11 +177,11 @@ impl Merge {
                     continue;
                 }
                 let index = self.place.base + offset;
-                let Some((began, _)) = self.attempts.get(index) else {
+                let Some(began) = self.attempts.get(index).map(|began| began.at_ms) else {
                     break;
                 };
                 // What began later has no earlier line.
-                if !self.heads.contains_key(&index) && best.is_some_and(|(time, _)| time < *began) {
+                if !self.heads.contains_key(&index) && best.is_some_and(|(time, _)| time < began) {
                     break;
                 }
                 if let Some(time) = self.first_time(index, offset).await?
@@ -156,7 +215,7 @@ impl Merge {
 
     /// The time of the next line of an attempt, if there is one.
     async fn first_time(&mut self, index: usize, offset: usize) -> Result<Option<u64>, Problem> {
-        let Some((_, attempt)) = self.attempts.get(index) else {
+        let Some(began) = self.attempts.get(index) else {
             return Ok(None);
         };
         let head = self.heads.entry(index).or_default();
@@ -168,7 +227,13 @@ impl Merge {
                 .copied()
                 .flatten()
                 .unwrap_or_default();
-            let page = self.api.logs().read(attempt, from, LINES).await?;
+            let written = match head.written.take() {
+                Some(written) => written,
+                None => began.written_as(&*self.api.ports().store).await?,
+            };
+            self.reads = self.reads.saturating_sub(1);
+            let page = self.api.logs().read(&written, from, LINES).await?;
+            head.written = Some(written);
             let read = page.lines.len();
             head.lines = page.lines.into();
             // Without an end marker the log of what is over may still have lines that are not visible yet: it is
@@ -187,8 +252,8 @@ impl Merge {
             .get_mut(index.checked_sub(self.place.base)?)?;
         *next = Some(line.seq + 1);
         self.close();
-        let (_, attempt) = self.attempts.get(index)?;
-        Some((attempt.clone(), line))
+        let began = self.attempts.get(index)?;
+        Some((began.attempt.clone(), line))
     }
 
     /// Leaves behind what is read to its end; whether there was any.

@@ -16,7 +16,7 @@ mod steer;
 mod task_runs;
 mod triggers;
 
-pub(crate) use logs::{Wanted, attempts, line_of};
+pub(crate) use logs::{Attempts, READS_MAX, Wanted, attempts, line_of};
 pub(crate) use task_runs::task_run;
 
 use axum::extract::DefaultBodyLimit;

@@ -16,13 +16,13 @@ use futures_util::{Stream, StreamExt as _, stream};
 use operon_core::exec::{RootPhase, Shard, Slot, State};
 use operon_core::plan::{Layout, ShardId};
 use operon_engine::plans::LoadedPlan;
-use operon_engine::ports::{AttemptId, ExecutionId, ExecutionRow, TaskRunKey};
+use operon_engine::ports::{ExecutionId, ExecutionRow, TaskRunKey};
 use serde::Serialize;
 
 use crate::dto::{ExecutionSummary, TaskRun};
 use crate::merged::{Began, Merge, Place};
 use crate::problem::Problem;
-use crate::routes::{Wanted, attempts, line_of, task_run};
+use crate::routes::{Attempts, READS_MAX, Wanted, attempts, line_of, task_run};
 use crate::state::Api;
 
 /// Between two looks at a small execution.
@@ -55,6 +55,14 @@ fn read_versions(id: Option<&str>) -> BTreeMap<ShardId, u64> {
         .collect()
 }
 
+fn versions(of: &BTreeMap<ShardId, u64>) -> String {
+    let pairs = of.iter().take(SHARDS_LARGE);
+    let pairs: Vec<String> = pairs
+        .map(|(id, version)| format!("{id}={version}"))
+        .collect();
+    pairs.join(",")
+}
+
 struct Watch {
     api: Api,
     id: ExecutionId,
@@ -64,6 +72,11 @@ struct Watch {
     shards: HashMap<ShardId, (u64, Shard)>,
     /// Task runs whose slot changed at the last look: their rows may have been written after it.
     again: Vec<TaskRunKey>,
+    /// Versions that were seen at the last look.
+    seen: String,
+    /// Versions whose changes a reader has who has any event of this look: they were told two looks ago, and what was
+    /// written late one look ago.
+    settled: String,
     told: HashMap<TaskRunKey, TaskRun>,
     queue: VecDeque<Event>,
     begun: Instant,
@@ -78,14 +91,18 @@ pub(crate) fn execution(
     plan: Arc<LoadedPlan>,
     last: Option<&str>,
 ) -> impl Stream<Item = Result<Event, Infallible>> + Send + use<> {
+    let known = read_versions(last);
+    let settled = versions(&known);
     let watch = Watch {
         api,
         id,
         plan,
         row: None,
-        known: read_versions(last),
+        known,
         shards: HashMap::new(),
         again: Vec::new(),
+        seen: settled.clone(),
+        settled,
         told: HashMap::new(),
         queue: VecDeque::new(),
         begun: Instant::now(),
@@ -115,19 +132,11 @@ pub(crate) fn execution(
 }
 
 impl Watch {
-    /// The id of what is told now: versions of all shards, as long as they are few.
+    /// Versions of all shards, as long as they are few.
     fn place(&self) -> String {
-        let mut pairs: Vec<_> = self
-            .shards
-            .iter()
-            .map(|(id, (version, _))| (id, *version))
-            .collect();
-        pairs.sort();
-        let pairs = pairs.iter().take(SHARDS_LARGE);
-        let pairs: Vec<String> = pairs
-            .map(|(id, version)| format!("{id}={version}"))
-            .collect();
-        pairs.join(",")
+        let pairs = self.shards.iter();
+        let pairs = pairs.map(|(id, (version, _))| (id.clone(), *version));
+        versions(&pairs.collect())
     }
 
     async fn look(&mut self) -> Result<(), Problem> {
@@ -154,9 +163,11 @@ impl Watch {
         changed.extend(fresh);
         changed.sort();
         changed.dedup();
-        let place = self.place();
+        // A reader may lose the connection after any event of this look: the id does not say that it has the others.
+        let now = self.place();
+        let seen = std::mem::replace(&mut self.seen, now);
+        let place = std::mem::replace(&mut self.settled, seen);
         if changed.len() > TOLD_MAX {
-            self.again.clear();
             self.queue.extend(event("refresh", &place, &changed.len()));
         } else {
             for run in changed {
@@ -222,10 +233,40 @@ fn changes(
     changed
 }
 
+/// The attempts of an execution, as they were when they were last listed.
+#[derive(Default)]
+struct Listed {
+    attempts: Attempts,
+    /// When that was, how long it took, and whether the execution was over then.
+    last: Option<(Instant, Duration, bool)>,
+}
+
+impl Listed {
+    /// Lists them again, unless that was just done: listing many must not become the main work of a server.
+    async fn look(&mut self, api: &Api, id: &ExecutionId, over: bool) -> Result<(), Problem> {
+        let known = self
+            .last
+            .is_some_and(|(at, took, was_over)| was_over || (!over && at.elapsed() < took * 5));
+        if known {
+            return Ok(());
+        }
+        let begun = Instant::now();
+        let before = self.last.is_some();
+        self.attempts = attempts(api, id).await?;
+        if before {
+            // It has been said.
+            self.attempts.left_out = None;
+        }
+        self.last = Some((Instant::now(), begun.elapsed(), over));
+        Ok(())
+    }
+}
+
 struct Tail {
     api: Api,
     id: ExecutionId,
-    one: Option<AttemptId>,
+    one: Option<Began>,
+    all: Listed,
     /// The next line of the one attempt.
     from: u64,
     /// The next lines of all.
@@ -241,7 +282,7 @@ struct Tail {
 pub(crate) fn logs(
     api: Api,
     id: ExecutionId,
-    one: Option<AttemptId>,
+    one: Option<Began>,
     from: u64,
     wanted: Wanted,
     last: Option<&str>,
@@ -253,6 +294,7 @@ pub(crate) fn logs(
         api,
         id,
         one,
+        all: Listed::default(),
         from: seq.map_or(from, |seq| seq.saturating_add(1)),
         place: place.unwrap_or_default(),
         wanted,
@@ -289,15 +331,16 @@ impl Tail {
         }
     }
 
-    async fn look_at_one(&mut self, attempt: &AttemptId, over: bool) -> Result<(), Problem> {
-        let page = self.api.logs().read(attempt, self.from, LINES).await?;
+    async fn look_at_one(&mut self, began: &Began, over: bool) -> Result<(), Problem> {
+        let written = began.written_as(&*self.api.ports().store).await?;
+        let page = self.api.logs().read(&written, self.from, LINES).await?;
         let read = page.lines.len();
         for line in page.lines {
             self.from = line.seq + 1;
             if self.wanted.matches(&line) {
                 let id = format!("0:{}", line.seq);
                 self.queue
-                    .extend(event("line", &id, &line_of(attempt, line)));
+                    .extend(event("line", &id, &line_of(&began.attempt, line)));
             }
         }
         self.quiet = read < LINES;
@@ -310,9 +353,14 @@ impl Tail {
     }
 
     async fn look_at_all(&mut self, over: bool) -> Result<(), Problem> {
-        let attempts = attempts(&self.api, &self.id).await?;
+        self.all.look(&self.api, &self.id, over).await?;
         let place = std::mem::take(&mut self.place);
-        let mut merge = Merge::new(self.api.clone(), attempts, place, over);
+        if let Some(text) = self.all.attempts.left_out.take() {
+            let id = place.to_string();
+            self.queue.extend(event("left-out", &id, &text));
+        }
+        let found = Arc::clone(&self.all.attempts.found);
+        let mut merge = Merge::new(self.api.clone(), found, place, over).at_most(READS_MAX);
         let mut read = 0;
         while read < LINES {
             let Some((attempt, line)) = merge.next().await? else {
@@ -325,7 +373,7 @@ impl Tail {
                     .extend(event("line", &id, &line_of(&attempt, line)));
             }
         }
-        self.quiet = read < LINES;
+        self.quiet = read < LINES && !merge.spent();
         self.place = merge.place().clone();
         if merge.ended() {
             let id = self.place.to_string();
@@ -343,26 +391,34 @@ impl Tail {
 struct Download {
     merge: Merge,
     wanted: Wanted,
+    left_out: Option<String>,
     over: bool,
 }
 
 /// Logs as text, as far as they are written.
 pub(crate) fn text(
     api: Api,
-    attempts: Vec<Began>,
+    attempts: Attempts,
     wanted: Wanted,
 ) -> impl Stream<Item = Result<Bytes, std::io::Error>> + Send + use<> {
     let download = Download {
         // What is still written is not waited for.
-        merge: Merge::new(api, attempts, Place::default(), true),
+        merge: Merge::new(api, attempts.found, Place::default(), true),
         wanted,
+        left_out: attempts.left_out,
         over: false,
     };
     stream::unfold(download, async |mut download| {
         let mut text = String::new();
         while !download.over && text.len() < TEXT_BYTES {
             match download.merge.next().await {
-                Ok(None) => download.over = true,
+                Ok(None) => {
+                    download.over = true;
+                    if let Some(left_out) = download.left_out.take() {
+                        text.push_str(&left_out);
+                        text.push('\n');
+                    }
+                }
                 Ok(Some((attempt, line))) if download.wanted.matches(&line) => {
                     let shown = line_of(&attempt, line);
                     let time = operon_engine::evaluate::rfc3339(shown.time_ms);

@@ -4,14 +4,14 @@ use async_trait::async_trait;
 use operon_core::triggers::{Config, Kind};
 use operon_engine::ports::ExecutionId;
 use operon_engine::triggers::{
-    BackfillError, BackfillRange, DeployedFlow, EventRecord, EventState, ItemOutcome, Missed,
-    Outcome, TriggerKey, TriggerView, Triggers, route::DeliverError, webhook,
+    BackfillError, BackfillRange, BackfillState, DeployedFlow, EventRecord, EventState,
+    ItemOutcome, Missed, Outcome, TriggerKey, TriggerView, Triggers, route::DeliverError, webhook,
 };
 use serde_json::{Value, json};
 
 use crate::hooks::{
-    BackfillRequest, BackfillSteer, DeliveredEvent, ItemView, MissedDate, TriggerAdmin,
-    TriggerEventView, TriggerSummary, WebhookAnswer, WebhookRequest, Webhooks,
+    BackfillRequest, BackfillSteer, BackfillView, DeliveredEvent, ItemView, MissedDate,
+    TriggerAdmin, TriggerEventView, TriggerSummary, WebhookAnswer, WebhookRequest, Webhooks,
 };
 use crate::problem::Problem;
 
@@ -109,6 +109,20 @@ fn summary(view: &TriggerView, trigger: Option<&Config>) -> TriggerSummary {
         late_dates: view.late_dates.iter().map(missed_date).collect(),
         missed_dates: view.missed.iter().map(missed_date).collect(),
         missed_count: view.missed_count,
+        backfill: view.backfill.as_ref().map(backfill_view),
+    }
+}
+
+fn backfill_view(backfill: &BackfillState) -> BackfillView {
+    BackfillView {
+        from_ms: backfill.range.from_ms,
+        to_ms: backfill.range.until_ms,
+        next_ms: backfill.next_ms,
+        paused: backfill.paused,
+        over: backfill.over,
+        started: backfill.started,
+        skipped: backfill.skipped,
+        active: backfill.active.len(),
     }
 }
 

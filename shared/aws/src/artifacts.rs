@@ -34,6 +34,8 @@ const RANGE_MAX: u64 = 64 << 20;
 const KEY_MAX: usize = 1024;
 /// How long a link for downloading works at most.
 pub const LINK_MAX: Duration = Duration::from_hours(1);
+/// How long one works that is followed at once.
+const LINK: Duration = Duration::from_mins(5);
 
 /// Artifacts in a bucket. Clones are cheap.
 #[derive(Clone)]
@@ -188,6 +190,10 @@ impl ArtifactStore for S3Artifacts {
             return Ok(Bytes::new());
         }
         self.range(uri, range.start..end, tag.as_deref()).await
+    }
+
+    async fn download_link(&self, uri: &ArtifactUri) -> Result<Option<String>, ArtifactError> {
+        self.link(uri, LINK).await.map(Some)
     }
 
     async fn size(&self, uri: &ArtifactUri) -> Result<u64, ArtifactError> {

@@ -23,6 +23,21 @@ const MONTHS_MAX: usize = 24;
 /// Tries to find a free key; each is one in 2^60.
 const TRIES: usize = 3;
 
+/// What an entry says about a change.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Outcome {
+    /// It is about to be made.
+    Asked,
+    /// It was made.
+    #[default]
+    Done,
+    /// Nothing was changed.
+    Refused,
+    /// It is not known whether all of it was made.
+    Failed,
+}
+
 /// One change.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -37,9 +52,12 @@ pub struct AuditEntry {
     pub action: String,
     /// To what: an execution's id, `namespace/flow`, …
     pub target: String,
+    /// What became of it.
+    #[serde(default)]
+    pub outcome: Outcome,
     /// How it was; null when there was nothing.
     pub before: Value,
-    /// How it is, or what was asked for.
+    /// How it is, what was asked for, or why it was refused.
     pub after: Value,
 }
 

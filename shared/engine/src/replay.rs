@@ -5,6 +5,7 @@
 //! run is reused only if it let its dependents pass, and nothing that is executed again comes before it.
 //! Invariant: shards and rows are stored before the execution, so that a crash in between starts nothing.
 
+mod origin;
 mod scope;
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ use crate::ports::{
     TaskRunKey, Write,
 };
 
+pub use origin::Reuse;
 use scope::Reused;
 
 /// Rows copied in one write.
@@ -336,7 +338,7 @@ impl Copier<'_> {
         if !self.reused.holds(&node.id) {
             return None;
         }
-        let said = format!("reused from execution {}", row.execution);
+        let said = format!("{}{}", origin::FROM, row.execution);
         Some(AttemptRow {
             execution: self.id.clone(),
             task_run: self.translate(&row.task_run)?,

@@ -2,16 +2,20 @@
 //!
 //! Invariant: memory grows with the task runs that log at the same time, not with their logs.
 
+use std::cell::RefCell;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::rc::Rc;
 use std::time::Duration;
 
 use operon_engine::ports::{
     AttemptId, AttemptRow, ExecutionId, LogLevel, LogLine, StateStore, StoreError, TaskRunKey,
 };
+use operon_engine::replay::Reuse;
 use operon_local::logs::LogReader;
+use serde_json::{Value, json};
 
-use crate::args::LogsArgs;
+use crate::args::{LogsArgs, Output};
 use crate::exit::{Exit, Usage};
 use crate::output::Console;
 use crate::state::{State, block_on};
@@ -27,32 +31,54 @@ const FOLLOW: Duration = Duration::from_millis(200);
 /// An attempt that may have a log.
 struct Source {
     id: AttemptId,
+    /// Of a task run that a replay reused: where its log is.
+    reuse: Option<Reuse>,
     name: String,
     began_ms: u64,
 }
 
 pub(crate) fn logs(args: &LogsArgs, console: &Console) -> anyhow::Result<Exit> {
+    possible(args)?;
     let state = State::open(&args.state.dir)?;
     block_on(async {
         state.execution(&args.id).await?;
         let printer = Printer {
             console,
+            output: args.output,
+            search: args.search.as_ref().map(|text| text.to_lowercase()),
+            lines: RefCell::default(),
             // The log of one task run needs no names.
             names: args.task.as_ref().is_none_or(|task| !task.contains('[')),
         };
         if args.follow {
             return follow(args, &state, &printer).await;
         }
-        let sources = sources(args, &state.store, &args.id).await?;
+        let mut sources = sources(args, &state.store, &args.id).await?;
         if let (Some(task), true) = (&args.task, sources.is_empty()) {
             return Err(unknown(args, task));
         }
-        match args.tail {
-            Some(count) => tail(&state.logs, &sources, count, &printer)?,
-            None => merged(&state.logs, &sources, &printer)?,
+        let mut written = Vec::new();
+        for source in &mut sources {
+            written.push(source.written_as(&state.store).await?);
         }
+        match args.tail {
+            Some(count) => tail(&state.logs, (&sources, &written), count, &printer)?,
+            None => merged(&state.logs, (&sources, &written), &printer)?,
+        }
+        printer.end();
         Ok(Exit::Success)
     })
+}
+
+/// Whether what is asked for can be shown as it is asked for.
+pub(crate) fn possible(args: &LogsArgs) -> anyhow::Result<()> {
+    if args.follow && args.output == Output::Json {
+        let text = "a log that is followed is not shown as one object";
+        return Err(Usage::new(text)
+            .help("ask for `--output ndjson`: one object per line")
+            .into());
+    }
+    Ok(())
 }
 
 fn unknown(args: &LogsArgs, task: &str) -> anyhow::Error {
@@ -90,8 +116,19 @@ fn wanted(args: &LogsArgs, row: &AttemptRow) -> bool {
     row.attempt > 0 && task && args.attempt.is_none_or(|attempt| attempt == row.attempt)
 }
 
+impl Source {
+    /// The attempt under which its log was written.
+    async fn written_as(&self, store: &dyn StateStore) -> Result<AttemptId, StoreError> {
+        match self.reuse.clone() {
+            Some(reuse) => reuse.executed(store, &self.id).await,
+            None => Ok(self.id.clone()),
+        }
+    }
+}
+
 fn source(row: AttemptRow) -> Source {
     Source {
+        reuse: Reuse::of(&row),
         began_ms: row
             .started_ms
             .map_or(row.created_ms, |started| started.min(row.created_ms)),
@@ -133,7 +170,11 @@ impl Cursor {
 }
 
 /// Prints all lines in the order of time. A log is opened when its attempt's time has come.
-fn merged(reader: &LogReader, sources: &[Source], printer: &Printer<'_>) -> anyhow::Result<()> {
+fn merged(
+    reader: &LogReader,
+    (sources, written): (&[Source], &[AttemptId]),
+    printer: &Printer<'_>,
+) -> anyhow::Result<()> {
     let mut heap: BinaryHeap<Reverse<Next>> = BinaryHeap::new();
     let mut open: BTreeMap<usize, Cursor> = BTreeMap::new();
     let mut coming = 0;
@@ -151,7 +192,7 @@ fn merged(reader: &LogReader, sources: &[Source], printer: &Printer<'_>) -> anyh
                 ended: false,
             };
             open.insert(coming, cursor);
-            enter(reader, sources, coming, &mut open, &mut heap)?;
+            enter(reader, written, coming, &mut open, &mut heap)?;
             coming += 1;
         }
         let Some(Reverse(next)) = heap.pop() else {
@@ -161,27 +202,27 @@ fn merged(reader: &LogReader, sources: &[Source], printer: &Printer<'_>) -> anyh
             .get_mut(&next.source)
             .and_then(|cursor| cursor.lines.pop_front());
         if let (Some(line), Some(source)) = (line, sources.get(next.source)) {
-            printer.line(&source.name, &line);
+            printer.line(source, &line);
         }
         if printer.console.closed() {
             return Ok(());
         }
-        enter(reader, sources, next.source, &mut open, &mut heap)?;
+        enter(reader, written, next.source, &mut open, &mut heap)?;
     }
 }
 
 /// Enters the next line of a log into the merge, or closes it.
 fn enter(
     reader: &LogReader,
-    sources: &[Source],
+    written: &[AttemptId],
     index: usize,
     open: &mut BTreeMap<usize, Cursor>,
     heap: &mut BinaryHeap<Reverse<Next>>,
 ) -> std::io::Result<()> {
-    let (Some(source), Some(cursor)) = (sources.get(index), open.get_mut(&index)) else {
+    let (Some(id), Some(cursor)) = (written.get(index), open.get_mut(&index)) else {
         return Ok(());
     };
-    if let Some(line) = cursor.fill(reader, &source.id)? {
+    if let Some(line) = cursor.fill(reader, id)? {
         heap.push(Reverse(Next {
             time_ms: line.time_ms,
             source: index,
@@ -196,13 +237,13 @@ fn enter(
 /// The last lines of each attempt.
 fn tail(
     reader: &LogReader,
-    sources: &[Source],
+    (sources, written): (&[Source], &[AttemptId]),
     count: usize,
     printer: &Printer<'_>,
 ) -> anyhow::Result<()> {
-    for source in sources {
-        for line in reader.tail(&source.id, count)?.lines {
-            printer.line(&source.name, &line);
+    for (source, id) in sources.iter().zip(written) {
+        for line in reader.tail(id, count)?.lines {
+            printer.line(source, &line);
         }
     }
     Ok(())
@@ -220,14 +261,19 @@ async fn follow(args: &LogsArgs, state: &State, printer: &Printer<'_>) -> anyhow
         let mut lines = Vec::new();
         for source in sources(args, &state.store, &args.id).await? {
             let place = places.entry(source.id.clone()).or_insert(Some(0));
+            if place.is_none() {
+                continue;
+            }
+            let source = Rc::new(source);
+            let id = source.written_as(&state.store).await?;
             while let Some(offset) = *place {
-                let page = state.logs.follow(&source.id, offset, LINES)?;
+                let page = state.logs.follow(&id, offset, LINES)?;
                 *place = page.end.is_none().then_some(page.next);
                 let empty = page.lines.is_empty();
                 lines.extend(
                     page.lines
                         .into_iter()
-                        .map(|line| (source.name.clone(), line)),
+                        .map(|line| (Rc::clone(&source), line)),
                 );
                 if empty {
                     break;
@@ -235,8 +281,8 @@ async fn follow(args: &LogsArgs, state: &State, printer: &Printer<'_>) -> anyhow
             }
         }
         lines.sort_by_key(|(_, line)| line.time_ms);
-        for (name, line) in &lines {
-            printer.line(name, line);
+        for (source, line) in &lines {
+            printer.line(source, line);
         }
         printer.console.flush();
         if over || printer.console.closed() {
@@ -254,13 +300,49 @@ async fn follow(args: &LogsArgs, state: &State, printer: &Printer<'_>) -> anyhow
     }
 }
 
+/// A line as a server gives it.
+fn object(source: &Source, line: &LogLine) -> Value {
+    let run = &source.id.task_run;
+    json!({
+        "seq": line.seq, "timeMs": line.time_ms, "level": line.level, "text": line.text,
+        "taskRun": format!("{}:{}", run.shard, run.slot), "attempt": source.id.attempt,
+    })
+}
+
 struct Printer<'a> {
     console: &'a Console,
     names: bool,
+    output: Output,
+    /// In small letters.
+    search: Option<String>,
+    /// Of one object at the end.
+    lines: RefCell<Vec<Value>>,
 }
 
 impl Printer<'_> {
-    fn line(&self, name: &str, line: &LogLine) {
+    fn line(&self, source: &Source, line: &LogLine) {
+        let hidden = self
+            .search
+            .as_ref()
+            .is_some_and(|text| !line.text.to_lowercase().contains(text));
+        if hidden {
+            return;
+        }
+        match self.output {
+            Output::Human => self.text(&source.name, line),
+            Output::Ndjson => self.console.line(&object(source, line).to_string()),
+            Output::Json => self.lines.borrow_mut().push(object(source, line)),
+        }
+    }
+
+    fn end(&self) {
+        if self.output == Output::Json {
+            let lines = self.lines.take();
+            self.console.line(&json!({"lines": lines}).to_string());
+        }
+    }
+
+    fn text(&self, name: &str, line: &LogLine) {
         let colour = self.console.colour();
         let text = style::harmless(&line.text);
         let text = match line.level {

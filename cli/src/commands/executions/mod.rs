@@ -9,6 +9,8 @@ mod steer;
 
 use std::rc::Rc;
 
+pub(crate) use logs::possible;
+
 use super::remote_views;
 use crate::args::Executions;
 use crate::client::Client;

@@ -225,6 +225,7 @@ pub(super) fn log(ended: bool) -> LogPageDto {
         items,
         next: Some("2".to_owned()),
         ended,
+        ..LogPageDto::default()
     }
 }
 

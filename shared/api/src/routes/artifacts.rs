@@ -9,7 +9,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::stream;
 use operon_engine::ids;
-use operon_engine::ports::{ArtifactError, ArtifactUri};
+use operon_engine::ports::ArtifactUri;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
@@ -18,7 +18,7 @@ use super::executions::{existing, id_of, run_text};
 use crate::cursor;
 use crate::dto::Page;
 use crate::extract::{Path, Query, Raw};
-use crate::mutate::Who;
+use crate::mutate::{Change, Who};
 use crate::problem::Problem;
 use crate::state::Api;
 
@@ -228,9 +228,11 @@ pub(crate) struct DownloadQuery {
     uri: String,
 }
 
-/// A whole file; never shown by the browser as a page of ours.
+/// A whole file; never shown by the browser as a page of ours. Where the store can say so the answer is the address of
+/// the file, which works for a few minutes and needs no token: send none there.
 #[utoipa::path(get, path = "/api/v1/artifacts/download", params(DownloadQuery), tag = "artifacts",
-    responses((status = 200, content_type = "application/octet-stream", body = String), (status = 404, body = Problem)))]
+    responses((status = 200, content_type = "application/octet-stream", body = String),
+        (status = 307, description = "The file is at `Location`, for a few minutes"), (status = 404, body = Problem)))]
 pub(crate) async fn download(
     State(api): State<Api>,
     Query(query): Query<DownloadQuery>,
@@ -238,6 +240,13 @@ pub(crate) async fn download(
     let uri: ArtifactUri = query.uri.parse()?;
     readable(&uri)?;
     let size = api.ports().artifacts.size(&uri).await?;
+    if let Some(link) = api.ports().artifacts.download_link(&uri).await? {
+        let link = HeaderValue::from_str(&link)
+            .map_err(|_| Problem::internal("the link to the file is no address"))?;
+        let mut response = StatusCode::TEMPORARY_REDIRECT.into_response();
+        response.headers_mut().insert(header::LOCATION, link);
+        return Ok(response);
+    }
     let name: String = name_of(uri.key())
         .chars()
         .map(|c| {
@@ -320,13 +329,8 @@ pub(crate) async fn upload(
     let id = ids::new_execution(api.ports().clock.now_ms());
     let uri = ArtifactUri::new(&format!("uploads/{id}/{name}"))?;
     let size = body.len();
-    api.ports()
-        .artifacts
-        .put(&uri, body)
-        .await
-        .map_err(|error: ArtifactError| Problem::from(error))?;
-    let after = json!({"size": size});
-    who.did(&api, "artifact.upload", uri.to_string(), Value::Null, after)
+    let change = Change::new("artifact.upload", uri.to_string()).after(json!({"size": size}));
+    who.does(&api, change, api.ports().artifacts.put(&uri, body))
         .await?;
     Ok((
         StatusCode::CREATED,

@@ -15,7 +15,7 @@ use super::executions::{ExecutionQuery, existing, find, id_of};
 use crate::cursor;
 use crate::dto::ExecutionSummary;
 use crate::extract::Json;
-use crate::mutate::Who;
+use crate::mutate::{Change, Who};
 use crate::problem::Problem;
 use crate::state::Api;
 
@@ -142,6 +142,9 @@ pub(crate) struct Skipped {
     reason: String,
 }
 
+/// Executions that one entry of the trail names.
+const IDS_OF_AN_ENTRY: usize = 500;
+
 /// Does one thing to many executions, or says what would be done.
 #[utoipa::path(post, path = "/api/v1/executions/bulk", request_body = BulkRequest, tag = "executions",
     responses((status = 200, body = BulkReport), (status = 400, body = Problem), (status = 422, body = Problem)))]
@@ -157,6 +160,14 @@ pub(crate) async fn bulk(
     if wish.dry_run {
         let shown = rows.iter().take(PREVIEW_MAX).map(ExecutionSummary::from);
         report.preview = shown.collect();
+    }
+    if !wish.dry_run {
+        // Before any is changed: all that may be, in pieces that an entry holds.
+        for rows in rows.chunks(IDS_OF_AN_ENTRY) {
+            let ids: Vec<&str> = rows.iter().map(|row| row.meta.id.as_str()).collect();
+            let change = Change::new(wish.action.name(), "bulk").after(json!({"ids": ids}));
+            who.asks(&api, change).await?;
+        }
     }
     for row in rows {
         let id = row.meta.id.clone();
@@ -178,8 +189,8 @@ pub(crate) async fn bulk(
     }
     if !wish.dry_run {
         let after = json!({"done": report.done, "skipped": report.skipped.len()});
-        who.did(&api, wish.action.name(), "bulk", Value::Null, after)
-            .await?;
+        let change = Change::new(wish.action.name(), "bulk").after(after);
+        who.did(&api, change).await?;
     }
     Ok(Answer(report))
 }
@@ -235,6 +246,10 @@ async fn meant(
 
 /// Whether it is possible now.
 async fn would(api: &Api, wish: &BulkRequest, row: &ExecutionRow) -> Result<(), Problem> {
+    if wish.action == BulkAction::Labels {
+        // Always possible: asking for it counts what a query matches.
+        return Ok(());
+    }
     let snapshot = api.operations().snapshot(&row.meta.id).await?;
     let possible: Result<(), OperationError> = match wish.action {
         BulkAction::Kill => snapshot.kill().map(drop),
@@ -306,7 +321,7 @@ async fn apply(
     let after = started
         .as_ref()
         .map_or(Value::Null, |id| json!({"id": id, "from": wish.from}));
-    who.did(api, wish.action.name(), id.as_str(), before, after)
-        .await?;
+    let change = Change::new(wish.action.name(), id.as_str());
+    who.did(api, change.before(before).after(after)).await?;
     Ok(started)
 }

@@ -7,12 +7,12 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use operon_engine::files::{self, ListError, Listed};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 
 use super::artifacts::check_name;
 use crate::extract::{Json, Query, Raw};
-use crate::mutate::Who;
+use crate::mutate::{Change, Who};
 use crate::problem::Problem;
 use crate::state::Api;
 
@@ -46,9 +46,9 @@ pub(crate) async fn keep(
 ) -> Result<(StatusCode, Answer<KeptFile>), Problem> {
     check_name(&query.name)?;
     let after = json!({"name": query.name, "size": body.len()});
-    let sha256 = files::keep(&*api.ports().artifacts, &query.name, body).await?;
-    who.did(&api, "file.keep", &sha256, Value::Null, after)
-        .await?;
+    let change = Change::new("file.keep", &query.name).after(after);
+    let keep = files::keep(&*api.ports().artifacts, &query.name, body);
+    let sha256 = who.does(&api, change, keep).await?;
     Ok((StatusCode::CREATED, Answer(KeptFile { sha256 })))
 }
 
@@ -74,7 +74,7 @@ pub(crate) struct ListingAnswer {
     responses((status = 200, body = ListingAnswer), (status = 400, body = Problem)))]
 pub(crate) async fn list(
     State(api): State<Api>,
-    _who: Who,
+    who: Who,
     Json(wish): Json<Listing>,
 ) -> Result<Answer<ListingAnswer>, Problem> {
     if wish.files.len() > FILES_MAX {
@@ -86,17 +86,23 @@ pub(crate) async fn list(
     for path in wish.files.keys() {
         check_name(path.rsplit('/').next().unwrap_or(path))?;
     }
-    let listed = files::list(&*api.ports().artifacts, &wish.files).await;
-    let answer = match listed {
-        Ok(Listed::At(uri)) => ListingAnswer {
+    let list = async {
+        let listed = files::list(&*api.ports().artifacts, &wish.files).await;
+        listed.map_err(|error| match error {
+            ListError::Store(error) => error.into(),
+            ListError::TooMany(_) | ListError::Path(_) | ListError::Hash(_) => {
+                Problem::bad_request(error.to_string())
+            }
+        })
+    };
+    // A listing that is stored is used by nothing until a deployment names it; that there is one is written down.
+    let after = json!({"files": wish.files.len()});
+    let change = Change::new("file.list", "files").after(after);
+    Ok(Answer(match who.does(&api, change, list).await? {
+        Listed::At(uri) => ListingAnswer {
             uri: Some(uri.to_string()),
             missing: Vec::new(),
         },
-        Ok(Listed::Missing(missing)) => ListingAnswer { uri: None, missing },
-        Err(ListError::Store(error)) => return Err(error.into()),
-        Err(error @ (ListError::TooMany(_) | ListError::Path(_) | ListError::Hash(_))) => {
-            return Err(Problem::bad_request(error.to_string()));
-        }
-    };
-    Ok(Answer(answer))
+        Listed::Missing(missing) => ListingAnswer { uri: None, missing },
+    }))
 }

@@ -13,6 +13,7 @@ use operon_engine::flows::{Deploy, Expected, FlowError, FlowHead, Revision, chec
 use operon_engine::ports::ExecutionFilter;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 use similar::TextDiff;
 use utoipa::{IntoParams, ToSchema};
 
@@ -21,7 +22,7 @@ use super::server::locks_of;
 use crate::cursor;
 use crate::dto::{Finding, FlowSummary, Graph, LockView, Page, RevisionSummary};
 use crate::extract::{Headers, Json, Path, Query, Raw};
-use crate::mutate::Who;
+use crate::mutate::{Change, Who};
 use crate::problem::Problem;
 use crate::state::Api;
 
@@ -451,23 +452,24 @@ pub(crate) async fn deploy(
         by: &who.0.subject,
         message,
     };
-    let deployed = match api.flows().deploy(deploy).await {
-        Ok(deployed) => deployed,
-        Err(FlowError::Invalid(checked)) => {
+    let make = async {
+        api.flows().deploy(deploy).await.map_err(|error| {
+            let FlowError::Invalid(checked) = error else {
+                return Problem::from(error);
+            };
             let errors = Finding::all(source, &checked.findings);
-            return Err(Problem::unprocessable(format!(
-                "the flow is not valid: {} errors",
-                checked.errors()
-            ))
-            .with_errors(errors));
-        }
-        Err(error) => return Err(error.into()),
+            let text = format!("the flow is not valid: {} errors", checked.errors());
+            Problem::unprocessable(text).with_errors(errors)
+        })
     };
+    let before = before.map_or(Value::Null, |head| json!({"revision": head.revision}));
+    let change = Change::new("flow.deploy", format!("{namespace}/{id}")).before(before);
+    let sha256 = hex::encode(Sha256::digest(source.as_bytes()));
+    let asked = change.clone().after(json!({"sourceHash": sha256}));
+    let deployed = who.does(&api, asked, make).await?;
     if deployed.changed {
-        let target = format!("{namespace}/{id}");
-        let before = before.map_or(Value::Null, |head| json!({"revision": head.revision}));
         let after = json!({"revision": deployed.flow.revision});
-        who.did(&api, "flow.deploy", target, before, after).await?;
+        who.did(&api, change.after(after)).await?;
     }
     follow(&api, &namespace, &id).await?;
     let mut warnings = deployed.warnings;
@@ -497,11 +499,10 @@ async fn set_disabled(
 ) -> Result<Answer<FlowSummary>, Problem> {
     let before = api.flows().existing(namespace, id).await?;
     let by = &who.0.subject;
-    let head = api
-        .flows()
-        .set_disabled(namespace, id, disabled, by)
-        .await?;
-    if before.disabled != disabled {
+    let set = api.flows().set_disabled(namespace, id, disabled, by);
+    let head = if before.disabled == disabled {
+        set.await?
+    } else {
         let action = if disabled {
             "flow.disable"
         } else {
@@ -509,9 +510,11 @@ async fn set_disabled(
         };
         let target = format!("{namespace}/{id}");
         let state = |disabled: bool| json!({"disabled": disabled});
-        who.did(api, action, target, state(before.disabled), state(disabled))
-            .await?;
-    }
+        let change = Change::new(action, target)
+            .before(state(before.disabled))
+            .after(state(disabled));
+        who.does(api, change, set).await?
+    };
     follow(api, namespace, id).await?;
     summary(api, &head).await.map(Answer)
 }
@@ -564,22 +567,16 @@ pub(crate) async fn rollback(
     let before = api.flows().existing(&namespace, &id).await?;
     let by = &who.0.subject;
     let to = wish.revision;
-    let head = api
-        .flows()
-        .rollback(&namespace, &id, to, expected, by)
-        .await?;
-    if before.revision != to {
-        let target = format!("{namespace}/{id}");
+    let rollback = api.flows().rollback(&namespace, &id, to, expected, by);
+    let head = if before.revision == to {
+        rollback.await?
+    } else {
         let state = |revision: u32| json!({"revision": revision});
-        who.did(
-            &api,
-            "flow.rollback",
-            target,
-            state(before.revision),
-            state(to),
-        )
-        .await?;
-    }
+        let change = Change::new("flow.rollback", format!("{namespace}/{id}"))
+            .before(state(before.revision))
+            .after(state(to));
+        who.does(&api, change, rollback).await?
+    };
     follow(&api, &namespace, &id).await?;
     summary(&api, &head).await.map(Answer)
 }

@@ -181,7 +181,8 @@ fn colour(graph: &mut Graph, snapshot: &Snapshot) {
     let mut inside: HashMap<&str, Tally> = HashMap::new();
     let mut loops: HashMap<String, Tally> = HashMap::new();
     let mut outside: HashMap<&str, (SlotState, String)> = HashMap::new();
-    let mut totals: HashMap<String, u64> = HashMap::new();
+    // Iterations of each time that a loop was begun: the shards of one all know their number.
+    let mut totals: HashMap<String, HashMap<(ShardId, u16), u64>> = HashMap::new();
     for (id, shard) in snapshot.shards() {
         let Some(layout) = Layout::of(&snapshot.plan, id) else {
             continue;
@@ -208,9 +209,15 @@ fn colour(graph: &mut Graph, snapshot: &Snapshot) {
                 tally.add(iteration(slots));
             }
             let total = totals.entry(name).or_default();
+            let total = total.entry((owner, slot)).or_default();
             *total = (*total).max(u64::from(shard.total));
         }
     }
+    let totals: HashMap<String, u64> = totals
+        .into_iter()
+        .map(|(name, begun)| (name, begun.into_values().sum()))
+        .collect();
+    let around = around(graph, &totals);
     for node in &mut graph.nodes {
         if let Some((state, run)) = outside.get(node.id.as_str()) {
             node.state = Some(state_name(*state).to_owned());
@@ -218,11 +225,8 @@ fn colour(graph: &mut Graph, snapshot: &Snapshot) {
         } else if let Some(tally) = inside.get(node.id.as_str()) {
             node.state = tally.worst.map(|state| state_name(state).to_owned());
             let mut counts = tally.counts;
-            counts.total = node
-                .parent
-                .as_ref()
-                .and_then(|parent| totals.get(parent).copied())
-                .unwrap_or(counts.done + counts.failed + counts.running);
+            let begun = counts.done + counts.failed + counts.running;
+            counts.total = around.get(&node.id).copied().unwrap_or(begun).max(begun);
             node.counts = Some(counts);
         }
         if let Some(tally) = loops.get(&node.id) {
@@ -231,6 +235,30 @@ fn colour(graph: &mut Graph, snapshot: &Snapshot) {
             node.counts = Some(counts);
         }
     }
+}
+
+/// The iterations of the nearest loop around each node, by the node's id.
+fn around(graph: &Graph, totals: &HashMap<String, u64>) -> HashMap<String, u64> {
+    let parents: HashMap<&str, &str> = graph
+        .nodes
+        .iter()
+        .filter_map(|node| Some((node.id.as_str(), node.parent.as_deref()?)))
+        .collect();
+    let nearest = |id: &str| {
+        let mut at = id;
+        // A plan is a tree: a way up ends.
+        while let Some(parent) = parents.get(at) {
+            if let Some(total) = totals.get(*parent) {
+                return Some(*total);
+            }
+            at = parent;
+        }
+        None
+    };
+    let nodes = graph.nodes.iter();
+    nodes
+        .filter_map(|node| Some((node.id.clone(), nearest(&node.id)?)))
+        .collect()
 }
 
 fn loop_id(plan: &Plan, shard: &ShardId, slot: u16) -> Option<String> {

@@ -1,8 +1,12 @@
 //! Logs: pages by number, streams that go on where a reader was, and downloads.
 //!
-//! With a task run, lines have the numbers of its attempt. Without one, the logs of all attempts are one, by time.
+//! With a task run, lines have the numbers of its attempt. Without one, the logs of all attempts are one, by time. The
+//! log of what a replay reused is that of the attempt that was executed.
+//!
+//! Invariant: a page that stops before the log does says so, and how to go on.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use axum::Json as Answer;
 use axum::body::Body;
@@ -24,10 +28,12 @@ use crate::problem::Problem;
 use crate::state::Api;
 use crate::stream;
 
-/// Attempts whose logs are read together at most; of more, a task run must be chosen.
-pub(crate) const ATTEMPTS_MAX: usize = 1000;
+/// Attempts whose logs are read together at most: all are put in order before the first line is known.
+const ATTEMPTS_MAX: usize = 100_000;
 /// Lines looked at in one request that filters.
 const SCAN_MAX: usize = 50_000;
+/// Reads of logs in one request for those of all attempts.
+pub(crate) const READS_MAX: usize = 1_000;
 
 /// Which lines.
 #[derive(Debug, Clone, Default, Deserialize, IntoParams)]
@@ -120,9 +126,19 @@ pub(crate) fn line_of(attempt: &AttemptId, line: LogLine) -> LogLineDto {
     }
 }
 
-/// Attempts of an execution in the order in which they began.
-pub(crate) async fn attempts(api: &Api, id: &ExecutionId) -> Result<Vec<Began>, Problem> {
+/// Attempts whose logs are read together.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Attempts {
+    /// In the order in which they began.
+    pub(crate) found: Arc<Vec<Began>>,
+    /// What is not among them, and how to read it.
+    pub(crate) left_out: Option<String>,
+}
+
+/// Attempts of an execution.
+pub(crate) async fn attempts(api: &Api, id: &ExecutionId) -> Result<Attempts, Problem> {
     let mut found = Vec::new();
+    let mut left_out = None;
     let mut after = None;
     loop {
         let page = api.ports().store.attempts_page(id, after, 1000).await?;
@@ -130,46 +146,46 @@ pub(crate) async fn attempts(api: &Api, id: &ExecutionId) -> Result<Vec<Began>, 
             break;
         };
         after = Some((last.task_run.clone(), last.attempt));
-        found.extend(page.into_iter().filter(|row| row.attempt > 0).map(|row| {
-            let attempt = AttemptId {
-                execution: row.execution,
-                task_run: row.task_run,
-                attempt: row.attempt,
-            };
-            (row.created_ms, attempt)
-        }));
+        let rows = page.iter().filter(|row| row.attempt > 0);
+        found.extend(rows.map(Began::of));
         if found.len() > ATTEMPTS_MAX {
-            return Err(Problem::unprocessable(format!(
-                "the execution has more than {ATTEMPTS_MAX} attempts; choose a `taskRun`"
-            )));
+            found.truncate(ATTEMPTS_MAX);
+            left_out = Some(format!(
+                "the execution has more than {ATTEMPTS_MAX} attempts, and these are the lines of the first \
+                 {ATTEMPTS_MAX} in the order of the flow; choose a `taskRun` for those of another one"
+            ));
+            break;
         }
     }
     found.sort();
-    Ok(found)
+    Ok(Attempts {
+        found: Arc::new(found),
+        left_out,
+    })
 }
 
-/// The attempt that is meant, and whether it is over.
+/// The attempt that is meant.
 pub(crate) async fn attempt_of(
     api: &Api,
     id: &ExecutionId,
     run: &str,
     number: Option<u8>,
-) -> Result<(AttemptId, bool), Problem> {
+) -> Result<Began, Problem> {
     let task_run = run_of(run)?;
     let rows = api.ports().store.attempts(id, &task_run).await?;
     let row = match number {
         Some(number) => rows.iter().find(|row| row.attempt == number),
         None => rows.iter().rfind(|row| row.attempt > 0),
     };
-    let over = row.is_some_and(|row| row.ended_ms.is_some());
-    let attempt = row.map(|row| row.attempt).or(number).unwrap_or(1);
-    Ok((
-        AttemptId {
-            execution: id.clone(),
-            task_run,
-            attempt,
+    Ok(row.map_or_else(
+        || {
+            Began::unknown(AttemptId {
+                execution: id.clone(),
+                task_run,
+                attempt: number.unwrap_or(1),
+            })
         },
-        over,
+        Began::of,
     ))
 }
 
@@ -187,7 +203,7 @@ pub(crate) async fn page(
     let wanted = Wanted::of(&query)?;
     match &query.task_run {
         Some(run) => {
-            let (attempt, _) = attempt_of(&api, &row.meta.id, run, query.attempt).await?;
+            let attempt = attempt_of(&api, &row.meta.id, run, query.attempt).await?;
             of_one(&api, &attempt, &query, &wanted, limit).await
         }
         None => {
@@ -207,14 +223,15 @@ pub(crate) async fn page(
 
 async fn of_one(
     api: &Api,
-    attempt: &AttemptId,
+    began: &Began,
     query: &LogQuery,
     wanted: &Wanted,
     limit: usize,
 ) -> Result<LogPageDto, Problem> {
+    let written = &began.written_as(&*api.ports().store).await?;
+    let attempt = &began.attempt;
     if let Some(before) = query.before {
-        let page = before_line(api, attempt, before, wanted, limit).await?;
-        return Ok(page);
+        return before_line(api, (attempt, written), before, wanted, limit).await;
     }
     let mut from = query.after.map_or(0, |after| after.saturating_add(1));
     let mut out = LogPageDto::default();
@@ -225,7 +242,7 @@ async fn of_one(
         } else {
             1000
         };
-        let page = api.logs().read(attempt, from, count).await?;
+        let page = api.logs().read(written, from, count).await?;
         let read = page.lines.len();
         for line in page.lines {
             scanned += 1;
@@ -239,9 +256,11 @@ async fn of_one(
         }
         if out.items.len() >= limit || scanned >= SCAN_MAX || page.ended || read < count {
             // The marker counts only when everything before it was given.
-            let rest = api.logs().read(attempt, from, 1).await?;
+            let rest = api.logs().read(written, from, 1).await?;
             out.ended = rest.ended && rest.lines.is_empty();
+            out.more = !rest.lines.is_empty();
             out.next = from.checked_sub(1).map(|seq| seq.to_string());
+            out.searched_up_to = from.checked_sub(1).filter(|_| out.more);
             return Ok(out);
         }
     }
@@ -250,12 +269,12 @@ async fn of_one(
 /// The last lines before a number.
 async fn before_line(
     api: &Api,
-    attempt: &AttemptId,
+    (attempt, written): (&AttemptId, &AttemptId),
     before: u64,
     wanted: &Wanted,
     limit: usize,
 ) -> Result<LogPageDto, Problem> {
-    let end = api.logs().tail(attempt, None, 1).await?;
+    let end = api.logs().tail(written, None, 1).await?;
     let last = end.lines.last().map_or(0, |line| line.seq + 1);
     let mut at = before.min(last);
     let mut lines = Vec::new();
@@ -266,27 +285,35 @@ async fn before_line(
         } else {
             1000
         };
-        let page = api.logs().tail(attempt, Some(at), count).await?;
+        let page = api.logs().tail(written, Some(at), count).await?;
         let Some(first) = page.lines.first().map(|line| line.seq) else {
             break;
         };
         scanned += page.lines.len();
-        let mut found: Vec<LogLineDto> = page
-            .lines
-            .into_iter()
-            .rev()
-            .filter(|line| wanted.matches(line))
-            .map(|line| line_of(attempt, line))
-            .take(limit - lines.len())
-            .collect();
-        lines.append(&mut found);
         at = first;
+        for line in page.lines.into_iter().rev() {
+            if lines.len() >= limit {
+                // Lines before the last one that was found are not looked at.
+                break;
+            }
+            if wanted.matches(&line) {
+                if lines.len() + 1 == limit {
+                    at = line.seq;
+                }
+                lines.push(line_of(attempt, line));
+            }
+        }
     }
     lines.reverse();
+    let begin = api.logs().read(written, 0, 1).await?;
+    let more = begin.lines.first().is_some_and(|line| line.seq < at);
     Ok(LogPageDto {
         items: lines,
         next: last.checked_sub(1).map(|seq| seq.to_string()),
         ended: end.ended && before >= last,
+        more,
+        searched_up_to: more.then_some(at),
+        left_out: None,
     })
 }
 
@@ -305,11 +332,17 @@ async fn of_all(
         };
         text.parse().map_err(wrong)
     })?;
-    let mut merge = Merge::new(api.clone(), attempts(api, id).await?, place, over);
-    let mut out = LogPageDto::default();
+    let attempts = attempts(api, id).await?;
+    let mut merge = Merge::new(api.clone(), attempts.found, place, over).at_most(READS_MAX);
+    let mut out = LogPageDto {
+        left_out: attempts.left_out,
+        ..LogPageDto::default()
+    };
+    let mut drained = false;
     let mut scanned = 0;
     while out.items.len() < limit && scanned < SCAN_MAX {
         let Some((attempt, line)) = merge.next().await? else {
+            drained = !merge.spent();
             break;
         };
         scanned += 1;
@@ -318,6 +351,7 @@ async fn of_all(
         }
     }
     out.ended = merge.ended();
+    out.more = !out.ended && !drained;
     out.next = cursor::write(&merge.place().to_string());
     Ok(out)
 }
@@ -336,7 +370,7 @@ pub(crate) async fn stream(
     let wanted = Wanted::of(&query)?;
     let last = headers.get("last-event-id").map(str::to_owned);
     let one = match &query.task_run {
-        Some(run) => Some(attempt_of(&api, &row.meta.id, run, query.attempt).await?.0),
+        Some(run) => Some(attempt_of(&api, &row.meta.id, run, query.attempt).await?),
         None => None,
     };
     let from = query.after.map_or(0, |after| after.saturating_add(1));
@@ -356,10 +390,12 @@ pub(crate) async fn download(
     let row = existing(&api, &id_of(&id)?).await?;
     let wanted = Wanted::of(&query)?;
     let attempts = match &query.task_run {
-        Some(run) => vec![(
-            0,
-            attempt_of(&api, &row.meta.id, run, query.attempt).await?.0,
-        )],
+        Some(run) => Attempts {
+            found: Arc::new(vec![
+                attempt_of(&api, &row.meta.id, run, query.attempt).await?,
+            ]),
+            left_out: None,
+        },
         None => attempts(&api, &row.meta.id).await?,
     };
     let name = format!("attachment; filename=\"{}.log\"", row.meta.id);

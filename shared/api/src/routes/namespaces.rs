@@ -14,7 +14,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::cursor;
 use crate::dto::{Finding, Page};
 use crate::extract::{Headers, Path, Query, Raw, text};
-use crate::mutate::Who;
+use crate::mutate::{Change, Who};
 use crate::problem::Problem;
 use crate::state::Api;
 
@@ -135,17 +135,15 @@ pub(crate) async fn put_notify(
     let before = notify::policies(ports, &namespace).await?;
     let by = &who.0.subject;
     let expected = expected(&headers)?;
-    let after = notify::set_policies(ports, &namespace, source, by, expected)
-        .await
-        .map_err(|error| problem(error, source))?;
-    who.did(
-        &api,
-        "namespace.notify",
-        &namespace,
-        before.map_or(Value::Null, |before| json!(before.source)),
-        json!(after.source),
-    )
-    .await?;
+    let change = Change::new("namespace.notify", &namespace)
+        .before(before.map_or(Value::Null, |before| json!(before.source)))
+        .after(json!(source));
+    let set = async {
+        notify::set_policies(ports, &namespace, source, by, expected)
+            .await
+            .map_err(|error| problem(error, source))
+    };
+    let after = who.does(&api, change, set).await?;
     Ok(Answer(view(&namespace, after)))
 }
 
@@ -162,13 +160,16 @@ pub(crate) async fn delete_notify(
     headers: Headers,
 ) -> Result<StatusCode, Problem> {
     let expected = expected(&headers)?;
-    let before = notify::remove_policies(api.ports(), &namespace, expected)
-        .await
-        .map_err(|error| problem(error, ""))?;
+    let ports = api.ports();
+    let before = notify::policies(ports, &namespace).await?;
     let before = before.ok_or_else(|| none(&namespace))?;
-    let action = "namespace.notify";
-    who.did(&api, action, &namespace, json!(before.source), Value::Null)
-        .await?;
+    let remove = async {
+        let removed = notify::remove_policies(ports, &namespace, expected).await;
+        let removed = removed.map_err(|error| problem(error, ""))?;
+        removed.ok_or_else(|| none(&namespace))
+    };
+    let change = Change::new("namespace.notify", &namespace).before(json!(before.source));
+    who.does(&api, change, remove).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -22,6 +22,8 @@ const BUCKETS: u64 = 48;
 /// Hours of the span unless asked otherwise, and at most.
 const HOURS_DEFAULT: u64 = 24;
 const HOURS_MAX: u64 = 24 * 90;
+/// Executions that are not over, counted at most.
+const OPEN_MAX: u32 = 1_000;
 /// Rows of each list.
 const LIST_MAX: u32 = 20;
 /// Executions whose metrics are looked at for the throughput.
@@ -81,8 +83,12 @@ pub(crate) struct Overview {
     next_schedules: Vec<TriggerSummary>,
     /// Of sequences, or of the metric asked for, over time.
     throughput: Vec<ValueAt>,
-    /// There were more executions in the span than are counted here.
+    /// There were more executions in the span than are counted here: counts are of the newest, and less than all.
     truncated: bool,
+    /// More executions are not over than are counted here.
+    in_progress_truncated: bool,
+    /// More was executed in the span than the throughput is counted of: it is at least this much.
+    throughput_truncated: bool,
 }
 
 /// States over time, what runs, what failed, what comes next, throughput.
@@ -117,7 +123,7 @@ pub(crate) async fn overview(
         ..of(&[], ROWS_MAX)
     };
     let rows = store.executions(&span).await?;
-    let open = store.executions(&of(&OPEN_STATES, 1000)).await?;
+    let open = store.executions(&of(&OPEN_STATES, OPEN_MAX)).await?;
     let failures = store.executions(&of(&["FAILED"], LIST_MAX)).await?;
     let next_schedules = match api.triggers() {
         Some(triggers) => triggers.next(query.namespace.as_deref(), LIST_MAX).await?,
@@ -146,7 +152,11 @@ pub(crate) async fn overview(
             *bar.counts.entry(row.state.clone()).or_insert(0) += 1;
         }
     }
-    let throughput = throughput(&api, &rows, &query, begin, width).await?;
+    let full = |rows: &[ExecutionRow], most: u32| {
+        rows.len() >= usize::try_from(most).unwrap_or(usize::MAX)
+    };
+    let truncated = full(&rows, ROWS_MAX);
+    let (throughput, whole) = throughput(&api, &rows, &query, begin, width).await?;
     Ok(Answer(Overview {
         states,
         counts,
@@ -155,29 +165,33 @@ pub(crate) async fn overview(
         failures: summaries(&failures),
         next_schedules,
         throughput,
-        truncated: rows.len() == usize::try_from(ROWS_MAX).unwrap_or(usize::MAX),
+        truncated,
+        in_progress_truncated: full(&open, OPEN_MAX),
+        throughput_truncated: truncated || !whole,
     }))
 }
 
-/// What the newest executions counted, per minute.
+/// What the newest executions counted, per minute; whether that is all there is.
 async fn throughput(
     api: &Api,
     rows: &[ExecutionRow],
     query: &OverviewQuery,
     begin: u64,
     width: u64,
-) -> Result<Vec<ValueAt>, Problem> {
+) -> Result<(Vec<ValueAt>, bool), Problem> {
     let wanted = |name: &str| match &query.metric {
         Some(metric) => metric == name,
         None => name.contains("sequence"),
     };
     let mut sums = BTreeMap::new();
+    let mut whole = rows.len() <= MEASURED_MAX;
     for row in rows.iter().take(MEASURED_MAX) {
         let attempts = api
             .ports()
             .store
             .attempts_page(&row.meta.id, None, ATTEMPTS_MAX)
             .await?;
+        whole &= attempts.len() < usize::try_from(ATTEMPTS_MAX).unwrap_or(usize::MAX);
         for attempt in attempts {
             let Some(at) = attempt.ended_ms.filter(|at| *at >= begin) else {
                 continue;
@@ -197,10 +211,9 @@ async fn throughput(
     #[allow(clippy::cast_precision_loss)]
     let minutes = width as f64 / 60_000.0;
     let value = |index: u64| sums.get(&index).copied().unwrap_or_default() / minutes;
-    Ok((0..BUCKETS)
-        .map(|index| ValueAt {
-            at: begin + index * width,
-            value: value(index),
-        })
-        .collect())
+    let values = (0..BUCKETS).map(|index| ValueAt {
+        at: begin + index * width,
+        value: value(index),
+    });
+    Ok((values.collect(), whole))
 }

@@ -6,7 +6,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use operon_core::exec::Lock;
 use operon_core::plan::Plan;
-use operon_engine::audit::{AuditCursor, AuditEntry};
+use operon_engine::audit::{AuditCursor, AuditEntry, Outcome};
 use operon_engine::ports::ExecutionFilter;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -165,13 +165,16 @@ pub(crate) struct AuditView {
     action: String,
     /// To what.
     target: String,
+    /// `ASKED` (written before the change), `DONE`, `REFUSED` (nothing was changed) or `FAILED` (it is not known).
+    #[schema(value_type = String)]
+    outcome: Outcome,
     /// How it was.
     before: Value,
-    /// How it is, or what was asked for.
+    /// How it is, what was asked for, or why it was refused.
     after: Value,
 }
 
-/// Who changed what, the newest first.
+/// Who changed what, the newest first. A change is written down before it is made.
 #[utoipa::path(get, path = "/api/v1/audit", params(AuditQuery), tag = "server",
     responses((status = 200, body = Page<AuditView>), (status = 400, body = Problem)))]
 pub(crate) async fn audit(
@@ -187,6 +190,7 @@ pub(crate) async fn audit(
         role: entry.role,
         action: entry.action,
         target: entry.target,
+        outcome: entry.outcome,
         before: entry.before,
         after: entry.after,
     };

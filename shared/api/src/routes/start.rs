@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 use utoipa::ToSchema;
 
 use crate::extract::{Headers, Json};
-use crate::mutate::Who;
+use crate::mutate::{Change, Who};
 use crate::problem::Problem;
 use crate::state::Api;
 
@@ -117,25 +117,30 @@ pub(crate) async fn start(
             ids::derived_execution(&["request", &wish.namespace, &wish.flow, key])
         }
     };
-    let started = api
-        .operations()
-        .start(Start {
-            id,
-            namespace: wish.namespace.clone(),
-            flow: wish.flow.clone(),
-            revision: wish.revision,
-            inputs: wish.inputs.clone().into_iter().collect(),
-            labels: wish.labels.clone(),
-            trigger: Value::Null,
-            priority: wish.priority,
-        })
-        .await?;
+    // Asking again for what is there changes nothing.
+    let there = api.ports().store.execution(&id).await?.is_some();
+    let target = id.to_string();
+    let start = api.operations().start(Start {
+        id,
+        namespace: wish.namespace.clone(),
+        flow: wish.flow.clone(),
+        revision: wish.revision,
+        inputs: wish.inputs.clone().into_iter().collect(),
+        labels: wish.labels.clone(),
+        trigger: Value::Null,
+        priority: wish.priority,
+    });
+    // What it holds on its way is large.
+    let start = Box::pin(start);
+    let started = if there {
+        start.await?
+    } else {
+        let after =
+            json!({"namespace": wish.namespace, "flow": wish.flow, "revision": wish.revision});
+        let change = Change::new("execution.start", target).after(after);
+        who.does(&api, change, start).await?
+    };
     let id = started.row.meta.id.to_string();
-    if started.created {
-        let after = json!({"namespace": wish.namespace, "flow": wish.flow, "revision": started.row.meta.revision});
-        who.did(&api, "execution.start", &id, Value::Null, after)
-            .await?;
-    }
     let status = if started.created {
         StatusCode::CREATED
     } else {

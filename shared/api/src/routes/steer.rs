@@ -15,7 +15,7 @@ use super::executions::{existing, id_of, run_of};
 use super::start::check_labels;
 use crate::dto::ExecutionSummary;
 use crate::extract::{Json, Path};
-use crate::mutate::Who;
+use crate::mutate::{Change, Who};
 use crate::problem::Problem;
 use crate::state::Api;
 
@@ -36,9 +36,8 @@ pub(crate) async fn kill(
     Path(id): Path<String>,
 ) -> Result<Accepted, Problem> {
     let row = existing(&api, &id_of(&id)?).await?;
-    api.operations().kill(&row.meta.id).await?;
-    let before = json!({"state": row.state});
-    who.did(&api, "execution.kill", &id, before, Value::Null)
+    let change = Change::new("execution.kill", &id).before(json!({"state": row.state}));
+    who.does(&api, change, api.operations().kill(&row.meta.id))
         .await?;
     accepted(&api, &id).await
 }
@@ -52,9 +51,8 @@ pub(crate) async fn restart(
     Path(id): Path<String>,
 ) -> Result<Accepted, Problem> {
     let row = existing(&api, &id_of(&id)?).await?;
-    api.operations().restart(&row.meta.id).await?;
-    let before = json!({"state": row.state});
-    who.did(&api, "execution.restart", &id, before, Value::Null)
+    let change = Change::new("execution.restart", &id).before(json!({"state": row.state}));
+    who.does(&api, change, api.operations().restart(&row.meta.id))
         .await?;
     accepted(&api, &id).await
 }
@@ -68,9 +66,8 @@ pub(crate) async fn retry_failed(
     Path(id): Path<String>,
 ) -> Result<Accepted, Problem> {
     let row = existing(&api, &id_of(&id)?).await?;
-    api.operations().retry_failed(&row.meta.id).await?;
-    let before = json!({"state": row.state});
-    who.did(&api, "execution.retry-failed", &id, before, Value::Null)
+    let change = Change::new("execution.retry-failed", &id).before(json!({"state": row.state}));
+    who.does(&api, change, api.operations().retry_failed(&row.meta.id))
         .await?;
     accepted(&api, &id).await
 }
@@ -116,13 +113,12 @@ pub(crate) async fn replay(
     let of = id_of(&id)?;
     let new = ids::new_execution(api.ports().clock.now_ms());
     let inputs = body.inputs.map(|inputs| inputs.into_iter().collect());
+    let after = json!({"id": new, "from": body.from, "revision": body.revision});
+    let change = Change::new("execution.replay", &id).after(after);
     let replay = api
         .operations()
-        .replay(new.clone(), of, body.from.clone(), body.revision, inputs)
-        .await?;
-    let after = json!({"id": new, "from": body.from, "revision": replay.created.row.meta.revision});
-    who.did(&api, "execution.replay", &id, Value::Null, after)
-        .await?;
+        .replay(new.clone(), of, body.from.clone(), body.revision, inputs);
+    let replay = who.does(&api, change, replay).await?;
     Ok((
         StatusCode::CREATED,
         Answer(Replayed {
@@ -175,11 +171,11 @@ pub(crate) async fn resume(
         inputs: body.inputs.into_iter().collect(),
         by: who.0.subject.clone(),
     };
-    let resumed = api.operations().resume(&execution, resume).await?;
     // Values may be anything that a person wrote: the trail has their names only.
     let after = json!({"goOn": go_on, "taskRun": body.task_run, "inputs": names});
-    who.did(&api, "execution.resume", &id, Value::Null, after)
-        .await?;
+    let change = Change::new("execution.resume", &id).after(after);
+    let resume = api.operations().resume(&execution, resume);
+    let resumed = who.does(&api, change, resume).await?;
     Ok((StatusCode::ACCEPTED, Answer(Resumed { resumed })))
 }
 
@@ -213,12 +209,11 @@ pub(crate) async fn labels(
             "the label `{key}` came with the execution; it can be changed, not removed"
         )));
     }
-    api.ports()
-        .store
-        .set_labels(&row.meta.id, &body.labels)
-        .await?;
-    let before = json!(ExecutionSummary::from(&row).labels);
-    who.did(&api, "execution.labels", &id, before, json!(body.labels))
+    let change = Change::new("execution.labels", &id)
+        .before(json!(ExecutionSummary::from(&row).labels))
+        .after(json!(body.labels));
+    let store = &api.ports().store;
+    who.does(&api, change, store.set_labels(&row.meta.id, &body.labels))
         .await?;
     accepted(&api, &id).await
 }

@@ -17,7 +17,7 @@ use crate::hooks::{
     BackfillRequest, BackfillSteer, DeadLetter, DeadLetters, DeliveredEvent, ItemView,
     TriggerAdmin, TriggerEventView, TriggerSummary, WebhookRequest,
 };
-use crate::mutate::Who;
+use crate::mutate::{Change, Who};
 use crate::problem::Problem;
 use crate::state::Api;
 
@@ -114,25 +114,16 @@ async fn set_disabled(
     (namespace, flow, id): (String, String, String),
     disabled: bool,
 ) -> Result<Answer<TriggerSummary>, Problem> {
-    let before = admin(api)?
-        .set_disabled(&namespace, &flow, &id, disabled)
-        .await?;
-    let after = TriggerSummary {
-        disabled,
-        ..before.clone()
+    let action = if disabled {
+        "trigger.disable"
+    } else {
+        "trigger.enable"
     };
-    if before.disabled != disabled {
-        let action = if disabled {
-            "trigger.disable"
-        } else {
-            "trigger.enable"
-        };
-        let target = format!("{namespace}/{flow}/{id}");
-        let state = |disabled: bool| json!({"disabled": disabled});
-        who.did(api, action, target, state(before.disabled), state(disabled))
-            .await?;
-    }
-    Ok(Answer(after))
+    let change = Change::new(action, format!("{namespace}/{flow}/{id}"))
+        .after(json!({"disabled": disabled}));
+    let set = admin(api)?.set_disabled(&namespace, &flow, &id, disabled);
+    let before = who.does(api, change, set).await?;
+    Ok(Answer(TriggerSummary { disabled, ..before }))
 }
 
 /// Lets a trigger fire again.
@@ -175,10 +166,9 @@ pub(crate) async fn backfill(
         return Err(Problem::unprocessable("`fromMs` must be before `toMs`"));
     }
     let after = json!({"fromMs": wish.from_ms, "toMs": wish.to_ms});
-    let made = admin(&api)?.backfill(&namespace, &flow, &id, wish).await?;
-    let target = format!("{namespace}/{flow}/{id}");
-    who.did(&api, "trigger.backfill", target, Value::Null, after)
-        .await?;
+    let change = Change::new("trigger.backfill", format!("{namespace}/{flow}/{id}")).after(after);
+    let backfill = admin(&api)?.backfill(&namespace, &flow, &id, wish);
+    let made = who.does(&api, change, backfill).await?;
     Ok((StatusCode::ACCEPTED, Answer(made)))
 }
 
@@ -207,13 +197,10 @@ pub(crate) async fn steer_backfill(
     let steer = BackfillSteer::of(&action).ok_or_else(|| {
         Problem::bad_request(format!("`{action}` is neither `pause`, `resume` nor `end`"))
     })?;
-    let state = admin(&api)?
-        .steer_backfill(&namespace, &flow, &id, steer)
-        .await?;
-    let target = format!("{namespace}/{flow}/{id}");
-    let after = json!({"backfill": action});
-    who.did(&api, "trigger.backfill", target, Value::Null, after)
-        .await?;
+    let change = Change::new("trigger.backfill", format!("{namespace}/{flow}/{id}"))
+        .after(json!({"backfill": action}));
+    let steered = admin(&api)?.steer_backfill(&namespace, &flow, &id, steer);
+    let state = who.does(&api, change, steered).await?;
     Ok(Answer(state))
 }
 
@@ -310,11 +297,13 @@ pub(crate) async fn deliver(
     who: Who,
     Json(event): Json<Value>,
 ) -> Result<Answer<Page<DeliveredEvent>>, Problem> {
-    let items = admin(&api)?.deliver(&event).await?;
+    let size = event.to_string().len();
+    let change = Change::new("event.deliver", "events").after(json!({"size": size}));
+    let items = who.does(&api, change, admin(&api)?.deliver(&event)).await?;
     for item in &items {
         let target = format!("{}/{}/{}", item.namespace, item.flow, item.trigger);
         let after = json!({"state": item.state, "execution": item.execution});
-        who.did(&api, "event.deliver", target, Value::Null, after)
+        who.did(&api, Change::new("event.deliver", target).after(after))
             .await?;
     }
     Ok(Answer(Page { items, next: None }))
@@ -361,9 +350,8 @@ pub(crate) async fn redrive(
     who: Who,
     Path(id): Path<String>,
 ) -> Result<StatusCode, Problem> {
-    letters(&api)?.redrive(&id).await?;
-    who.did(&api, "dead-letter.redrive", &id, Value::Null, Value::Null)
-        .await?;
+    let change = Change::new("dead-letter.redrive", &id);
+    who.does(&api, change, letters(&api)?.redrive(&id)).await?;
     Ok(StatusCode::ACCEPTED)
 }
 

@@ -63,6 +63,13 @@ fn every_route_has_an_entry_and_every_entry_a_route() {
     assert_eq!(documented, listed);
 }
 
+#[test]
+fn what_everybody_does_is_told_to_admins_only() {
+    let mut entries = TABLE.iter().filter(|(_, path, _)| *path == "/api/v1/audit");
+    let (_, _, access) = entries.next().unwrap();
+    assert_eq!(*access, Access::Role(Role::Admin));
+}
+
 #[tokio::test]
 async fn every_route_admits_its_roles_and_nobody_else() {
     let issuer = Issuer::here().await;

@@ -13,7 +13,7 @@ use operon_engine::ports::{
 use operon_testkit::memory::MemoryPorts;
 use serde_json::{Map, Value, json};
 
-use crate::world::{TOKEN, call, local, request, send, with_logs};
+use crate::world::{TOKEN, call, deployed, local, request, send, started, with_logs};
 
 /// The log of the attempt in slot N: lines at these times.
 const TIMES: [&[u64]; 4] = [&[0, 10, 20, 40], &[5, 15, 25], &[], &[30, 30, 35]];
@@ -201,4 +201,234 @@ async fn a_download_is_by_time_too() {
         .map(|line| line.rsplit(' ').next().unwrap())
         .collect();
     assert_eq!(lines, EXPECTED);
+}
+
+/// Every attempt has one line, and the log of the attempt in slot 0 of the first execution is long.
+struct Long;
+
+const LINES: u64 = 120_000;
+/// The only line of the long log with a word in it.
+const NEEDLE: u64 = 110_000;
+
+impl Long {
+    fn line(attempt: &AttemptId, seq: u64) -> LogLine {
+        let word = if seq == NEEDLE { "needle" } else { "hay" };
+        LogLine {
+            seq,
+            time_ms: seq,
+            level: LogLevel::Info,
+            text: format!("{word} of {}", attempt.execution),
+        }
+    }
+
+    fn end(attempt: &AttemptId) -> u64 {
+        if attempt.task_run.slot == 0 { LINES } else { 1 }
+    }
+}
+
+#[async_trait::async_trait]
+impl LogReader for Long {
+    async fn read(
+        &self,
+        attempt: &AttemptId,
+        from: u64,
+        limit: usize,
+    ) -> Result<LogLines, StoreError> {
+        let to = (from + limit as u64).min(Self::end(attempt));
+        let lines: Vec<LogLine> = (from..to).map(|seq| Self::line(attempt, seq)).collect();
+        Ok(LogLines {
+            lines,
+            ended: to == Self::end(attempt),
+        })
+    }
+
+    async fn tail(
+        &self,
+        attempt: &AttemptId,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<LogLines, StoreError> {
+        let to = before.unwrap_or(u64::MAX).min(Self::end(attempt));
+        let from = to.saturating_sub(limit as u64);
+        let lines = (from..to).map(|seq| Self::line(attempt, seq)).collect();
+        Ok(LogLines { lines, ended: true })
+    }
+}
+
+/// An execution with so many attempts.
+async fn long(memory: &MemoryPorts, attempts: u16) -> (Router, String) {
+    let application = with_logs(memory, local(), Arc::new(Long));
+    let flow = "id: hello\nnamespace: demo\ntasks:\n  - id: say\n    type: log\n    message: hi\n";
+    deployed(&application, "demo/hello", flow).await;
+    let id = started(&application, "demo", "hello").await;
+    let store = memory.ports().store;
+    let mut row = store
+        .execution(&id.parse().unwrap())
+        .await
+        .unwrap()
+        .unwrap();
+    row.ended_ms = Some(1_000_000);
+    "SUCCESS".clone_into(&mut row.state);
+    let attempts = (0..attempts).map(|slot| {
+        let run = operon_testkit::contract::rows::run(ShardId::ROOT, slot);
+        let mut row = operon_testkit::contract::rows::attempt(&id, run, 1);
+        row.ended_ms = Some(2);
+        row
+    });
+    let write = Write {
+        attempts: attempts.collect(),
+        executions: vec![row],
+        ..Write::default()
+    };
+    store.write(write).await.unwrap();
+    (application, id)
+}
+
+#[tokio::test]
+async fn a_search_says_where_it_stopped_and_goes_on_there() {
+    let (application, id) = long(&MemoryPorts::default(), 1).await;
+    let ask = async |query: String| {
+        let path = format!("/api/v1/executions/{id}/logs?q=needle&taskRun=0:0&{query}");
+        call(&application, Method::GET, &path, &Value::Null)
+            .await
+            .json()
+    };
+    // Forwards.
+    let (mut after, mut pages, mut found) = (String::new(), 0, Vec::new());
+    loop {
+        let page = ask(after.clone()).await;
+        pages += 1;
+        found.extend(page["items"].as_array().unwrap().clone());
+        assert_eq!(
+            page["more"],
+            json!(!page["searchedUpTo"].is_null()),
+            "{page}"
+        );
+        if page["more"] == json!(false) {
+            assert_eq!(page["ended"], json!(true), "{page}");
+            break;
+        }
+        assert_eq!(
+            page["searchedUpTo"].to_string(),
+            page["next"].as_str().unwrap()
+        );
+        after = format!("after={}", page["searchedUpTo"]);
+    }
+    assert_eq!((pages, found.len()), (3, 1));
+    assert_eq!(found[0]["seq"], json!(NEEDLE));
+    // Backwards from the needle on: everything before it is looked through, and it says when.
+    let (mut before, mut pages) = (NEEDLE, 0);
+    loop {
+        let page = ask(format!("before={before}")).await;
+        pages += 1;
+        assert_eq!(page["items"], json!([]));
+        if page["more"] == json!(false) {
+            break;
+        }
+        before = page["searchedUpTo"].as_u64().unwrap();
+    }
+    assert_eq!(pages, 3);
+    let page = ask(format!("before={LINES}&limit=1")).await;
+    assert_eq!(
+        (&page["items"][0]["seq"], &page["searchedUpTo"]),
+        (&json!(NEEDLE), &json!(NEEDLE))
+    );
+}
+
+#[tokio::test]
+async fn the_log_of_many_attempts_comes_in_pages() {
+    let attempts = 2_500;
+    let (application, id) = long(&MemoryPorts::default(), attempts).await;
+    let (mut cursor, mut seen, mut pages) = (String::new(), 0, 0);
+    loop {
+        let path = format!("/api/v1/executions/{id}/logs?q=hay&limit=1000&cursor={cursor}");
+        let page = call(&application, Method::GET, &path, &Value::Null).await;
+        assert_eq!(page.status, axum::http::StatusCode::OK, "{}", page.text);
+        let page = page.json();
+        let runs = page["items"].as_array().unwrap();
+        seen += runs.iter().filter(|line| line["taskRun"] != "0:0").count();
+        pages += 1;
+        assert_eq!(page["leftOut"], Value::Null);
+        if page["more"] == json!(false) {
+            assert_eq!(page["ended"], json!(true));
+            break;
+        }
+        page["next"].as_str().unwrap().clone_into(&mut cursor);
+        assert!(pages < 1000);
+    }
+    assert_eq!(seen, usize::from(attempts) - 1);
+}
+
+#[tokio::test]
+async fn what_a_replay_reused_has_the_log_of_what_was_executed() {
+    let memory = MemoryPorts::default();
+    let (application, old) = long(&memory, 2).await;
+    let new = started(&application, "demo", "hello").await;
+    let run = operon_testkit::contract::rows::run(ShardId::ROOT, 1);
+    let store = memory.ports().store;
+    let mut row = store
+        .attempts(&old.parse().unwrap(), &run)
+        .await
+        .unwrap()
+        .remove(0);
+    row.execution = new.parse().unwrap();
+    row.reason = Some(operon_engine::replay::REUSED.to_owned());
+    row.message = Some(format!("reused from execution {old}"));
+    let write = Write {
+        attempts: vec![row],
+        ..Write::default()
+    };
+    store.write(write).await.unwrap();
+    let expected = format!("hay of {old}");
+    let get = async |path: &str| {
+        let path = format!("/api/v1/executions/{new}/logs{path}");
+        call(&application, Method::GET, &path, &Value::Null).await
+    };
+    for query in ["?taskRun=0:1", "", "?taskRun=0:1&before=9"] {
+        let page = get(query).await.json();
+        assert_eq!(page["items"][0]["text"], json!(expected), "{query}: {page}");
+        assert_eq!(page["items"][0]["taskRun"], json!("0:1"), "{query}: {page}");
+    }
+    for query in [
+        "/download?taskRun=0:1",
+        "/download",
+        "/stream?taskRun=0:1",
+        "/stream",
+    ] {
+        let text = get(query).await.text;
+        assert!(text.contains(&expected), "{query}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn a_log_is_where_it_was_written_whatever_was_replayed_since() {
+    let store = MemoryPorts::default().ports().store;
+    let row = |execution: &str, slot: u16, from: Option<&str>| {
+        let run = operon_testkit::contract::rows::run(ShardId::ROOT, slot);
+        let mut row = operon_testkit::contract::rows::attempt(execution, run, 2);
+        "say".clone_into(&mut row.name);
+        row.reason = from.map(|_| operon_engine::replay::REUSED.to_owned());
+        row.message = from.map(|of| format!("reused from execution {of}"));
+        row
+    };
+    let id = |row: &AttemptRow| AttemptId {
+        execution: row.execution.clone(),
+        task_run: row.task_run.clone(),
+        attempt: row.attempt,
+    };
+    // The revision in between has moved the task.
+    let last = row("c", 7, Some("b"));
+    let write = Write {
+        attempts: vec![row("a", 3, None), row("b", 3, Some("a")), last.clone()],
+        ..Write::default()
+    };
+    store.write(write).await.unwrap();
+    let executed = async |row: &AttemptRow| {
+        let reuse = operon_engine::replay::Reuse::of(row).unwrap();
+        reuse.executed(&*store, &id(row)).await.unwrap()
+    };
+    assert_eq!(executed(&last).await, id(&row("a", 3, None)));
+    // Of an execution that is gone nothing more is known.
+    let orphan = row("d", 1, Some("gone"));
+    assert_eq!(executed(&orphan).await, id(&orphan));
 }

@@ -1,6 +1,7 @@
 //! An application over ports in memory.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
 use axum::body::Body;
@@ -9,11 +10,15 @@ use operon_api::auth::{Auth, LocalToken};
 use operon_api::{Api, Console, Prices, Settings};
 use operon_core::exec::Event;
 use operon_core::lang::Plugins;
+use operon_engine::Ports;
 use operon_engine::evaluate::Evaluator;
 use operon_engine::flows::Flows;
 use operon_engine::operations::Operations;
-use operon_engine::ports::{AttemptId, EventSink, LogLines, LogReader, ShardKey, StoreError};
-use operon_testkit::memory::MemoryPorts;
+use operon_engine::ports::{
+    AttemptId, EventSink, LogLines, LogReader, Record, RecordKey, RecordKind, RecordOutcome,
+    RecordQuery, RecordWrite, Records, ShardKey, StoreError,
+};
+use operon_testkit::memory::{MemoryPorts, MemoryRecords};
 use serde_json::Value;
 use tower::ServiceExt as _;
 
@@ -56,6 +61,97 @@ pub(crate) fn with_logs(memory: &MemoryPorts, auth: Auth, logs: Arc<dyn LogReade
     over(memory, auth, logs, Arc::new(Nowhere))
 }
 
+/// Records of which the audit trail can be made to fail.
+pub(crate) struct Forgetful {
+    records: Arc<MemoryRecords>,
+    forgets: AtomicBool,
+}
+
+impl Forgetful {
+    pub(crate) fn over(memory: &MemoryPorts) -> Arc<Self> {
+        Arc::new(Self {
+            records: Arc::clone(&memory.records),
+            forgets: AtomicBool::new(false),
+        })
+    }
+
+    /// From now on no entry can be written.
+    pub(crate) fn forget(&self) {
+        self.forgets.store(true, Ordering::SeqCst);
+    }
+}
+
+#[async_trait::async_trait]
+impl Records for Forgetful {
+    async fn record(&self, key: &RecordKey, now_ms: u64) -> Result<Option<Record>, StoreError> {
+        self.records.record(key, now_ms).await
+    }
+
+    async fn save_record(&self, write: RecordWrite) -> Result<RecordOutcome, StoreError> {
+        if write.key.kind == RecordKind::Audit && self.forgets.load(Ordering::SeqCst) {
+            return Err(StoreError::Failed("the trail is full".to_owned()));
+        }
+        self.records.save_record(write).await
+    }
+
+    async fn delete_record(
+        &self,
+        key: &RecordKey,
+        expected: u64,
+    ) -> Result<RecordOutcome, StoreError> {
+        self.records.delete_record(key, expected).await
+    }
+
+    async fn records(
+        &self,
+        kind: RecordKind,
+        partition: &str,
+        query: &RecordQuery,
+    ) -> Result<Vec<Record>, StoreError> {
+        self.records.records(kind, partition, query).await
+    }
+
+    async fn due_records(
+        &self,
+        kind: RecordKind,
+        now_ms: u64,
+        limit: u32,
+    ) -> Result<Vec<Record>, StoreError> {
+        self.records.due_records(kind, now_ms, limit).await
+    }
+}
+
+/// The application over these records.
+pub(crate) fn with_records(memory: &MemoryPorts, records: Arc<dyn Records>) -> Router {
+    let ports = Ports {
+        records,
+        ..memory.ports()
+    };
+    through(ports, local(), Arc::new(NoLogs), Arc::new(Nowhere))
+}
+
+/// Deploys a flow, `namespace/id`, that is not there yet.
+pub(crate) async fn deployed(application: &Router, flow: &str, source: &str) {
+    let bearer = format!("Bearer {TOKEN}");
+    let headers = [
+        ("authorization", bearer.as_str()),
+        ("content-type", "application/yaml"),
+        ("if-none-match", "*"),
+    ];
+    let path = format!("/api/v1/flows/{flow}");
+    let body = Body::from(source.to_owned());
+    let answer = send(application, request(&Method::PUT, &path, &headers, body)).await;
+    assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.text);
+}
+
+/// Starts an execution; its id.
+pub(crate) async fn started(application: &Router, namespace: &str, flow: &str) -> String {
+    let wish = serde_json::json!({"namespace": namespace, "flow": flow});
+    let made = call(application, Method::POST, "/api/v1/executions", &wish).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{}", made.text);
+    made.json()["id"].as_str().unwrap().to_owned()
+}
+
 /// The application whose wishes go to whoever carries them out.
 pub(crate) fn with_sink(memory: &MemoryPorts, sink: Arc<dyn EventSink>) -> Router {
     over(memory, local(), Arc::new(NoLogs), sink)
@@ -67,7 +163,10 @@ fn over(
     logs: Arc<dyn LogReader>,
     sink: Arc<dyn EventSink>,
 ) -> Router {
-    let ports = memory.ports();
+    through(memory.ports(), auth, logs, sink)
+}
+
+fn through(ports: Ports, auth: Auth, logs: Arc<dyn LogReader>, sink: Arc<dyn EventSink>) -> Router {
     let operations = Operations {
         flows: Flows::new(&ports, Arc::new(Plugins::default())),
         evaluator: Evaluator {

@@ -103,6 +103,12 @@ pub trait ArtifactStore: Send + Sync {
     -> Result<Bytes, ArtifactError>;
     /// Size in bytes.
     async fn size(&self, uri: &ArtifactUri) -> Result<u64, ArtifactError>;
+    /// A link by which whoever has it can download the artifact for a few minutes, past this process; none where files
+    /// are only read through it.
+    async fn download_link(&self, uri: &ArtifactUri) -> Result<Option<String>, ArtifactError> {
+        let _ = uri;
+        Ok(None)
+    }
     /// A local path with the content, valid while the store lives: the file itself, or a download into `scratch`.
     async fn local_path(&self, uri: &ArtifactUri, scratch: &Path)
     -> Result<PathBuf, ArtifactError>;

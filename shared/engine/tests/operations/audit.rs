@@ -1,11 +1,12 @@
 //! The audit trail.
 
-use operon_engine::audit::{AUDIT_VALUE_BYTES_MAX, Audit, AuditEntry};
+use operon_engine::audit::{AUDIT_VALUE_BYTES_MAX, Audit, AuditEntry, Outcome};
 use operon_testkit::memory::MemoryPorts;
 use serde_json::{Value, json};
 
 fn entry(target: &str) -> AuditEntry {
     AuditEntry {
+        outcome: Outcome::Done,
         at_ms: 0,
         who: "alice".to_owned(),
         role: "operator".to_owned(),

@@ -17,6 +17,8 @@ pub struct MemoryArtifacts {
     files: Mutex<BTreeMap<ArtifactUri, Bytes>>,
     /// Objects elsewhere, by the URI under which they are imported.
     pub outside: Mutex<BTreeMap<String, Bytes>>,
+    /// Where links for downloading begin; without it there are none.
+    pub links: Mutex<Option<String>>,
     faults: Arc<Faults>,
 }
 
@@ -27,6 +29,7 @@ impl MemoryArtifacts {
         Self {
             files: Mutex::default(),
             outside: Mutex::default(),
+            links: Mutex::default(),
             faults,
         }
     }
@@ -69,6 +72,11 @@ impl ArtifactStore for MemoryArtifacts {
         self.faults
             .write("S3", "put", || self.keep(uri, bytes))
             .map_err(ArtifactError::Failed)
+    }
+
+    async fn download_link(&self, uri: &ArtifactUri) -> Result<Option<String>, ArtifactError> {
+        let links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(links.as_ref().map(|base| format!("{base}/{}", uri.key())))
     }
 
     async fn put_file(&self, uri: &ArtifactUri, file: &Path) -> Result<(), ArtifactError> {
