@@ -157,7 +157,12 @@ describe("an execution that failed", () => {
     await page.waitForURL((url) => /\/executions\//.test(url.pathname) && !url.pathname.includes(failedId));
     const id = new URL(page.url()).pathname.split("/").at(-1);
     await operon.until(id, "FAILED");
-    await page.locator("[data-name=fetch]", { hasText: "reused" }).waitFor();
+    const reused = page.locator("[data-name=fetch]", { hasText: "reused" });
+    await reused.locator("button.gantt-name").click();
+    await reused.locator(".log-line", { hasText: "fetched" }).waitFor();
+    await reused.locator(`a[href="/executions/${failedId}"]`).waitFor();
+    await page.goto(`${operon.base}/executions/${id}?tab=logs&grep=fetched`);
+    await page.locator(".log-lines[data-lines='1'] .log-line", { hasText: "fetched" }).waitFor();
     assert.equal((await operon.api("GET", `/executions/${id}`)).replayOf, failedId);
     await leave(visitNow);
   });
@@ -254,6 +259,31 @@ describe("what an operator does", () => {
     await leave(visitNow);
   });
 
+  it("says how many match before all of them are chosen", async () => {
+    const ids = [];
+    for (let count = 0; count < 103; count += 1) ids.push(await operon.run("approve", {}, { counted: "yes" }));
+    const visitNow = await visit("/executions?label=counted:yes");
+    const { page } = visitNow;
+    await page.locator("tbody tr").nth(99).waitFor();
+    await page.getByLabel("Select all shown").check();
+    const bar = page.getByRole("region", { name: "Actions on the selection" });
+    await bar.getByRole("button", { name: "Select all 103 that match the filter" }).click();
+    await bar.getByText("All 103 that match").waitFor();
+    await bar.getByRole("button", { name: "Kill" }).click();
+    const dialog = page.getByRole("dialog");
+    await dialog.getByText("103 of 103 executions will be changed").waitFor();
+    await dialog.getByRole("button", { name: "Kill 103" }).click();
+    await dialog.getByText("103 of 103 done").waitFor();
+    for (const id of ids) await operon.until(id, "KILLED");
+    // Earlier ones come below, each once, while the newest are read again and again.
+    await dialog.getByRole("button", { name: "Close" }).last().click();
+    await page.getByRole("button", { name: "Show earlier" }).click();
+    await eventually(async () => (await page.locator("tbody tr").count()) === 103, "all rows");
+    const shown = await page.locator("tbody tr").evaluateAll((rows) => rows.map((row) => row.dataset.id));
+    assert.deepEqual([new Set(shown).size, shown], [103, shown.toSorted((a, b) => (a < b ? 1 : -1))]);
+    await leave(visitNow);
+  });
+
   it("shows the slots of each key with who holds them and who waits", async () => {
     const gate = operon.gate("keyed");
     const run = (organism) => operon.run("keyed", { gate: gate.path, organism });
@@ -296,6 +326,40 @@ describe("what an operator does", () => {
   });
 });
 
+describe("a schedule", () => {
+  it("is made up for, paused, let go on and ended from its page, and shows how far it is", async () => {
+    const visitNow = await visit("/triggers");
+    const { page } = visitNow;
+    await page.keyboard.press("/");
+    await page.keyboard.type("nightly");
+    await page.waitForURL(/q=nightly/);
+    await page.keyboard.press("Escape");
+    await eventually(async () => (await page.locator(".triggers tbody tr").count()) === 1, "only what matches");
+    const row = page.locator(".triggers tbody tr");
+    await row.getByRole("button", { name: "Backfill" }).click();
+    const dialog = page.getByRole("dialog");
+    assert.equal(await dialog.getByRole("button", { name: "Backfill", exact: true }).isDisabled(), true, "a range is needed");
+    // Some two thousand dates: it does not end while it is looked at.
+    await dialog.getByLabel("From").fill("2019-01-01T00:00");
+    await dialog.getByLabel("To").fill("2025-01-01T00:00");
+    await dialog.getByRole("button", { name: "Backfill", exact: true }).click();
+    await dialog.getByRole("button", { name: "Pause" }).click();
+    await dialog.getByText("Backfill paused").waitFor();
+    const at = `/triggers/${NAMESPACE}/triggered/nightly-after-everything-else-has-ended/backfill`;
+    const paused = await operon.api("GET", at);
+    assert.deepEqual([paused.paused, paused.over], [true, false]);
+    await eventually(async () => (await dialog.locator("progress").getAttribute("value")) !== null, "its progress is shown");
+    await dialog.getByRole("button", { name: "Go on" }).click();
+    await dialog.getByText("Backfill going on").waitFor();
+    assert.equal((await operon.api("GET", at)).paused, false);
+    await dialog.getByRole("button", { name: "End", exact: true }).click();
+    await dialog.getByText("Backfill ended").waitFor();
+    assert.equal((await operon.api("GET", at)).over, true);
+    await dialog.getByRole("button", { name: "Backfill", exact: true }).waitFor();
+    await leave(visitNow);
+  });
+});
+
 describe("a file as an input", () => {
   it("is brought to the server from the form", async () => {
     const visitNow = await visit(`/flows/${NAMESPACE}/file?run=1`);
@@ -310,6 +374,28 @@ describe("a file as an input", () => {
     await operon.until(id, "SUCCESS");
     const { items } = await operon.api("GET", `/executions/${id}/logs`);
     assert.equal(items.some((line) => line.text === "2 records"), true);
+    await leave(visitNow);
+  });
+});
+
+describe("what the tasks gave", () => {
+  it("is shown as it is, tried in an expression, and downloaded whole", async () => {
+    const visitNow = await visit(`/executions/${quickId}?tab=outputs`);
+    const { page } = visitNow;
+    await page.locator(".files").getByRole("button", { name: "table.csv" }).click();
+    await page.waitForURL(/file=/);
+    const preview = page.locator(".preview table");
+    await preview.waitFor();
+    assert.deepEqual(await preview.locator("thead th").allInnerTexts(), ["accession", "length"]);
+    assert.deepEqual(await preview.locator("tbody tr").allInnerTexts(), ["PP_1\t197209", "PP_2\t197209", "PP_3\t197209"]);
+    await page.getByLabel("Expression", { exact: true }).fill("{{ outputs.numbers.vars.rows + 1 }}");
+    await page.getByRole("button", { name: "Evaluate" }).click();
+    await page.locator(".answer", { hasText: /^4$/ }).waitFor();
+    const coming = page.waitForEvent("download");
+    await page.locator(".preview").getByRole("link", { name: "Download" }).click();
+    const download = await coming;
+    const { readFile } = await import("node:fs/promises");
+    assert.deepEqual([download.suggestedFilename(), await readFile(await download.path(), "utf8")], ["table.csv", "accession,length\nPP_1,197209\nPP_2,197209\nPP_3,197209\n"]);
     await leave(visitNow);
   });
 });
@@ -388,12 +474,43 @@ describe("the address", () => {
     await leave(visitNow);
   });
 
-  it("holds the order of a log", async () => {
+  it("holds how a log is shown", async () => {
     const visitNow = await visit(`/executions/${failedId}?tab=logs`);
     const { page } = visitNow;
+    await page.getByRole("button", { name: "Wrap", pressed: false }).click();
+    await page.waitForURL(/\?tab=logs&wrap=1$/);
+    await page.reload();
+    await page.getByRole("button", { name: "Wrap", pressed: true }).waitFor();
+    await page.locator(".log-lines.wrapped").waitFor();
+    await page.getByRole("button", { name: "Wrap" }).click();
+    await page.waitForURL(/\?tab=logs$/);
+    const gate = operon.gate("follow");
+    const id = await operon.run("waits", { gate: gate.path });
+    await page.goto(`${operon.base}/executions/${id}?tab=logs`);
+    await page.getByRole("button", { name: "Follow", pressed: true }).click();
+    await page.waitForURL(/\?follow=0&tab=logs$/);
+    await page.reload();
+    await page.getByRole("button", { name: "Follow", pressed: false }).waitFor();
+    gate.open();
+    await operon.until(id, "SUCCESS");
+    await leave(visitNow);
+  });
+
+  it("holds the order of a log", async () => {
+    // Items side by side: what one says comes between what the others say.
+    const { items } = await operon.api("GET", `/executions/${itemsId}/logs?limit=1000`);
+    const order = (a, b) => (a.taskRun === b.taskRun && a.attempt === b.attempt ? a.seq - b.seq : a.timeMs - b.timeMs || a.taskRun.localeCompare(b.taskRun) || a.attempt - b.attempt);
+    const expected = items.toSorted(order).map((line) => line.text);
+    assert.ok(expected.length >= 12);
+    const visitNow = await visit(`/executions/${itemsId}?tab=logs`);
+    const { page } = visitNow;
+    const shown = () => page.locator(".log-line .text").allInnerTexts();
+    await page.locator(".log-end").waitFor();
     await page.getByRole("button", { name: "By time", pressed: false }).click();
     await page.waitForURL(/\?order=time&tab=logs$/);
+    await eventually(async () => JSON.stringify(await shown()) === JSON.stringify(expected), "lines by time");
     await page.reload();
+    await eventually(async () => JSON.stringify(await shown()) === JSON.stringify(expected), "the same after coming back");
     await page.getByRole("button", { name: "By time", pressed: true }).click();
     await page.waitForURL(/\?tab=logs$/);
     await leave(visitNow);
@@ -402,11 +519,18 @@ describe("the address", () => {
   it("holds which groups of a topology are closed", async () => {
     const visitNow = await visit(`/executions/${itemsId}?tab=topology`);
     const { page } = visitNow;
+    await page.locator(".topology-view .node[data-node=work]").waitFor();
     await page.getByRole("button", { name: "Close groups" }).click();
     await page.waitForURL(/\?groups=\*&tab=topology$/);
+    const group = page.locator(".topology-view .node[data-node=each]");
+    await group.waitFor();
+    assert.match(await group.innerHTML(), /\d+ \/ \d+ \/ \d+ \/ 12/, "it says how many items it has");
     await page.reload();
+    await group.waitFor();
+    assert.equal(await page.locator(".topology-view .node[data-node=work]").count(), 0);
     await page.getByRole("button", { name: "Open groups" }).click();
     await page.waitForURL(/\?tab=topology$/);
+    await page.locator(".topology-view .node[data-node=work]").waitFor();
     await page.getByRole("button", { name: "Close groups" }).waitFor();
     await leave(visitNow);
   });
@@ -478,6 +602,11 @@ describe("a log of 100,000 lines", () => {
     });
     assert.equal(seen.length, 100_000);
     assert.equal(seen.findIndex((text, index) => text !== `PP line ${index}`), -1);
+    // A search looks through all of it, although one request looks through half.
+    await page.getByPlaceholder("Search").fill("line 12345");
+    await page.locator(".log-lines[data-lines='1']").waitFor();
+    await page.locator(".log-mark", { hasText: "Start of log" }).waitFor();
+    assert.equal(await page.locator(".log-line .text").innerText(), "PP line 12345");
     await leave(visitNow);
   });
 });
@@ -562,6 +691,37 @@ describe("keyboard only", () => {
     await page.locator(".title-line [data-state=KILLED]").waitFor();
     await press("r");
     await page.getByRole("heading", { name: "Replay" }).waitFor();
+    await leave(visitNow);
+  });
+
+  it("goes through the overview and the triggers", async () => {
+    const visitNow = await visit("/");
+    const { page } = visitNow;
+    const press = (key) => page.keyboard.press(key);
+    await page.locator(".row-key").first().waitFor();
+    await press("/");
+    await page.keyboard.type("no.such.namespace");
+    await page.waitForURL(/namespace=no.such.namespace$/);
+    await page.getByText("Nothing has run yet").waitFor();
+    assert.equal(await page.evaluate(() => document.activeElement?.hasAttribute("data-filter")), true, "one can type on");
+    await press("Escape");
+    await press("1");
+    await page.locator(".row-key").first().waitFor();
+    assert.equal(await page.locator("tr.current").count(), 0);
+    await press("j");
+    await page.locator(".row-key.current").waitFor();
+    const href = await page.locator(".row-key.current a").first().getAttribute("href");
+    await press("Enter");
+    await page.waitForURL((url) => href.startsWith(url.pathname) && url.pathname !== "/");
+    await press("4");
+    await page.locator(".triggers .row-key").first().waitFor();
+    await press("j");
+    await press("j");
+    await press("k");
+    await page.locator(".triggers tr.row-key.current").waitFor();
+    assert.equal(await page.locator(".triggers tbody tr").first().getAttribute("class"), "row-key current");
+    await press("Enter");
+    await page.waitForURL(/\/flows\/.*tab=triggers/);
     await leave(visitNow);
   });
 });

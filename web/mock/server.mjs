@@ -187,7 +187,7 @@ async function api(request, response, path, query, body) {
         const runs = name ? made(name).runs.filter((one) => one.attempts.length > 0 && one.parent === null) : [];
         const items = runs.flatMap((one) => { const log = logOf(b, one.id, null); return Array.from({ length: Math.min(log.count, 400) }, (_, i) => log.at(i)); }).sort((x, y) => x.timeMs - y.timeMs);
         if (d === "stream") { response.writeHead(200, { "Content-Type": "text/event-stream" }); response.end("event: end\ndata: {}\n\n"); return; }
-        return json({ items: items.slice(-Number(query.get("limit") ?? 500)), next: null, ended: !name || name !== "live" });
+        return json({ items: items.slice(-Number(query.get("limit") ?? 500)), next: null, ended: !name || name !== "live", more: false, searchedUpTo: null, leftOut: null });
       }
       const log = logOf(b, run, query.get("attempt"));
       const lowest = ["TRACE", "DEBUG", "INFO", "WARN", "ERROR"].indexOf(query.get("level") ?? "TRACE");

@@ -77,6 +77,24 @@ export async function upload(file: File): Promise<string> {
   return (await call<{ uri: string }>("POST", "/artifacts", { query: { name }, file })).uri;
 }
 
+/** Rows that a list shows at most, and requests for them; of more it says so. */
+export const LIST_MAX = 5_000;
+const LIST_PAGES = 20;
+
+/** A whole list, page by page; `next` is where more would begin, if it is longer than what is shown. */
+export async function list<T>(at: string, query: Query = {}, signal?: AbortSignal, most = LIST_MAX): Promise<Page<T>> {
+  const items: T[] = [];
+  let next: string | null = null;
+  let pages = 0;
+  do {
+    const page: Page<T> = await get<Page<T>>(at, { ...query, limit: Math.min(1_000, most - items.length), cursor: next }, signal);
+    items.push(...page.items);
+    next = page.next;
+    pages += 1;
+  } while (next !== null && items.length < most && pages < LIST_PAGES);
+  return { items, next };
+}
+
 /** All pages of a list up to a limit, each given away as it comes; the first is small, so that it is painted soon. */
 export async function pages<T>(
   at: string, query: Query, sizes: { first: number; then: number; most: number }, each: (items: T[], more: boolean) => void, signal?: AbortSignal,

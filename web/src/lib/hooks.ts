@@ -66,6 +66,22 @@ export function useKeys(list: Command[]): void {
   }))), [shape]);
 }
 
+/** Rows of a page under j, k and Enter; gives the one that is chosen, -1 before any is. The rows have the class `row-key`. */
+export function useRows(count: number, what: string, open: (index: number) => void): number {
+  const [at, move] = useState(-1);
+  const now = Math.min(at, count - 1);
+  const to = (index: number): void => {
+    move(index);
+    document.querySelectorAll(".row-key")[index]?.scrollIntoView({ block: "nearest" });
+  };
+  useKeys([
+    { key: "j", label: `Next ${what}`, run: () => to(Math.min(count - 1, now + 1)) },
+    { key: "k", label: `Previous ${what}`, run: () => to(Math.max(0, now - 1)) },
+    { key: "Enter", label: "Open", run: () => { if (now >= 0) open(now); } },
+  ]);
+  return now;
+}
+
 export function useTitle(title: string): void {
   useEffect(() => { document.title = title ? `${title} · Operon` : "Operon"; }, [title]);
 }

@@ -96,3 +96,8 @@ if (typeof window !== "undefined") {
   setInterval(() => { if (!document.hidden) now.value = Date.now(); }, SECOND);
   document.addEventListener("visibilitychange", () => { now.value = Date.now(); });
 }
+
+/** A count, or the least that it is. */
+export function atLeast(value: number, least: boolean): string {
+  return `${least ? "≥ " : ""}${number(value)}`;
+}

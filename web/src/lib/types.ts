@@ -101,7 +101,11 @@ export interface Graph { nodes: GraphNode[]; edges: { from: string; to: string }
 
 export type LogLevel = "TRACE" | "DEBUG" | "INFO" | "WARN" | "ERROR";
 export interface LogLine { seq: number; timeMs: number; level: LogLevel; text: string; taskRun: string; attempt: number }
-export interface LogPage { items: LogLine[]; next: string | null; ended: boolean }
+export interface LogPage {
+  items: LogLine[]; next: string | null; ended: boolean;
+  /** There are lines that were not looked at; a search goes on there. */
+  more: boolean; searchedUpTo: number | null; leftOut: string | null;
+}
 
 export interface Artifact { uri: string; name: string; taskRun: string | null; task: string | null }
 export interface Preview { kind: string; size: number; truncated: boolean; text: string | null }
@@ -131,7 +135,11 @@ export interface Difference { from: number; to: number; source: string; plan: st
 export interface Trigger {
   namespace: string; flow: string; id: string; type: string; disabled: boolean;
   lastMs: number | null; nextMs: number | null; late: boolean; missedDates?: MissedDate[]; missedCount?: number;
-  detail: string | null; url: string | null; lastError: string | null;
+  detail: string | null; url: string | null; lastError: string | null; backfill?: BackfillState | null;
+}
+
+export interface BackfillState {
+  fromMs: number; toMs: number; nextMs: number; paused: boolean; over: boolean; started: number; skipped: number; active: number;
 }
 
 export interface MissedDate { dateMs: number; atMs: number; reason: string | null }
@@ -159,7 +167,8 @@ export interface Overview {
   failures: ExecutionSummary[];
   nextSchedules: Trigger[];
   throughput: { at: number; value: number }[];
-  truncated: boolean;
+  /** What is counted is less than what there is. */
+  truncated: boolean; inProgressTruncated: boolean; throughputTruncated: boolean;
 }
 
 export interface BulkReport { matched: number; more: boolean; next?: string | null; done: number; skipped: { id: string; reason: string }[]; preview: ExecutionSummary[] }

@@ -6,7 +6,7 @@ import { BULK, kill, type Report } from "../lib/actions";
 import { useData, useDebounced, useKeys, useTitle } from "../lib/hooks";
 import { go, listOf, path, patch, query, toggled, withQuery } from "../lib/route";
 import { FILTER_STATES, look, reasonText } from "../lib/states";
-import { since, now } from "../lib/time";
+import { number, since, now } from "../lib/time";
 import type { BulkReport, ExecutionSummary, LastTask, Page } from "../lib/types";
 import { bucketsOf, StackedBars } from "../ui/charts";
 import { Dialog, say, attempt } from "../ui/dialog";
@@ -52,19 +52,20 @@ export function ExecutionsOf({ namespace, flow }: { namespace: string; flow: str
 interface ListProps { first: Page<ExecutionSummary> | null; error: ApiError | null; reload: () => void; params: URLSearchParams; within?: boolean }
 
 function List({ first, error, reload, params, within }: ListProps): JSX.Element {
-  const [more, setMore] = useState<ExecutionSummary[]>([]);
   const [cursor, setCursor] = useState<string | null | undefined>(undefined);
   const [selected, select] = useState<ReadonlySet<string>>(new Set());
   const [all, setAll] = useState(false);
+  const [matched, setMatched] = useState<string | null>(null);
   const [at, move] = useState(-1);
   const [bulk, setBulk] = useState<{ action: string; filter: Filter } | null>(null);
+  /** Every row that was read, as it was read last. */
   const seen = useRef(new Map<string, ExecutionSummary>());
   const [loadingMore, setLoadingMore] = useState(false);
   const body = useRef<HTMLTableSectionElement>(null);
 
   const rows = useMemo(() => {
     const newest = first?.items ?? [];
-    for (const row of [...more, ...newest]) seen.current.set(row.id, row);
+    for (const row of newest) seen.current.set(row.id, row);
     // Nothing earlier is shown: the first page is all.
     if (cursor === undefined) return newest;
     // What new executions have pushed out of the first page is still there, behind it.
@@ -72,7 +73,7 @@ function List({ first, error, reload, params, within }: ListProps): JSX.Element 
     const there = new Set(newest.map((row) => row.id));
     const earlier = [...seen.current.values()].filter((row) => !there.has(row.id) && row.createdMs <= end);
     return [...newest, ...earlier.sort((one, two) => two.createdMs - one.createdMs || (one.id < two.id ? 1 : -1))];
-  }, [first, more, cursor]);
+  }, [first, cursor]);
   const next = cursor === undefined ? first?.next ?? null : cursor;
 
   const loadMore = async (): Promise<void> => {
@@ -80,7 +81,7 @@ function List({ first, error, reload, params, within }: ListProps): JSX.Element 
     setLoadingMore(true);
     try {
       const page = await get<Page<ExecutionSummary>>("/executions", { ...filterOf(params, Date.now()), limit: PAGE, cursor: next });
-      setMore((old) => [...old, ...page.items]);
+      for (const row of page.items) seen.current.set(row.id, row);
       setCursor(page.next);
     } catch (failure) {
       say(failure instanceof ApiError ? failure.message : String(failure), true);
@@ -107,6 +108,15 @@ function List({ first, error, reload, params, within }: ListProps): JSX.Element 
   const labelHref = (key: string, value: string): string => base + withQuery(within ? withTab(params) : params, { label: `${key}:${value}` });
   const chosen = rows.filter((row) => selected.has(row.id));
   const whole = rows.length > 0 && chosen.length === rows.length;
+  // How many match is said before anything is done to them.
+  const counted = whole && next !== null;
+  useEffect(() => {
+    if (!counted) return;
+    let gone = false;
+    setMatched(null);
+    countOf(filterOf(params, now.peek())).then((count) => { if (!gone) setMatched(count); }, (failure: unknown) => say(failure instanceof ApiError ? failure.message : String(failure), true));
+    return () => { gone = true; };
+  }, [counted]);
   const hasFilter = ["namespace", "flow", "state", "label", "q", "from", "to"].some((name) => params.has(name) && !(within && (name === "namespace" || name === "flow")));
 
   return (
@@ -150,8 +160,8 @@ function List({ first, error, reload, params, within }: ListProps): JSX.Element 
       </> : null}
       {chosen.length > 0 && may("operate") ? (
         <div class="bulk" role="region" aria-label="Actions on the selection">
-          <b>{all ? "All that match" : `${chosen.length} selected`}</b>
-          {whole && next && !all ? <button type="button" class="button ghost" onClick={() => setAll(true)}>Select all that match the filter</button> : null}
+          <b>{all ? `All ${matched ?? ""} that match` : `${chosen.length} selected`}</b>
+          {whole && next && !all ? <button type="button" class="button ghost" disabled={matched === null} onClick={() => setAll(true)}>{matched === null ? "Counting what matches…" : `Select all ${matched} that match the filter`}</button> : null}
           <span class="grow" />
           {Object.entries(BULK).map(([action, { verb, danger }]) => <button key={action} type="button" class={`button${danger ? " danger-quiet" : ""}`} onClick={() => setBulk({ action, filter: filterOf(params, now.peek()) })}>{verb}</button>)}
           <button type="button" class="icon-button" aria-label="Select nothing" onClick={() => { select(new Set()); setAll(false); }}><Icon name="close" /></button>
@@ -225,6 +235,13 @@ function Field({ name, label, value }: { name: string; label: string; value: str
   const apply = (): void => { if (text !== (value ?? "")) patch({ [name]: text.trim() }); };
   return <label class="field"><span class="sr">{label}</span><input placeholder={label} value={text} onInput={(event) => setText(event.currentTarget.value)}
     onBlur={apply} onKeyDown={(event) => { if (event.key === "Enter") apply(); }} /></label>;
+}
+
+/** How many match, in words: changing no label of them is possible for all, so that trying it counts them. */
+async function countOf(filter: Filter): Promise<string> {
+  const wanted = Object.fromEntries(Object.entries(filter).filter(([, value]) => value !== null));
+  const report = await whole({ action: "labels", labels: {}, query: wanted, dryRun: true });
+  return `${number(report.matched)}${report.next ? "+" : ""}`;
 }
 
 /** Asks page by page, so that what is skipped hides nothing that is behind it. */

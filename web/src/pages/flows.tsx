@@ -1,10 +1,10 @@
 // All flows, by namespace.
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
-import { get } from "../lib/api";
+import { list } from "../lib/api";
 import { useData, useKeys, useTitle } from "../lib/hooks";
 import { go, patch, path, query } from "../lib/route";
-import type { Flow, Page } from "../lib/types";
+import type { Flow } from "../lib/types";
 import { Empty, Labels, Skeleton, StateIcon, Trouble, When } from "../ui/bits";
 import { Icon } from "../ui/icons";
 import { may } from "../ui/shell";
@@ -12,7 +12,7 @@ import { RunDialog } from "./run";
 
 export function Flows(): JSX.Element {
   useTitle("Flows");
-  const flows = useData("flows", (signal) => get<Page<Flow>>("/flows", { limit: 1000 }, signal), 5_000);
+  const flows = useData("flows", (signal) => list<Flow>("/flows", {}, signal), 5_000);
   const text = (query.value.get("q") ?? "").toLowerCase();
   const label = query.value.get("label");
   const rows = (flows.data?.items ?? []).filter((flow) => (!text || `${flow.namespace}/${flow.id} ${flow.description ?? ""}`.toLowerCase().includes(text))
@@ -28,7 +28,7 @@ export function Flows(): JSX.Element {
   ]);
   return (
     <div class="page">
-      <div class="page-head"><h1>Flows</h1><span class="muted">{flows.data ? `${rows.length} of ${flows.data.items.length}` : ""}</span><span class="grow" />
+      <div class="page-head"><h1>Flows</h1><span class="muted">{flows.data ? `${rows.length} of ${flows.data.items.length}${flows.data.next ? " or more: only these are searched" : ""}` : ""}</span><span class="grow" />
         {may("edit") ? <a class="button" href="/flows/new"><Icon name="plus" size={14} />New flow</a> : null}</div>
       <form class="filters" role="search" onSubmit={(event) => event.preventDefault()}>
         <label class="search"><Icon name="search" size={14} /><span class="sr">Filter flows</span>

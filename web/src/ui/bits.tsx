@@ -50,6 +50,19 @@ export function FlowLink({ of }: { of: Pick<ExecutionSummary, "namespace" | "flo
   );
 }
 
+/** A way down, each part a link; what is long is cut in its middle, and whole on hover. */
+export function Crumbs({ parts }: { parts: [text: string, href: string][] }): JSX.Element {
+  return <div class="crumbs">{parts.map(([text, href], index) => <span key={href} class="crumb">{index > 0 ? <span class="slash">/</span> : null}<a href={href} title={text}>{middle(text, 36)}</a></span>)}</div>;
+}
+
+/** At most so many characters, of both ends: names differ there. */
+export function middle(text: string, most: number): string {
+  const chars = [...text];
+  if (chars.length <= most) return text;
+  const end = Math.floor((most - 1) / 2);
+  return `${chars.slice(0, most - 1 - end).join("")}…${chars.slice(chars.length - end).join("")}`;
+}
+
 export function Copy({ text, label = "Copy", children, plain }: { text: string; label?: string; children?: ComponentChildren; plain?: boolean }): JSX.Element {
   const [done, set] = useState(false);
   const timer = useRef<ReturnType<typeof setTimeout> | undefined>(undefined);

@@ -43,8 +43,15 @@ export function Logs({ execution, taskRun = null, attempt = null, focus = "end",
   const [connection, setConnection] = useState<Connection>("connecting");
   const [loaded, setLoaded] = useState(false);
   const [ended, setEnded] = useState(false);
-  const [follow, setFollow] = useState(focus === "end");
-  const [wrap, setWrap] = useState(() => matchMedia(NARROW).matches);
+  // How it is shown is in the address: whoever is sent it sees the same.
+  const asked = { follow: query.value.get("follow"), wrap: query.value.get("wrap") };
+  const [follow, setFollow] = useState(asked.follow === null ? focus === "end" : asked.follow === "1");
+  const narrow = useMemo(() => matchMedia(NARROW).matches, []);
+  const wrap = asked.wrap === null ? narrow : asked.wrap === "1";
+  /** A search that has not looked at all earlier lines goes on before this one. */
+  const [searched, setSearched] = useState<number | null>(null);
+  const [searching, setSearching] = useState(false);
+  const [leftOut, setLeftOut] = useState<string | null>(null);
   const [marked, setMarked] = useState<string | null>(null);
   const [scrollTop, setScrollTop] = useState(0);
   const [again, setAgain] = useState(0);
@@ -58,6 +65,7 @@ export function Logs({ execution, taskRun = null, attempt = null, focus = "end",
   const wanted = useDebounced(grep, 300);
   const at = route("executions", execution, "logs");
   const filter = { taskRun, attempt, level, q: wanted };
+  const filtered = level !== null || grep !== "";
   const key = JSON.stringify([execution, filter, again]);
 
   useEffect(() => {
@@ -75,7 +83,7 @@ export function Logs({ execution, taskRun = null, attempt = null, focus = "end",
       waiting = [];
       refresh();
     };
-    setLoaded(false); setEnded(false); setError(null); setMarked(null);
+    setLoaded(false); setEnded(false); setError(null); setMarked(null); setSearched(null); setSearching(false); setLeftOut(null);
     refresh();
     const follow = (after: number | null): void => {
       // With an id the server goes on after it; on the first connection we say so ourselves.
@@ -83,6 +91,7 @@ export function Logs({ execution, taskRun = null, attempt = null, focus = "end",
         connection: setConnection,
         event: (event) => {
           if (event.event === "end") { flush(); setEnded(true); return; }
+          if (event.event === "left-out") { setLeftOut(JSON.parse(event.data) as string); return; }
           if (event.event !== "line") return;
           waiting.push(JSON.parse(event.data) as LogLine);
           frame ||= requestAnimationFrame(flush);
@@ -99,7 +108,9 @@ export function Logs({ execution, taskRun = null, attempt = null, focus = "end",
         setLoaded(true);
         refresh();
         if (page.ended) { setEnded(true); setConnection("ended"); return; }
-        if (page.items.length < PAGE || mine.lines.length > ALL_MAX) break;
+        setLeftOut(page.leftOut);
+        setSearching(page.more && page.items.length < PAGE);
+        if (!page.more || mine.lines.length > ALL_MAX) break;
         cursor = page.next;
       }
       if (mine.lines.length > ALL_MAX) { setCut(true); return; }
@@ -109,7 +120,8 @@ export function Logs({ execution, taskRun = null, attempt = null, focus = "end",
     if (taskRun === null) void readAll().catch(fail);
     else get<LogPage>(at, { ...filter, before: END, limit: PAGE }, abort.signal).then((page) => {
       mine.add(page.items);
-      mine.complete = page.items.length < PAGE || page.items[0]?.seq === 0;
+      mine.complete = !page.more;
+      setSearched(page.searchedUpTo);
       const error = focus === "error" ? lastError(mine.lines) : -1;
       const found = mine.lines[error];
       if (found) { setMarked(keyOf(found)); setFollow(false); followNow.current = false; }
@@ -159,10 +171,12 @@ export function Logs({ execution, taskRun = null, attempt = null, focus = "end",
 
   const loadEarlier = async (): Promise<void> => {
     const mine = buffer.current;
-    if (earlier.current || taskRun === null || mine.complete || mine.first === null) return;
+    const before = searched ?? mine.first?.seq ?? null;
+    if (earlier.current || taskRun === null || mine.complete || before === null) return;
     earlier.current = true;
+    setSearching(true);
     try {
-      const page = await get<LogPage>(at, { ...filter, before: mine.first.seq, limit: PAGE });
+      const page = await get<LogPage>(at, { ...filter, before, limit: PAGE });
       if (mine !== buffer.current) return;
       const element = box.current;
       const first = mine.lines[shown.first];
@@ -173,14 +187,21 @@ export function Logs({ execution, taskRun = null, attempt = null, focus = "end",
         held.current = { key: keyOf(anchor), offset: element.scrollTop - offsets.at(index) };
       }
       mine.add(page.items);
-      if (page.items.length < PAGE) mine.complete = true;
+      if (!page.more) mine.complete = true;
+      setSearched(page.searchedUpTo);
       setVersion((old) => old + 1);
     } catch (failure) {
       if (failure instanceof ApiError) setError(failure);
     } finally {
       earlier.current = false;
+      if (mine === buffer.current) setSearching(false);
     }
   };
+
+  // A search that has found less than a view of lines goes on by itself, one request after the other.
+  useEffect(() => {
+    if (loaded && searched !== null && !buffer.current.complete && lines.length * LINE < size.height + LINE * 40) void loadEarlier();
+  }, [loaded, searched, version]);
 
   const jump = (to: "start" | "end"): void => {
     const element = box.current;
@@ -189,7 +210,6 @@ export function Logs({ execution, taskRun = null, attempt = null, focus = "end",
     if (to === "end") setFollow(true);
   };
 
-  const filtered = level !== null || grep !== "";
   return (
     <section class="logs" aria-label={label}>
       <div class="logs-bar">
@@ -204,15 +224,15 @@ export function Logs({ execution, taskRun = null, attempt = null, focus = "end",
           {ended ? "Complete" : connection === "live" ? <><i class="pulse" />Live</> : connection === "waiting" ? "Reconnecting…" : "Connecting…"}
         </span>
         <span class="grow" />
-        {ended ? null : <Toggle on={follow} set={(on) => { setFollow(on); if (on) jump("end"); }} title="Stay at the newest line"><Icon name="end" size={14} />Follow</Toggle>}
+        {ended ? null : <Toggle on={follow} set={(on) => { setFollow(on); patch({ follow: on === (focus === "end") ? null : on ? "1" : "0" }); if (on) jump("end"); }} title="Stay at the newest line"><Icon name="end" size={14} />Follow</Toggle>}
         {taskRun === null ? <Toggle on={byTime} set={(on) => patch({ order: on ? "time" : null })} title="One order for all task runs, instead of one task run after the other">By time</Toggle> : null}
-        <Toggle on={wrap} set={setWrap} title="Break long lines">Wrap</Toggle>
+        <Toggle on={wrap} set={(on) => patch({ wrap: on === narrow ? null : on ? "1" : "0" })} title="Break long lines">Wrap</Toggle>
         <a class="icon-button" href={`${API}${at}/download${taskRun ? `?taskRun=${encodeURIComponent(taskRun)}${attempt === null ? "" : `&attempt=${attempt}`}` : ""}`} download aria-label="Download the log" title="Download the log"><Icon name="download" /></a>
       </div>
       {error ? <Trouble error={error} retry={() => setAgain((old) => old + 1)} /> : null}
       <div class={`log-lines${wrap ? " wrapped" : ""}`} ref={box} role="log" aria-live="off" aria-label={label} tabIndex={0} onScroll={onScroll}
         data-lines={lines.length} data-ended={ended ? "true" : "false"}>
-        <div class="log-mark">{!loaded ? "Loading…" : buffer.current.complete ? (lines.length > 0 ? "Start of log" : "") : "Earlier lines load as you scroll up"}</div>
+        <div class="log-mark">{!loaded ? "Loading…" : buffer.current.complete ? (searching ? "Searching…" : lines.length > 0 ? "Start of log" : "") : searching && filtered ? `Searching before line ${number(searched ?? 0)}…` : "Earlier lines load as you scroll up"}</div>
         <div class="log-body" style={{ height: `${total}px` }}>
           <div class="log-window" style={{ transform: `translateY(${shown.before}px)` }}>
             {lines.slice(shown.first, shown.last).map((line, offset) => (
@@ -221,9 +241,10 @@ export function Logs({ execution, taskRun = null, attempt = null, focus = "end",
             ))}
           </div>
         </div>
+        {leftOut ? <div class="log-mark">{leftOut}</div> : null}
         {loaded ? <div class={`log-mark${ended ? " log-end" : ""}`}>
-          {cut ? `The first ${number(lines.length)} lines. Choose a task run, or download the log, for the rest.` : ended ? (lines.length === 0 ? (filtered ? "No line matches" : "Nothing was written") : `End of log · ${buffer.current.complete ? `${number(lines.length)} ${filtered ? "matching " : ""}line${lines.length === 1 ? "" : "s"}` : `up to line ${number(buffer.current.last?.seq ?? 0)}`}`)
-            : lines.length === 0 ? "Nothing written yet" : <><i class="pulse" />More to come</>}
+          {cut ? `The first ${number(lines.length)} lines. Choose a task run, or download the log, for the rest.` : ended ? (lines.length === 0 ? (filtered ? (buffer.current.complete ? "No line matches" : "No line matches so far") : "Nothing was written") : `End of log · ${buffer.current.complete ? `${number(lines.length)} ${filtered ? "matching " : ""}line${lines.length === 1 ? "" : "s"}` : `up to line ${number(buffer.current.last?.seq ?? 0)}`}`)
+            : lines.length === 0 ? (filtered ? "No line matches so far" : "Nothing written yet") : <><i class="pulse" />More to come</>}
         </div> : null}
       </div>
     </section>

@@ -11,7 +11,7 @@ import { bytes, clock, duration, exact, now, ticking } from "../../lib/time";
 import { listOf, patch, query } from "../../lib/route";
 import type { Attempt, Execution, LogLevel, TaskRun } from "../../lib/types";
 import { uneven, windowOf } from "../../lib/virtual";
-import { Copy, StateChip, StateIcon } from "../../ui/bits";
+import { Copy, ExecutionLink, StateChip, StateIcon } from "../../ui/bits";
 import { Icon } from "../../ui/icons";
 import { Logs } from "../../ui/logs";
 import { may } from "../../ui/shell";
@@ -174,7 +174,6 @@ function Panel({ run, execution, height, replayFrom, openItems, children }: { ru
   const last = run.attempts.at(-1)?.attempt ?? null;
   const attempt = run.attempts.find((one) => one.attempt === wanted) ?? run.attempts.at(-1) ?? null;
   const about: Attempt | TaskRun = attempt ?? run;
-  const source = execution.id === run.reusedFrom || !run.reusedFrom ? execution.id : run.reusedFrom;
   return (
     <div class="gantt-panel" style={{ height: `${height}px` }}>
       <div class="panel-head">
@@ -192,7 +191,7 @@ function Panel({ run, execution, height, replayFrom, openItems, children }: { ru
           {about.usage?.peakRssBytes ? <span>peak {bytes(about.usage.peakRssBytes)}</span> : null}
           {about.usage?.cpuSeconds ? <span>{about.usage.cpuSeconds.toFixed(1)} CPU s</span> : null}
           {about.exitCode !== null && about.exitCode !== 0 && !/exit/i.test(about.reason ?? "") ? <span>exit code {about.exitCode}</span> : null}
-          {run.reusedFrom ? <span>from <a class="mono" href={`/executions/${run.reusedFrom}`}>{run.reusedFrom.slice(0, 8)}</a></span> : null}
+          {run.reusedFrom ? <span>reused with its log from <ExecutionLink id={run.reusedFrom} /></span> : null}
         </span>
         <span class="grow" />
         <span class="panel-actions">{children > 0 || isGroup(run) ? <button type="button" class="button ghost" onClick={() => openItems(run)}><Icon name="item" size={14} />Items</button> : null}
@@ -200,7 +199,7 @@ function Panel({ run, execution, height, replayFrom, openItems, children }: { ru
         {isOver(execution.state) && may("operate") ? <button type="button" class="button ghost" onClick={() => replayFrom(run)}><Icon name="replay" size={14} />Replay from here</button> : null}</span>
       </div>
       {about.message ? <p class={`panel-message tone-${look(about.state).tone}`}>{about.message}</p> : null}
-      <Logs key={`${run.id}/${attempt?.attempt ?? 0}`} execution={source} taskRun={run.id} attempt={attempt?.attempt ?? null} focus={about.state === "FAILED" ? "error" : "end"}
+      <Logs key={`${run.id}/${attempt?.attempt ?? 0}`} execution={execution.id} taskRun={run.id} attempt={attempt?.attempt ?? null} focus={about.state === "FAILED" ? "error" : "end"}
         level={params.get("level") as LogLevel | null} grep={params.get("grep") ?? ""} label={`Log of ${run.name}`}
         change={(changes) => patch({ ...("level" in changes ? { level: changes.level } : {}), ...("grep" in changes ? { grep: changes.grep } : {}) })} />
     </div>

@@ -8,12 +8,12 @@ import { go, here, patch, path, query, withQuery } from "../../lib/route";
 import { isLoop, isOver, look, reasonText, rootFailure, said } from "../../lib/states";
 import { initial, read } from "../../lib/inputs";
 import { clock, dayClock, dollars, duration, exact, number, now } from "../../lib/time";
-import type { Cost, Execution, Graph, Json, LogLevel, Pause, Revision, State, TaskRun } from "../../lib/types";
-import { Copy, Empty, ExecutionLink, Fact, Labels, Skeleton, StateChip, StateIcon, Tabs, Took, Trouble, When, shortId } from "../../ui/bits";
+import type { Cost, Execution, Flow, Graph, Json, LogLevel, Pause, Revision, State, TaskRun } from "../../lib/types";
+import { Copy, Crumbs, Empty, ExecutionLink, Fact, Labels, Skeleton, StateChip, StateIcon, Tabs, Took, Trouble, When, shortId } from "../../ui/bits";
 import { Dialog } from "../../ui/dialog";
 import { Icon } from "../../ui/icons";
 import { Logs } from "../../ui/logs";
-import { may } from "../../ui/shell";
+import { may, me } from "../../ui/shell";
 import { Topology } from "../../ui/topology";
 import { InputField, RunDialog } from "../run";
 import { Gantt } from "./gantt";
@@ -66,7 +66,7 @@ function Page({ live, execution, runs }: { live: Live; execution: Execution; run
   return (
     <div class="page execution-page">
       <header class="execution-head">
-        <div class="crumbs"><a href="/executions">Executions</a><span>/</span><a href={`/executions?namespace=${encodeURIComponent(execution.namespace)}`}>{execution.namespace}</a><span>/</span><a href={path("flows", execution.namespace, execution.flow)}>{execution.flow}</a></div>
+        <Crumbs parts={[["Executions", "/executions"], [execution.namespace, `/executions?namespace=${encodeURIComponent(execution.namespace)}`], [execution.flow, path("flows", execution.namespace, execution.flow)]]} />
         <div class="title-line">
           <StateChip state={execution.state} />
           <h1>{execution.flow}</h1>
@@ -147,8 +147,8 @@ function WhyFailed({ execution, runs }: { execution: Execution; runs: TaskRun[] 
 
 function RevisionOf({ execution }: { execution: Execution }): JSX.Element {
   const at = path("flows", execution.namespace, execution.flow);
-  const revisions = useData(`revisions ${at}`, (signal) => get<{ items: Revision[] }>(route("flows", execution.namespace, execution.flow, "revisions"), {}, signal).catch(() => null));
-  const current = revisions.data?.items.find((one) => one.current)?.revision ?? execution.revision;
+  const flow = useData(`flow ${at}`, (signal) => get<Flow>(route("flows", execution.namespace, execution.flow), {}, signal).catch(() => null));
+  const current = flow.data?.revision ?? execution.revision;
   const behind = current !== execution.revision;
   return <a href={`${at}?tab=revisions${behind ? `&from=${execution.revision}&to=${current}` : ""}`} title={behind ? `Compare with revision ${current}, which counts now` : "This is the revision that counts"}>{execution.revision}{behind ? <span class="muted"> · now {current}, compare</span> : null}</a>;
 }
@@ -177,8 +177,11 @@ function slot(date: string): string {
 
 function CostOf({ cost }: { cost: Cost | null | undefined }): JSX.Element {
   if (!cost) return <span class="muted">–</span>;
+  const used = `${number(Math.round(cost.vcpuSeconds))} vCPU s`;
+  // On one's own machine nothing is paid.
+  if (me.value?.local) return <span class="num" title={`${number(cost.gbSeconds)} GB s reserved, ${number(cost.cpuSecondsUsed)} CPU s used; on Fargate it would have cost ${dollars(cost.usd)}${cost.complete ? "" : " at least"}`}>local<span class="muted"> · {used}</span></span>;
   return <span class="num" title={`${number(cost.vcpuSeconds)} vCPU s and ${number(cost.gbSeconds)} GB s reserved, ${number(cost.cpuSecondsUsed)} CPU s used${cost.complete ? "" : "; at least"}`}>
-    {cost.complete ? "" : "≥ "}{dollars(cost.usd)}<span class="muted"> · {number(Math.round(cost.vcpuSeconds))} vCPU s</span></span>;
+    {cost.complete ? "" : "≥ "}{dollars(cost.usd)}<span class="muted"> · {used}</span></span>;
 }
 
 function Counts({ counts }: { counts: Partial<Record<State, number>> }): JSX.Element {

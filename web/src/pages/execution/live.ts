@@ -2,11 +2,9 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { ApiError, get, pages, route, url } from "../../lib/api";
 import { stream, type Connection } from "../../lib/sse";
+import { FAILED_FIRST, RUNS_MAX, Runs } from "../../lib/runs";
 import { isOver } from "../../lib/states";
-import type { Execution, ExecutionSummary, TaskRun } from "../../lib/types";
-
-/** Task runs kept in the page; of a larger fan-out the rest is in its table, page by page. */
-export const RUNS_MAX = 4_000;
+import type { Execution, ExecutionSummary, Page, TaskRun } from "../../lib/types";
 
 const OVER_POLL_MS = 2_000;
 
@@ -26,7 +24,7 @@ export interface Live {
 export function useExecution(id: string): Live {
   const [, setVersion] = useState(0);
   const [round, setRound] = useState(0);
-  const state = useRef<Omit<Live, "reload" | "runs"> & { byId: Map<string, TaskRun>; list: TaskRun[] | null; id: string }>(fresh(id));
+  const state = useRef<Kept>(fresh(id));
   if (state.current.id !== id) state.current = fresh(id);
 
   useEffect(() => {
@@ -44,13 +42,6 @@ export function useExecution(id: string): Live {
     const failed = (error: unknown): void => {
       if (error instanceof ApiError && !gone) { now.error = error; refresh(); }
     };
-    const take = (run: TaskRun, surely = false): void => {
-      if (now.byId.size >= RUNS_MAX && !now.byId.has(run.id)) { now.cut = true; return; }
-      const known = now.byId.get(run.id);
-      if (known && !surely && older(run, known)) return;
-      now.byId.set(run.id, run);
-      now.list = null;
-    };
     const loadDetail = async (): Promise<void> => {
       const execution = await get<Execution>(route("executions", id), {}, abort.signal);
       now.execution = execution;
@@ -58,11 +49,18 @@ export function useExecution(id: string): Live {
       refresh();
     };
     const loadRuns = async (surely: boolean): Promise<void> => {
-      await pages<TaskRun>(route("executions", id, "task-runs"), {}, { first: 200, then: 1_000, most: RUNS_MAX }, (items, more) => {
-        for (const run of items) take(run, surely);
-        now.cut = more && now.byId.size >= RUNS_MAX;
+      const at = route("executions", id, "task-runs");
+      // What failed is read by itself: it may be behind all that is kept, and it is what is looked for.
+      const failed = get<Page<TaskRun>>(at, { state: "FAILED", limit: FAILED_FIRST }, abort.signal).then((page) => {
+        for (const run of page.items) now.kept.take(run, surely);
+        refresh();
+      });
+      const all = pages<TaskRun>(at, {}, { first: 200, then: 1_000, most: RUNS_MAX }, (items, more) => {
+        for (const run of items) now.kept.take(run, surely);
+        if (more && now.kept.full) now.kept.cut = true;
         refresh();
       }, abort.signal);
+      await Promise.all([failed, all]);
       now.complete = true;
       refresh();
     };
@@ -101,7 +99,7 @@ export function useExecution(id: string): Live {
           first = false;
         },
         event: (event) => {
-          if (event.event === "task-run") { take(JSON.parse(event.data) as TaskRun); refresh(); }
+          if (event.event === "task-run") { now.kept.take(JSON.parse(event.data) as TaskRun); refresh(); }
           else if (event.event === "refresh") void load().catch(failed);
           else if (event.event === "execution") {
             const change = JSON.parse(event.data) as Partial<ExecutionSummary>;
@@ -116,22 +114,14 @@ export function useExecution(id: string): Live {
   }, [id, round]);
 
   const now = state.current;
-  now.list ??= [...now.byId.values()];
   return {
-    execution: now.execution, runs: now.list, complete: now.complete, cut: now.cut, error: now.error,
+    execution: now.execution, runs: now.kept.list, complete: now.complete, cut: now.kept.cut, error: now.error,
     connection: now.connection, version: now.version, reload: () => setRound((old) => old + 1),
   };
 }
 
-function fresh(id: string): Omit<Live, "reload" | "runs"> & { byId: Map<string, TaskRun>; list: TaskRun[] | null; id: string } {
-  return { id, execution: null, complete: false, cut: false, error: null, connection: "connecting", version: 0, byId: new Map(), list: null };
-}
+type Kept = Omit<Live, "reload" | "runs" | "cut"> & { kept: Runs; id: string };
 
-/** A page that was read while events came may be behind them: fewer attempts, or not yet over. */
-export function older(run: TaskRun, known: TaskRun): boolean {
-  if (run.attempts.length !== known.attempts.length) return run.attempts.length < known.attempts.length;
-  const mine = run.attempts.at(-1);
-  const theirs = known.attempts.at(-1);
-  if (mine && theirs) return mine.endedMs === null && theirs.endedMs !== null;
-  return !isOver(run.state) && isOver(known.state) && run.endedMs === null;
+function fresh(id: string): Kept {
+  return { id, execution: null, complete: false, error: null, connection: "connecting", version: 0, kept: new Runs() };
 }

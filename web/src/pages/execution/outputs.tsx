@@ -1,7 +1,7 @@
 // What the tasks gave: a tree per task, files with a preview of their head, expressions to copy and to try.
 import type { JSX } from "preact";
 import { useMemo, useState } from "preact/hooks";
-import { API, ApiError, get, post, route } from "../../lib/api";
+import { API, ApiError, get, list, post, route } from "../../lib/api";
 import { outputsOf } from "../../lib/expressions";
 import { useData } from "../../lib/hooks";
 import { patch, query } from "../../lib/route";
@@ -13,11 +13,15 @@ import { may } from "../../ui/shell";
 import { previewOf, type Shown } from "../../lib/preview";
 
 const PREVIEW_BYTES = 65_536;
+/** Files that are read, and task runs with outputs that are shown at once. */
+const FILES_MAX = 5_000;
+const SHOWN = 200;
 
 export function Outputs({ execution, runs, version }: { execution: Execution; runs: TaskRun[]; version: number }): JSX.Element {
   const params = query.value;
   const withOutputs = useMemo(() => runs.filter((run) => hasContent(run.outputs)), [version]);
-  const artifacts = useData(`artifacts ${execution.id} ${execution.state}`, (signal) => get<{ items: Artifact[] }>(route("executions", execution.id, "artifacts"), { limit: 1000 }, signal));
+  const artifacts = useData(`artifacts ${execution.id} ${execution.state}`, (signal) => list<Artifact>(route("executions", execution.id, "artifacts"), {}, signal, FILES_MAX));
+  const [most, setMost] = useState(SHOWN);
   const uri = params.get("file");
   const pick = (file: string): void => patch({ file });
   const names = new Map(runs.map((run) => [run.id, run.name]));
@@ -36,11 +40,13 @@ export function Outputs({ execution, runs, version }: { execution: Execution; ru
               </li>
             ))}</ul>
           )}
+          {artifacts.data?.next ? <p class="muted">There are more; <code>operon artifacts list {execution.id}</code> names them all.</p> : null}
         </section>
-        {withOutputs.slice(0, 200).map((run) => (
+        {withOutputs.slice(0, most).map((run) => (
           <section key={run.id} class="card"><h2><StateIcon state={run.state} /> {run.name}{run.reusedFrom ? <span class="tag">reused</span> : null}</h2>
             <Tree value={run.outputs} root={outputsOf(run)} pick={pick} /></section>
         ))}
+        {withOutputs.length > most ? <p class="more"><button type="button" class="button" onClick={() => setMost(most + SHOWN)}>Show more of {withOutputs.length} task runs with outputs</button></p> : null}
       </div>
       <div class="outputs-preview">{uri ? <FilePreview key={uri} uri={uri} /> : <Empty title="Choose a file" icon="file">Its first {bytes(PREVIEW_BYTES)} are shown here: text, tables, JSON, FASTA.</Empty>}</div>
     </div>

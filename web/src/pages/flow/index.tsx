@@ -6,7 +6,7 @@ import { useData, useKeys, useTitle } from "../../lib/hooks";
 import { go, here, path, query, withQuery } from "../../lib/route";
 import { isOver } from "../../lib/states";
 import type { Concurrency, ExecutionSummary, Flow, Graph, Lock, Overview, Page } from "../../lib/types";
-import { Empty, ExecutionLink, Labels, Skeleton, StateIcon, Tabs, Trouble, When } from "../../ui/bits";
+import { Crumbs, Empty, ExecutionLink, Labels, Skeleton, StateIcon, Tabs, Trouble, When } from "../../ui/bits";
 import { Line } from "../../ui/charts";
 import { ask } from "../../ui/dialog";
 import { Icon } from "../../ui/icons";
@@ -40,7 +40,7 @@ export function FlowPage({ namespace, id }: { namespace: string; id: string }): 
   return (
     <div class="page">
       <header class="execution-head">
-        <div class="crumbs"><a href="/flows">Flows</a><span>/</span><a href={`/flows?q=${encodeURIComponent(namespace)}`}>{namespace}</a></div>
+        <Crumbs parts={[["Flows", "/flows"], [namespace, `/flows?q=${encodeURIComponent(namespace)}`]]} />
         <div class="title-line"><h1>{id}</h1>{about.disabled ? <span class="tag">disabled</span> : null}<span class="muted">revision {about.revision}</span>
           {about.updatedMs ? <span class="muted"><When at={about.updatedMs} prefix="changed " />{about.updatedBy ? ` by ${about.updatedBy}` : ""}</span> : null}
           <span class="grow" />

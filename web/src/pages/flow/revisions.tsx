@@ -1,11 +1,11 @@
 // What a flow said before: any two revisions beside each other, and back to one of them.
 import type { JSX } from "preact";
 import { useMemo } from "preact/hooks";
-import { get, post, route } from "../../lib/api";
+import { get, list as whole, post, route } from "../../lib/api";
 import { diff, folded, type Line } from "../../lib/diff";
 import { useData } from "../../lib/hooks";
 import { patch, query } from "../../lib/route";
-import type { Difference, Page, Revision } from "../../lib/types";
+import type { Difference, Revision } from "../../lib/types";
 import { Skeleton, Trouble, When } from "../../ui/bits";
 import { ask } from "../../ui/dialog";
 import { Icon } from "../../ui/icons";
@@ -13,7 +13,7 @@ import { may } from "../../ui/shell";
 
 export function Revisions({ namespace, id, current, changed, running }: { namespace: string; id: string; current: number; changed: () => void; running: number }): JSX.Element {
   const params = query.value;
-  const list = useData(`revisions ${namespace}/${id} ${current}`, (signal) => get<Page<Revision>>(route("flows", namespace, id, "revisions"), { limit: 200 }, signal));
+  const list = useData(`revisions ${namespace}/${id} ${current}`, (signal) => whole<Revision>(route("flows", namespace, id, "revisions"), {}, signal));
   const to = Number(params.get("to") ?? current);
   const before = list.data?.items.filter((one) => one.revision < to).reduce((most, one) => Math.max(most, one.revision), 0) ?? 0;
   const from = Number(params.get("from") ?? (before || to));
@@ -45,6 +45,7 @@ export function Revisions({ namespace, id, current, changed, running }: { namesp
             {one.revision !== current && may("edit") ? <button type="button" class="button ghost" onClick={() => restore(one.revision)}>Restore</button> : null}
           </li>
         ))}
+        {list.data.next ? <li class="muted">The {items.length} newest are shown.</li> : null}
       </ol>
       <section class="card revision-diff">
         <div class="preview-head"><h2>Compare</h2>
