@@ -378,6 +378,24 @@ describe("a file as an input", () => {
   });
 });
 
+describe("an execution of more task runs than a page keeps", () => {
+  it("has the failing one open at its error, although it comes after them", { timeout: 600_000 }, async (t) => {
+    const id = await operon.run("crowd");
+    await operon.until(id, "FAILED");
+    const visitNow = await visit(`/executions/${id}`);
+    const { page } = visitNow;
+    await page.getByText("task runs are shown").waitFor();
+    const row = page.locator(".gantt-item.open[data-state=FAILED]");
+    await row.locator(".log-lines[data-ended=true]").waitFor();
+    assert.equal(await row.getAttribute("data-name"), "check[4199]");
+    assert.match(await page.locator(".why").innerText(), /check\[4199\].*the last one is bad/s);
+    const first = (await operon.api("GET", `/executions/${id}/task-runs?limit=1000`)).items;
+    assert.equal(first.some((run) => run.state === "FAILED" && run.kind === "task"), false, "it is not among the first");
+    t.diagnostic(`task runs: ${await page.locator(".gantt").getAttribute("data-rows")} rows`);
+    await leave(visitNow);
+  });
+});
+
 describe("what the tasks gave", () => {
   it("is shown as it is, tried in an expression, and downloaded whole", async () => {
     const visitNow = await visit(`/executions/${quickId}?tab=outputs`);
@@ -397,6 +415,39 @@ describe("what the tasks gave", () => {
     const { readFile } = await import("node:fs/promises");
     assert.deepEqual([download.suggestedFilename(), await readFile(await download.path(), "utf8")], ["table.csv", "accession,length\nPP_1,197209\nPP_2,197209\nPP_3,197209\n"]);
     await leave(visitNow);
+  });
+
+  it("comes from elsewhere where the server says so, which no policy forbids and which learns nothing of the caller", async () => {
+    const { createServer, request: ask } = await import("node:http");
+    const { readFile } = await import("node:fs/promises");
+    const told = [];
+    const listen = (server) => new Promise((resolve) => { server.listen(0, "127.0.0.1", () => resolve(server.address().port)); });
+    const elsewhere = createServer((request, response) => {
+      told.push([request.url, request.headers.cookie ?? null, request.headers.referer ?? null]);
+      response.writeHead(200, { "Content-Type": "application/octet-stream", "Content-Disposition": 'attachment; filename="large.csv"' });
+      response.end("from elsewhere");
+    });
+    const place = `http://localhost:${await listen(elsewhere)}/table.csv?signature=x`;
+    // The server as it is on AWS: everything is its own but where downloads lead to.
+    const front = createServer((request, response) => {
+      if (request.url.startsWith("/api/v1/artifacts/download")) { response.writeHead(307, { Location: place }); response.end(); return; }
+      const passed = ask(operon.base + request.url, { method: request.method, headers: request.headers }, (answer) => { response.writeHead(answer.statusCode, answer.headers); answer.pipe(response); });
+      passed.on("error", () => response.destroy());
+      request.pipe(passed);
+    });
+    const port = await listen(front);
+    const visitNow = await visit();
+    const { page } = visitNow;
+    await page.goto(`http://127.0.0.1:${port}/executions/${quickId}?tab=outputs`);
+    await page.locator(".files").getByRole("button", { name: "table.csv" }).click();
+    const coming = page.waitForEvent("download");
+    await page.locator(".preview").getByRole("link", { name: "Download" }).click();
+    assert.equal(await readFile(await (await coming).path(), "utf8"), "from elsewhere");
+    assert.deepEqual(told, [["/table.csv?signature=x", null, null]]);
+    await leave(visitNow);
+    front.closeAllConnections();
+    front.close();
+    elsewhere.close();
   });
 });
 
@@ -603,7 +654,8 @@ describe("a log of 100,000 lines", () => {
     assert.equal(seen.length, 100_000);
     assert.equal(seen.findIndex((text, index) => text !== `PP line ${index}`), -1);
     // A search looks through all of it, although one request looks through half.
-    await page.getByPlaceholder("Search").fill("line 12345");
+    await page.keyboard.press("/");
+    await page.keyboard.type("line 12345");
     await page.locator(".log-lines[data-lines='1']").waitFor();
     await page.locator(".log-mark", { hasText: "Start of log" }).waitFor();
     assert.equal(await page.locator(".log-line .text").innerText(), "PP line 12345");

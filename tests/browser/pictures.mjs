@@ -64,6 +64,9 @@ async function crowded() {
   for (const organism of ["mpox", "mpox", "west-nile-virus", "ebola-zaire"]) await operon.until((await assign(organism)).id, "RUNNING");
   for (const organism of ["mpox", "mpox", "mpox"]) await operon.until((await assign(organism)).id, "QUEUED");
   await operon.api("POST", `/triggers/${NAMESPACE}/release/weekly/disable`);
+  const nightly = `/triggers/${NAMESPACE}/screen-records/nightly/backfill`;
+  await operon.api("POST", nightly, { fromMs: Date.parse("2026-01-01"), toMs: Date.parse("2026-03-01") });
+  await operon.api("POST", `${nightly}/pause`);
   const source = readFileSync(join(ROOT, "tests/browser/pictures/screen-records.yaml"), "utf8");
   const changed = source.replace("concurrencyLimit: 3", "concurrencyLimit: 6").replace("    message: every batch is good", "    message: \"every batch of {{ execution.startDate }} is good\"\n    level: INFO");
   const response = await fetch(`${operon.base}/api/v1/flows/${NAMESPACE}/screen-records`, { method: "PUT", headers: { Authorization: `Bearer ${operon.token}`, "If-Match": "1" }, body: changed });
@@ -78,7 +81,7 @@ async function every({ good, failed, paused, waiting }) {
     overview: "/", "overview-hour": "/?hours=1", executions: "/executions", "executions-failed": "/executions?state=FAILED", "executions-none": "/executions?q=nothing-has-this-name", failed: `/executions/${failed}`, good: `/executions/${good}`, paused: `/executions/${paused}`, waiting: `/executions/${waiting}`,
     topology: `/executions/${failed}?tab=topology`, items: `/executions/${failed}?tab=items`, outputs: `/executions/${good}?tab=outputs`, metrics: `/executions/${failed}?tab=metrics`, about: `/executions/${failed}?tab=about`, logs: `/executions/${good}?tab=logs`,
     flows: "/flows", new: "/flows/new", flow, source: `${flow}?tab=source`, revisions: `${flow}?tab=revisions`, "flow-executions": `${flow}?tab=executions`, "flow-triggers": `${keyed}?tab=triggers`, "no-triggers": `/flows/${NAMESPACE}/pathoplexus-processing?tab=triggers`,
-    concurrency: `${flow}?tab=concurrency`, "concurrency-keys": `${keyed}?tab=concurrency`, run: `${keyed}?run=1`, "run-wrong": `${flow}?run=1`, errors: `${flow}?tab=source`, review: `${flow}?tab=source`, kill: `/executions/${waiting}`, replay: `/executions/${failed}?replay=1`, backfill: "/triggers", triggers: "/triggers", missing: "/nowhere",
+    concurrency: `${flow}?tab=concurrency`, "concurrency-keys": `${keyed}?tab=concurrency`, run: `${keyed}?run=1`, "run-wrong": `${flow}?run=1`, errors: `${flow}?tab=source`, review: `${flow}?tab=source`, kill: `/executions/${waiting}`, replay: `/executions/${failed}?replay=1`, backfill: "/triggers", "backfill-paused": "/triggers", triggers: "/triggers", missing: "/nowhere",
   };
   const button = (page, name) => page.getByRole("button", { name, exact: true }).first();
   const write = async (page, change) => {
@@ -92,6 +95,7 @@ async function every({ good, failed, paused, waiting }) {
     review: async (page) => { await write(page, (text) => text.replace("concurrencyLimit: 6", "concurrencyLimit: 12")); await button(page, "Review and save").click(); },
     kill: (page) => button(page, "Kill").click(),
     backfill: (page) => button(page, "Backfill").click(),
+    "backfill-paused": (page) => page.getByRole("button", { name: "Backfill", exact: true }).last().click(),
   };
   const wanted = new RegExp(names);
   for (const [scheme, width, height, tag] of [["light", 1280, 800, "light"], ["dark", 1280, 800, "dark"], ["light", 390, 844, "phone-light"], ["dark", 390, 844, "phone"]]) {

@@ -31,7 +31,18 @@ pub(crate) fn show(console: &Console, server: &ServerChoice, answer: &Value, fie
 pub(crate) fn show_as(console: &Console, output: ValidateOutput, answer: &Value, fields: &[&str]) {
     match output {
         ValidateOutput::Json => console.line(&answer.to_string()),
-        ValidateOutput::Human => table(console, answer, fields),
+        ValidateOutput::Human => {
+            table(console, answer, fields);
+            tell_more(console, answer);
+        }
+    }
+}
+
+/// Says so when a list is longer than what is shown.
+pub(crate) fn tell_more(console: &Console, answer: &Value) {
+    let shown = answer.get("items").and_then(Value::as_array);
+    if let (Some(shown), Some(Value::String(_))) = (shown, answer.get("next")) {
+        console.note(&format!("There are more than these {}.", shown.len()));
     }
 }
 

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use serde_json::{Value, json};
 
-use super::remote::{pages, table, up_to};
+use super::remote::{pages, table, tell_more, up_to};
 use super::{remote_logs, remote_views};
 use crate::args::{Executions, ListArgs, Output, ResumeOneArgs, ValidateOutput};
 use crate::client::{Client, part};
@@ -188,7 +188,10 @@ async fn list(client: &Client, args: &ListArgs, console: &Console) -> anyhow::Re
     let answer = up_to(client, "/executions", &query, most).await?;
     match args.output {
         ValidateOutput::Json => console.line(&answer.to_string()),
-        ValidateOutput::Human => table(console, &with_last(answer), LIST_FIELDS),
+        ValidateOutput::Human => {
+            tell_more(console, &answer);
+            table(console, &with_last(answer), LIST_FIELDS);
+        }
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
-use super::lab::{Done, Lab};
+use super::lab::{Done, Lab, finish};
 
 const PATIENCE: Duration = Duration::from_mins(1);
 /// What the server says to people.
@@ -78,6 +78,17 @@ impl<'a> Served<'a> {
 
     fn operon(&self, args: &[&str]) -> Done {
         self.lab.operon(args)
+    }
+
+    /// The same, asked over HTTP as from another machine.
+    fn elsewhere(&self, args: &[&str]) -> Done {
+        let text = std::fs::read_to_string(self.lab.path().join(".operon/server.json")).unwrap();
+        let server: Value = serde_json::from_str(&text).unwrap();
+        let mut command = self.lab.command(args);
+        for (name, field) in [("OPERON_URL", "url"), ("OPERON_TOKEN", "token")] {
+            command.env(name, server[field].as_str().unwrap());
+        }
+        finish(command.spawn().unwrap())
     }
 
     /// The answer as JSON of a command that must succeed.
@@ -177,16 +188,21 @@ fn a_pause_takes_typed_values_and_what_is_wrong_is_refused() {
         .map(|e| e["action"].as_str().unwrap())
         .collect();
     assert!(actions.contains(&"execution.resume"), "{actions:?}");
-    let log = served.json(&["executions", "logs", &id]);
+    let logs = ["executions", "logs", &id];
+    let log = served
+        .elsewhere(&[&logs[..], &["-o", "json"]].concat())
+        .json();
     let lines = log["lines"].as_array().unwrap();
     let said = |line: &&Value| line["text"] == "3 copies of 2026-11";
     assert_eq!(lines.iter().filter(said).count(), 1, "{log}");
-    let ndjson = ["executions", "logs", &id, "-f", "--search", "COPIES OF"];
-    let found = served.operon(&[&ndjson[..], &["-o", "ndjson"]].concat());
+    let ndjson = ["-f", "--search", "COPIES OF", "-o", "ndjson"];
+    let found = served.elsewhere(&[&logs[..], &ndjson].concat());
     let line: Value = serde_json::from_str(found.out.trim()).unwrap();
     assert_eq!(line["text"], "3 copies of 2026-11", "{found}");
-    let last = served.operon(&["executions", "logs", &id, "publish", "--tail", "1"]);
+    let last = served.elsewhere(&[&logs[..], &["publish", "--tail", "1"]].concat());
     assert_eq!(last.out.lines().count(), 1, "{last}");
+    let endless = served.elsewhere(&[&logs[..], &["-f", "-o", "json"]].concat());
+    assert_eq!(endless.code, Some(2), "{endless}");
     let overview = served.json(&["overview"]);
     assert_eq!(overview["counts"], json!({"SUCCESS": 1}));
 }
@@ -204,6 +220,11 @@ fn an_action_on_many_says_first_what_it_would_do() {
         "name": "lab/asks", "limit": 1, "owners": [{"execution": first, "quarantinedUntilMs": null}], "queue": [second],
     });
     assert_eq!(locks["items"], json!([lock]));
+    let list = ["executions", "list", "--limit"];
+    let one = served.elsewhere(&[&list[..], &["1"]].concat());
+    assert!(one.err.contains("more than these 1"), "{one}");
+    let both = served.elsewhere(&[&list[..], &["5000"]].concat());
+    assert_eq!((both.code, both.err.as_str()), (Some(0), ""), "{both}");
     let nothing = served.operon(&["executions", "bulk", "kill"]);
     assert_eq!(nothing.code, Some(2), "not everything there is: {nothing}");
     let kill = [

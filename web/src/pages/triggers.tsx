@@ -20,7 +20,7 @@ export function Triggers(): JSX.Element {
       <div class="page-head"><h1>Triggers</h1></div>
       <form class="filters" role="search" onSubmit={(event) => event.preventDefault()}>
         <label class="search"><Icon name="search" size={14} /><span class="sr">Filter triggers</span>
-          <input data-filter type="search" placeholder="Name, flow or type  ( / )" value={query.value.get("q") ?? ""} onInput={(event) => patch({ q: event.currentTarget.value })} /></label>
+          <input data-filter type="search" placeholder="Name or flow  ( / )" value={query.value.get("q") ?? ""} onInput={(event) => patch({ q: event.currentTarget.value })} /></label>
       </form>
       <TriggerTable />
       <h2 class="section-head">Dead letters</h2>

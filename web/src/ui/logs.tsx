@@ -219,7 +219,7 @@ export function Logs({ execution, taskRun = null, attempt = null, focus = "end",
             {LEVELS.slice(1).map((one) => <option key={one} value={one}>{one === "ERROR" ? "Errors" : `${one} and above`}</option>)}
           </select></label>
         <label class="search"><Icon name="search" size={14} /><span class="sr">Search in the log</span>
-          <input type="search" placeholder="Search" value={grep} onInput={(event) => change({ grep: event.currentTarget.value })} /></label>
+          <input data-filter type="search" placeholder="Search  ( / )" value={grep} onInput={(event) => change({ grep: event.currentTarget.value })} /></label>
         <span class="logs-state muted" data-connection={ended ? "ended" : connection}>
           {ended ? "Complete" : connection === "live" ? <><i class="pulse" />Live</> : connection === "waiting" ? "Reconnecting…" : "Connecting…"}
         </span>

@@ -67,6 +67,47 @@ async fn an_action_on_many_goes_on_page_by_page_and_meets_each_once() {
 }
 
 #[tokio::test]
+async fn an_overview_says_when_it_counts_less_than_there_is() {
+    let memory = MemoryPorts::default();
+    let application = deployed(&memory, 50).await;
+    let overview = async || {
+        let path = "/api/v1/overview";
+        let answer = call(&application, Method::GET, path, &Value::Null).await;
+        answer.json()
+    };
+    let few = overview().await;
+    assert_eq!(few["inProgress"], json!(50));
+    for flag in ["truncated", "inProgressTruncated", "throughputTruncated"] {
+        assert_eq!(few[flag], json!(false), "{flag}");
+    }
+    // One more than the throughput is made of.
+    memory.clock.advance(10);
+    let wish = json!({"namespace": "demo", "flow": "hello"});
+    call(&application, Method::POST, "/api/v1/executions", &wish).await;
+    let more = overview().await;
+    assert_eq!(more["truncated"], json!(false));
+    assert_eq!(more["throughputTruncated"], json!(true));
+    // As many as are counted, which may not be all.
+    let store = memory.ports().store;
+    let first = store
+        .executions(&ExecutionFilter {
+            limit: 1,
+            ..ExecutionFilter::default()
+        })
+        .await
+        .unwrap()
+        .remove(0);
+    for number in 0..949 {
+        let mut row = first.clone();
+        row.meta.id = format!("many{number}").parse().unwrap();
+        store.create(&row, b"").await.unwrap();
+    }
+    let most = overview().await;
+    assert_eq!(most["inProgress"], json!(1000));
+    assert_eq!(most["inProgressTruncated"], json!(true));
+}
+
+#[tokio::test]
 async fn executions_that_started_each_other_have_the_id_of_the_first_in_common() {
     let memory = MemoryPorts::default();
     let application = deployed(&memory, 1).await;

@@ -101,7 +101,7 @@ function Page({ live, execution, runs }: { live: Live; execution: Execution; run
         ? (live.complete ? execution.state === "QUEUED" ? <Empty title="Waits for a free slot" icon="clock">Other executions hold all slots it may have. <a href={`${path("flows", execution.namespace, execution.flow)}?tab=concurrency`}>Who holds them, and who is next</a></Empty> : <Empty title="No task run yet" icon="clock">{over ? "The execution ended before a task began." : "Task runs appear as soon as the planner has seen the execution."}</Empty> : <Skeleton rows={8} />)
         : <>
           <Gantt execution={execution} runs={runs} complete={live.complete} version={live.version} replayFrom={setReplayFrom} openItems={openItems} />
-          {live.cut ? <p class="muted note">The first {number(runs.length)} task runs are shown. All items of a loop, failed first, are under <a href={base + "?tab=items"}>Items</a>.</p> : null}
+          {live.cut ? <p class="muted note">{number(runs.length)} task runs are shown: the first ones, and what failed. All items of a loop, failed first, are under <a href={base + "?tab=items"}>Items</a>.</p> : null}
         </>) : null}
       {tab === "logs" ? <div class="full-logs">
         <label class="select logs-of">Of<select value={params.get("run") ?? ""} onChange={(event) => patch({ run: event.currentTarget.value })}>
