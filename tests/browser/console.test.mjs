@@ -478,8 +478,9 @@ describe("the address", () => {
     await other.page.locator(`tr[data-id="${failedId}"]`).waitFor();
     assert.equal(await other.page.getByRole("button", { name: "Failed", pressed: true }).count(), 1);
     await leave(other);
+    const unlike = await operon.run("quick");
     await page.getByRole("link", { name: "Clear" }).click();
-    await page.locator(`tr[data-id="${quickId}"]`).waitFor();
+    await page.locator(`tr[data-id="${unlike}"]`).waitFor();
     await leave(visitNow);
   });
 
