@@ -8,6 +8,7 @@ mod defences;
 mod ecs;
 mod faults;
 mod queues;
+mod said;
 mod world;
 
 pub use defences::Defences;

@@ -16,7 +16,7 @@ use operon_engine::launcher::{LaunchOptions, Launcher};
 use operon_engine::plan_queue::PlanQueue;
 use operon_engine::ports::{
     ArtifactUri, AttemptId, AttemptRow, Clock as _, ExecutionId, ExecutionRow, Outgoing, QueueName,
-    SecretError, SecretNames, ShardKey, StateStore as _, Usage,
+    SecretError, SecretNames, ShardKey, StateStore as _,
 };
 use operon_engine::reconciler::{Reconciler, handle_launches};
 use operon_engine::subflow::{FlowMissing, FlowSource};
@@ -28,10 +28,10 @@ use operon_engine::watcher::Watcher;
 use operon_engine::wire::{EventMessage, PlanMessage};
 use operon_engine::worker::Worker;
 use operon_engine::{dead_letters, reports};
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
 use super::defences;
-use super::ecs::{Shape, Task};
+use super::said::{event_of, message_of, passes_the_rule, result_of};
 use super::{Defences, Faults, MemoryEcs, MemoryQueues};
 use crate::memory::{MemoryMeasures, MemoryPorts};
 
@@ -552,80 +552,4 @@ fn triggers(ports: &MemoryPorts, queues: &Arc<MemoryQueues>) -> Triggers {
         on_aws: true,
         capacity: 10,
     }
-}
-
-/// What the agent of a task has to say; none when it does not live to say it.
-fn result_of(task: &Task) -> Option<AgentResult> {
-    let started = task.view.started_ms?;
-    if task.view.stop_code.as_deref() == Some("UserInitiated") {
-        return None;
-    }
-    let (outcome, exit_code) = match &task.fate.shape {
-        Shape::Success | Shape::NeverStops => (Outcome::Success, 0),
-        Shape::Exit(code) => (Outcome::Failed(Reason::ExitCode), *code),
-        Shape::OutOfMemory
-        | Shape::Spot
-        | Shape::NeverStarts(_)
-        | Shape::Stuck
-        | Shape::Vanishes
-        | Shape::Mute => return None,
-    };
-    let mut outputs = Map::new();
-    outputs.insert("exitCode".to_owned(), json!(exit_code));
-    Some(AgentResult {
-        format: operon_core::agent::FORMAT,
-        attempt: reports::name_of(&task.id),
-        outcome,
-        exit_code: Some(exit_code),
-        message: None,
-        outputs,
-        outputs_uri: None,
-        output_files: Vec::new(),
-        metrics: Vec::new(),
-        usage: Usage::default(),
-        started_ms: started,
-        ended_ms: started + task.fate.runs_ms,
-        task_arn: Some(task.view.arn.clone()),
-        log: None,
-    })
-}
-
-fn message_of(id: &AttemptId, result: &AgentResult) -> String {
-    json!({
-        "agent": operon_core::agent::FORMAT, "attempt": reports::name_of(id),
-        "said": {"done": result},
-    })
-    .to_string()
-}
-
-/// The filtered rule of aws.md 6.3.
-fn passes_the_rule(task: &Task) -> bool {
-    let view = &task.view;
-    view.is_stopped()
-        && (view.stop_code.as_deref() != Some("EssentialContainerExited")
-            || view.containers.iter().any(|one| one.exit_code != Some(0)))
-}
-
-fn event_of(task: &Task) -> String {
-    let view = &task.view;
-    let time = |ms: Option<u64>| {
-        let ms = i64::try_from(ms?).ok()?;
-        Some(jiff::Timestamp::from_millisecond(ms).ok()?.to_string())
-    };
-    let containers: Vec<Value> = view
-        .containers
-        .iter()
-        .map(|one| json!({"name": one.name, "exitCode": one.exit_code, "reason": one.reason}))
-        .collect();
-    json!({
-        "version": "0", "source": "aws.ecs", "detail-type": "ECS Task State Change",
-        "detail": {
-            "taskArn": view.arn, "startedBy": view.started_by, "lastStatus": view.last_status,
-            "desiredStatus": view.desired_status, "stopCode": view.stop_code,
-            "stoppedReason": view.stopped_reason, "containers": containers, "version": view.version,
-            "createdAt": time(view.created_ms), "startedAt": time(view.started_ms),
-            "stoppedAt": time(view.stopped_ms),
-        },
-    })
-    .to_string()
 }

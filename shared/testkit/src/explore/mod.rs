@@ -14,6 +14,7 @@
     reason = "a harness names the few steps and events it shows or counts; the rest is the rest"
 )]
 
+mod around;
 mod cases;
 mod check;
 mod flows;

@@ -18,6 +18,7 @@ mod services;
 mod storage;
 mod triggers;
 mod triggers_aws;
+mod triggers_polled;
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
