@@ -8,34 +8,22 @@
 use operon_core::exec::{
     Command, Event, Outcome, Reason, Shard, State, Time, Truth, Verdict, apply, commands_of,
 };
-use operon_core::lang::model::GroupOrder;
-use operon_core::plan::builder::FlowBuilder;
-use operon_core::plan::{Layout, Plan, ShardId, compile};
+use operon_core::plan::{Layout, NodeKind, Plan, ShardId};
+use operon_testkit::simulate::{Shape, random_plan};
 use proptest::prelude::*;
+use proptest::sample::Index;
 
 const NOW: Time = Time(1_000_000);
 
-/// A flow in which everything that an event can be about occurs.
-fn plan() -> Plan {
-    let flow = FlowBuilder::new("test", "properties")
-        .group("left", GroupOrder::Sequential, |left| {
-            left.task("l1").retry(3, 1_000).task("l2").idempotent(false)
-        })
-        .task_after("right", &[])
-        .retry(2, 0)
-        .choice(
-            "choice",
-            "{{ inputs.x }}",
-            |then| then.task("c1"),
-            |otherwise| otherwise.task("c2"),
-        )
-        .after(&["right"])
-        .looped("loop", 3, |body| body.task("b1").task("b2"))
-        .errors(|errors| errors.task("e1"))
-        .finally(|finally| finally.task("f1"))
-        .after_execution(|after| after.task("a1"))
-        .build();
-    compile(&flow).unwrap()
+/// Flows of every kind, drawn as the simulator draws them; small ones, so that events often are about something.
+const SHAPE: Shape = Shape {
+    task_runs: 40,
+    list: 6,
+    waits: true,
+};
+
+fn plan(seed: u64) -> Plan {
+    random_plan(seed, SHAPE).expect("a random flow compiles")
 }
 
 fn outcome() -> impl Strategy<Value = Outcome> {
@@ -114,15 +102,36 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
     prop::collection::vec(event(), 0..60)
 }
 
-/// Where an event may go: the flow's own shard, or the first chunk of its loop.
-fn places(plan: &Plan) -> [ShardId; 2] {
-    let layout = Layout::of(plan, &ShardId::ROOT).unwrap();
-    let is_loop = |slot: &u16| {
-        let node = layout.node_of(*slot).unwrap();
-        layout.nodes[usize::from(node)].id == "loop"
-    };
-    let slot = (0..128).find(is_loop).unwrap();
-    [ShardId::ROOT, ShardId::ROOT.of_loop(slot, 0)]
+/// Where an event may go: the shards of the flow itself, and the first chunk of each loop, also of those inside.
+fn places(plan: &Plan) -> Vec<ShardId> {
+    let mut places: Vec<ShardId> = (0..1_000)
+        .map(ShardId::of_part)
+        .take_while(|part| Layout::of(plan, part).is_some())
+        .collect();
+    let mut at = 0;
+    while let Some(place) = places.get(at).cloned() {
+        let layout = Layout::of(plan, &place).unwrap();
+        let loops = (0..128).filter(|slot| {
+            let node = layout.node_of(*slot).filter(|_| layout.item_of(*slot) == 0);
+            node.is_some_and(|node| {
+                matches!(layout.nodes[usize::from(node)].kind, NodeKind::Loop { .. })
+            })
+        });
+        places.extend(loops.map(|slot| place.of_loop(slot, 0)));
+        at += 1;
+    }
+    places
+}
+
+/// A plan and one of its shards.
+fn somewhere() -> impl Strategy<Value = (u64, Index)> {
+    (any::<u64>(), any::<Index>())
+}
+
+fn drawn((seed, index): (u64, Index)) -> (Plan, ShardId) {
+    let plan = plan(seed);
+    let at = index.get(&places(&plan)).clone();
+    (plan, at)
 }
 
 fn reach(plan: &Plan, at: &ShardId, events: &[Event]) -> Shard {
@@ -132,12 +141,12 @@ fn reach(plan: &Plan, at: &ShardId, events: &[Event]) -> Shard {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 400, max_global_rejects: 100_000, ..ProptestConfig::default() })]
 
     #[test]
-    fn applying_twice_is_applying_once(before in events(), event in event(), chunk in 0..2_usize) {
-        let plan = plan();
-        let at = &places(&plan)[chunk];
+    fn applying_twice_is_applying_once(before in events(), event in event(), place in somewhere()) {
+        let (plan, at) = drawn(place);
+        let at = &at;
         let shard = reach(&plan, at, &before);
         // An immediate retry makes the next attempt's number current, so the event is a late one then too.
         let event = std::slice::from_ref(&event);
@@ -150,9 +159,9 @@ proptest! {
     }
 
     #[test]
-    fn what_is_terminal_stays_within_a_round(before in events(), event in event(), chunk in 0..2_usize) {
-        let plan = plan();
-        let at = &places(&plan)[chunk];
+    fn what_is_terminal_stays_within_a_round(before in events(), event in event(), place in somewhere()) {
+        let (plan, at) = drawn(place);
+        let at = &at;
         let shard = reach(&plan, at, &before);
         let (next, _) = apply(&plan, at, &shard, &[event], NOW);
         if (shard.round, shard.generation) == (next.round, next.generation) {
@@ -163,16 +172,16 @@ proptest! {
     }
 
     #[test]
-    fn a_shard_is_read_as_it_was_written(before in events(), chunk in 0..2_usize) {
-        let plan = plan();
-        let shard = reach(&plan, &places(&plan)[chunk], &before);
+    fn a_shard_is_read_as_it_was_written(before in events(), place in somewhere()) {
+        let (plan, at) = drawn(place);
+        let shard = reach(&plan, &at, &before);
         prop_assert_eq!(Shard::decode(&shard.encode()).unwrap(), shard);
     }
 
     #[test]
-    fn state_is_the_outbox(before in events(), chunk in 0..2_usize) {
-        let plan = plan();
-        let at = &places(&plan)[chunk];
+    fn state_is_the_outbox(before in events(), place in somewhere()) {
+        let (plan, at) = drawn(place);
+        let at = &at;
         let shard = reach(&plan, at, &before);
         let commands = commands_of(&plan, at, &shard, false);
         for (slot, task_run) in (0_u16..).zip(&shard.slots) {
@@ -190,16 +199,22 @@ proptest! {
     /// Reports about iterations that have nothing to do with each other may come in any order.
     #[test]
     fn reports_about_different_iterations_commute(
-        one in outcome(),
-        other in outcome(),
-        before in prop::collection::vec(event(), 0..6),
+        place in somewhere(),
+        reports in any::<[(Index, u8, bool); 2]>(),
+        outcomes in [outcome(), outcome()],
+        before in prop::collection::vec(event(), 0..40),
     ) {
-        let plan = plan();
-        let at = &places(&plan)[1];
+        let plan = plan(place.0);
+        let loops: Vec<ShardId> = places(&plan).into_iter().filter(|at| !at.path().is_empty()).collect();
+        prop_assume!(!loops.is_empty());
+        let at = place.1.get(&loops);
+        let layout = Layout::of(&plan, at).unwrap();
+        let items = plan.scopes[usize::from(layout.scope)].items_per_shard();
+        prop_assume!(items > 1);
         let open = Event::Ahead {
             round: 0,
             generation: 0,
-            total: 3,
+            total: items,
             ahead: 0,
             before: operon_core::exec::Counts::default(),
             stop: false,
@@ -211,8 +226,28 @@ proptest! {
         let mut first = vec![open];
         first.extend(before);
         let shard = reach(&plan, at, &first);
-        let done = |slot, outcome| Event::Done { slot, attempt: 1, outcome, age_ms: 0 };
-        let (a, b) = (done(0, one), done(2, other));
+        // What is alive is what a report is about; without any of it, whatever is drawn.
+        let alive: Vec<u16> = (0_u16..)
+            .zip(&shard.slots)
+            .filter(|(_, slot)| slot.state.is_live())
+            .map(|(slot, _)| slot)
+            .collect();
+        let all: Vec<u16> = (0_u16..).take(shard.slots.len()).collect();
+        prop_assume!(!all.is_empty());
+        let report = |at: usize| {
+            let (index, attempt, wild) = &reports[at];
+            let from = if *wild || alive.is_empty() { &all } else { &alive };
+            let slot = *index.get(from);
+            let live = shard.slots[usize::from(slot)].attempt;
+            let attempt = if *wild { *attempt % 3 } else { live };
+            Event::Done { slot, attempt, outcome: outcomes[at], age_ms: 0 }
+        };
+        let (a, b) = (report(0), report(1));
+        let slot = |event: &Event| match event {
+            Event::Done { slot, .. } => *slot,
+            _ => 0,
+        };
+        prop_assume!(layout.item_of(slot(&a)) != layout.item_of(slot(&b)));
         let (ab, _) = apply(&plan, at, &shard, &[a.clone(), b.clone()], NOW);
         let (ba, _) = apply(&plan, at, &shard, &[b, a], NOW);
         prop_assert_eq!(ab, ba);

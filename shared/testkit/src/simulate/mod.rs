@@ -397,6 +397,14 @@ fn shape(rng: &mut SmallRng) -> Shape {
     }
 }
 
+/// The plan of the flow that a seed stands for: for tests that want flows of every kind.
+#[must_use]
+pub fn random_plan(seed: u64, shape: Shape) -> Option<operon_core::plan::Plan> {
+    random_flow(&mut SmallRng::seed_from_u64(seed), shape)
+        .1
+        .ok()
+}
+
 fn random_flow(
     rng: &mut SmallRng,
     shape: Shape,
