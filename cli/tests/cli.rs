@@ -20,4 +20,5 @@ mod cases {
     mod run;
     mod secrets;
     mod steer;
+    mod subflows;
 }

@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::path::Path;
 
 use operon_core::draw;
-use operon_core::lang::format::{FormatOptions, format};
+use operon_core::lang::format::{FormatOptions, format, left_over};
 use operon_core::lang::yaml::DOCUMENT_BYTES_MAX;
 use operon_core::plan;
 use operon_local::flows::read_document;
@@ -47,6 +47,16 @@ pub(crate) fn fmt(args: &FmtArgs, console: &Console) -> anyhow::Result<Exit> {
             read_document(file).map_err(|error| Usage::new(error.to_string()))?
         };
         let name = file.display().to_string();
+        if options.to_v2 {
+            let findings = left_over(&source);
+            let checked = Checked {
+                path: name.clone(),
+                source: source.clone(),
+                findings,
+                omitted: 0,
+            };
+            checked.show(console);
+        }
         match format(&source, &options) {
             Err(findings) => {
                 let checked = Checked {

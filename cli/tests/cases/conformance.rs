@@ -93,6 +93,8 @@ const LOOP_OUT: &[(&str, &str)] = &[
     ("{{ outputs.a@N['p'].value }}", "p"),
     ("{{ outputs.a@N.q.value }}", "q"),
 ];
+/// One line per batch, in their order.
+const MERGED: &str = "{\"got\":\"4-0\"}\n{\"got\":\"2-1\"}\n";
 const SCRIPT_OUT: &[(&str, &str)] = &[
     ("{{ outputs.x@N.vars.y }}", "z"),
     ("{{ read(outputs.x@N.outputFiles['f']) }}", "kept"),
@@ -167,9 +169,15 @@ fn flow_cases() -> Vec<Case> {
     items: \"{{ outputs.f@N.uri }}\"
     batch: {rows: 2}
     flowId: other
-    inputs: {given: \"{{ taskrun.items }}\"}
+    inputs: {given: \"{{ read(taskrun.items) | length }}-{{ item.index }}\"}
 ",
-            &[],
+            &[
+                ("{{ read(outputs.x@N_merge.subflowOutputs) }}", MERGED),
+                (
+                    "{{ outputs.x@N.subflowOutputs == outputs.x@N_merge.subflowOutputs }}",
+                    "true",
+                ),
+            ],
         ),
         case(
             "io.kestra.plugin.core.flow.LoopUntil",

@@ -2,6 +2,7 @@
 
 mod items;
 mod mentioned;
+mod merged;
 mod outputs;
 mod site;
 
@@ -147,15 +148,12 @@ impl Evaluator {
                     "id": site.meta.flow, "namespace": site.meta.namespace, "revision": site.meta.revision,
                 }),
                 "execution" => self.execution(site, overlay).await?,
-                "task" => site
-                    .node()
-                    .map_or(Value::Null, |(_, _, node)| json!({"id": node.id})),
+                "task" => task_root(site),
                 "outputs" => self.outputs(site, &mentioned.outputs, overlay).await?,
                 "tasks" => self.tasks(site, &mentioned.tasks, overlay).await?,
                 "taskrun" | "item" | "parent" | "parents" => {
                     continue; // Below: they share their look-ups.
                 }
-                "envs" | "globals" => json!({}),
                 _ => continue,
             };
             roots.insert(root.clone(), value);
@@ -259,6 +257,17 @@ impl Evaluator {
         }
         Ok(Value::Object(tasks))
     }
+}
+
+fn task_root(site: Site<'_>) -> Value {
+    let Some((_, _, node)) = site.node() else {
+        return Value::Null;
+    };
+    let mut root = Map::from_iter([("id".to_owned(), json!(node.id))]);
+    if let Some(task) = site.task() {
+        root.insert("type".to_owned(), json!(task.task_type));
+    }
+    Value::Object(root)
 }
 
 /// Milliseconds since the epoch as RFC 3339 text.

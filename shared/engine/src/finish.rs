@@ -2,7 +2,8 @@
 
 use std::sync::PoisonError;
 
-use operon_core::lang::model::{FlowRetryBehavior, RetryInterval, SlaKind};
+use operon_core::lang::model::{FlowRetry, FlowRetryBehavior, RetryInterval, SlaKind};
+use operon_core::plan::Plan;
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
@@ -38,6 +39,45 @@ pub async fn last_try(
         row = next;
     }
     Ok(row)
+}
+
+/// Whether an execution that has ended may be followed by another one, which is not there yet: what waits for its end
+/// waits for that one, too.
+#[must_use]
+pub fn may_be_tried_again(row: &ExecutionRow, plan: &Plan) -> bool {
+    let policy = plan.retry.as_ref();
+    policy.is_some_and(|policy| try_after(row, policy).is_some())
+}
+
+/// The number of the execution that follows a failed one, and in how many milliseconds it begins; none when its flow
+/// asks for none, or its tries are used up.
+fn try_after(failed: &ExecutionRow, policy: &FlowRetry) -> Option<(u8, u64)> {
+    // What a guard refused would be refused again, and was never begun.
+    if failed.state != "FAILED"
+        || failed.started_ms.is_none()
+        || policy.behavior != FlowRetryBehavior::CreateNewExecution
+    {
+        return None;
+    }
+    let number = failed.meta.labels.get(TRY_LABEL);
+    let tries = number.and_then(|text| text.parse().ok()).unwrap_or(1_u8);
+    let elapsed = failed
+        .ended_ms
+        .unwrap_or_default()
+        .saturating_sub(failed.meta.created_ms);
+    let wait = match policy.retry.interval {
+        RetryInterval::Constant { interval_ms }
+        | RetryInterval::Exponential { interval_ms, .. } => interval_ms,
+        RetryInterval::Random {
+            min_interval_ms, ..
+        } => min_interval_ms,
+    };
+    let used_up = policy.retry.max_attempts.is_some_and(|max| tries >= max)
+        || policy
+            .retry
+            .max_duration_ms
+            .is_some_and(|max| elapsed.saturating_add(wait) > max);
+    (!used_up).then(|| (tries.saturating_add(1), wait))
 }
 
 impl Evaluator {
@@ -107,41 +147,13 @@ impl Evaluator {
         let Some(policy) = &active.plan.plan.retry else {
             return Ok(None);
         };
-        if failed.state != "FAILED" || policy.behavior != FlowRetryBehavior::CreateNewExecution {
+        let Some((number, wait)) = try_after(&failed, policy) else {
             return Ok(None);
-        }
-        let number = |row: &ExecutionRow| {
-            row.meta
-                .labels
-                .get(TRY_LABEL)
-                .and_then(|text| text.parse::<u8>().ok())
-                .unwrap_or(1)
         };
-        let tries = number(&failed);
-        let elapsed = failed
-            .ended_ms
-            .unwrap_or_default()
-            .saturating_sub(failed.meta.created_ms);
-        let wait = match policy.retry.interval {
-            RetryInterval::Constant { interval_ms }
-            | RetryInterval::Exponential { interval_ms, .. } => interval_ms,
-            RetryInterval::Random {
-                min_interval_ms, ..
-            } => min_interval_ms,
-        };
-        let used_up = policy.retry.max_attempts.is_some_and(|max| tries >= max)
-            || policy
-                .retry
-                .max_duration_ms
-                .is_some_and(|max| elapsed.saturating_add(wait) > max);
-        if used_up {
-            return Ok(None);
-        }
         let mut meta = failed.meta.clone();
         meta.id = successor(&meta.id).map_err(StoreError::Failed)?;
         meta.created_ms = self.ports.clock.now_ms();
-        meta.labels
-            .insert(TRY_LABEL.to_owned(), (tries + 1).to_string());
+        meta.labels.insert(TRY_LABEL.to_owned(), number.to_string());
         "RETRIED".clone_into(&mut failed.state);
         failed.reason = Some(format!("tried again as execution {}", meta.id));
         let next = ExecutionRow {

@@ -220,7 +220,7 @@ impl Evaluator {
         roots.insert("trigger".to_owned(), meta.trigger.clone());
         roots.insert(
             "flow".to_owned(),
-            json!({"id": meta.flow, "namespace": meta.namespace}),
+            json!({"id": meta.flow, "namespace": meta.namespace, "revision": meta.revision}),
         );
         let site = Site::flow(plan, meta);
         let lookups = self.lookups(site);

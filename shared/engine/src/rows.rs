@@ -175,6 +175,33 @@ fn parent_name(site: Site<'_>) -> Option<String> {
     site.plan.plan.task_run_name(&owner, slot)
 }
 
+/// Which task failed the execution, as far as the root shard knows: the first one, and why.
+fn failed_task(layout: &Layout<'_>, root: &Shard) -> String {
+    let failed = (0_u16..).zip(&root.slots).skip(1).find_map(|(slot, at)| {
+        let node = layout.nodes.get(usize::from(layout.node_of(slot)?))?;
+        let itself = match &node.kind {
+            // What is inside says more.
+            NodeKind::Group { .. } | NodeKind::Choice { .. } => at.reason() != Reason::ChildFailed,
+            NodeKind::Task(_)
+            | NodeKind::Loop { .. }
+            | NodeKind::Pause { .. }
+            | NodeKind::Sleep { .. }
+            | NodeKind::Check(_) => true,
+        };
+        (at.state == State::Failed && itself && !node.hidden).then_some((node, at.reason()))
+    });
+    let Some((node, reason)) = failed else {
+        return "a task failed".to_owned();
+    };
+    let why = match (&node.kind, reason) {
+        (_, Reason::None) => return format!("task `{}` failed", node.id),
+        (NodeKind::Task(_), Reason::ChildFailed) => "the execution that it started failed",
+        (NodeKind::Loop { .. }, Reason::ChildFailed) => "an item failed",
+        (_, reason) => reason.words(),
+    };
+    format!("task `{}` failed: {why}", node.id)
+}
+
 /// Brings an execution's row up to its root shard; true when it changed.
 pub fn update_execution(
     row: &mut ExecutionRow,
@@ -189,10 +216,12 @@ pub fn update_execution(
     }
     let ended = matches!(root.phase, RootPhase::Ended | RootPhase::Over);
     if ended {
-        row.reason = root
-            .slots
-            .first()
-            .and_then(|flow| reason_words(flow.reason()));
+        let reason = root.slots.first().map(Slot::reason);
+        row.reason = match reason {
+            Some(Reason::ChildFailed) => Some(failed_task(layout, root)),
+            Some(reason) => reason_words(reason),
+            None => None,
+        };
         row.ended_ms = row.ended_ms.or(Some(now_ms));
     } else {
         row.ended_ms = None;

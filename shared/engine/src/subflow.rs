@@ -144,6 +144,8 @@ pub fn result(
     started_ms: u64,
     now_ms: u64,
 ) -> AttemptResult {
+    // The last try is the one that counts, and the one to look at.
+    let child = over.map_or(child, |row| &row.meta.id);
     let mut outputs = Map::new();
     outputs.insert("executionId".to_owned(), json!(child));
     let mut outcome = Outcome::Success;
@@ -159,10 +161,7 @@ pub fn result(
             _ => Outcome::Success,
         };
         if matches!(outcome, Outcome::Failed(_)) {
-            message = Some(format!(
-                "execution {child} of flow `{}` ended {}",
-                row.meta.flow, row.state
-            ));
+            message = Some(ended(row));
         }
     }
     AttemptResult {
@@ -175,6 +174,20 @@ pub fn result(
         started_ms,
         ended_ms: now_ms,
     }
+}
+
+/// How an execution ended, for whoever looks at the task that started it.
+fn ended(row: &ExecutionRow) -> String {
+    let meta = &row.meta;
+    let mut text = format!(
+        "execution {} of flow `{}.{}` ended {}",
+        meta.id, meta.namespace, meta.flow, row.state
+    );
+    if let Some(reason) = row.reason.as_deref().filter(|reason| !reason.is_empty()) {
+        text.push_str(": ");
+        text.push_str(reason);
+    }
+    text
 }
 
 #[async_trait]

@@ -16,12 +16,14 @@ use crate::Ports;
 use crate::alerts::Alerts;
 use crate::claims::{self, Halted, Taken};
 use crate::evaluate::{EvaluateError, Evaluator, Site};
+use crate::finish::{last_try, may_be_tried_again};
 use crate::intake::IntakeError;
 use crate::launch::{Call, Launch, Prepared, output_prefix};
 use crate::planner::{Active, Message, Planner};
 use crate::plans::Plans;
 use crate::ports::{
-    AttemptId, AttemptResult, AttemptRow, ExecutionId, Outgoing, Queue, QueueName, ShardKey,
+    AttemptId, AttemptResult, AttemptRow, ExecutionId, ExecutionRow, Outgoing, Queue, QueueName,
+    ShardKey,
 };
 use crate::reports::{self, ended, failed};
 use crate::rows;
@@ -398,7 +400,9 @@ impl Worker {
             return Ok(None);
         };
         let store = &*self.ports().store;
-        if store.execution(&child).await?.is_none() {
+        let row = if let Some(row) = store.execution(&child).await? {
+            row
+        } else {
             let refused = |message: String| {
                 let now = self.now_ms();
                 Ok(Some(failed(started, now, Reason::InvalidInput, message)))
@@ -417,18 +421,26 @@ impl Worker {
                 Err(IntakeError::Store(error)) => return Err(error.into()),
                 Err(error) => return refused(error.to_string()),
             };
-            let ended = created.row.ended_ms.is_some();
-            if let Some(reason) = created.row.reason.clone().filter(|_| ended) {
-                return refused(reason);
-            }
             store.create(&created.row, &created.plan).await?;
+            created.row
+        };
+        // A guard of its flow failed it as it was made: nothing of it ever runs, and nobody else tells of it.
+        let refused = row.ended_ms.is_some() && row.started_ms.is_none();
+        if refused {
+            self.queue
+                .send(QueueName::Work, vec![wire::telling(&child)?])
+                .await?;
+        } else {
+            // Also when it was created before: a crash may have left this out, and starting twice is starting once.
+            self.tell(EventMessage::new(ShardKey::root(&child), Event::Start))
+                .await?;
         }
-        // Also when it was created before: a crash may have left this out, and starting twice is starting once.
-        self.tell(EventMessage::new(ShardKey::root(&child), Event::Start))
-            .await?;
         let now = self.now_ms();
-        Ok((!subflow::waits(call))
-            .then(|| subflow::result(&child, None, &call.props, started, now)))
+        let waits = subflow::waits(call);
+        Ok((refused || !waits).then(|| {
+            let row = waits.then_some(&row);
+            subflow::result(&child, row, &call.props, started, now)
+        }))
     }
 
     async fn plan(
@@ -455,21 +467,23 @@ impl Worker {
         let records = &*self.ports().records;
         let halted = claims::halt(records, id, now).await?;
         if script::is_subflow(&task.task_type)
-            && let Some(child) = subflow::child_id(id)
-            && let Some(row) = self.ports().store.execution(&child).await?
-            && row.ended_ms.is_none()
+            && let Some(child) = self.last_child(id).await?
         {
             if !self.waits(id).await? {
                 // A late copy: the attempt is over, and whatever the child does now somebody else wants.
                 return Ok(());
             }
-            // The child's end tells the parent, which is then sure that nothing of it is alive.
-            let event = Event::Kill {
-                reason: Reason::Kill,
-                round: self.round(&child).await?,
-            };
-            self.tell(EventMessage::new(ShardKey::root(&child), event))
-                .await?;
+            // The child's end tells the parent, which is then sure that nothing of it is alive. One that has ended
+            // and is followed by another try is not the last yet.
+            if child.ended_ms.is_none() {
+                let child = &child.meta.id;
+                let event = Event::Kill {
+                    reason: Reason::Kill,
+                    round: self.round(child).await?,
+                };
+                self.tell(EventMessage::new(ShardKey::root(child), event))
+                    .await?;
+            }
             return self.again(id, since_ms).await;
         }
         match halted {
@@ -480,6 +494,24 @@ impl Worker {
             }
             Halted::Until(_) => self.again(id, since_ms).await,
         }
+    }
+
+    /// The newest execution that the attempt of a subflow started and that is not over for good.
+    async fn last_child(&self, id: &AttemptId) -> Result<Option<ExecutionRow>, StepError> {
+        let store = &*self.ports().store;
+        let Some(child) = subflow::child_id(id) else {
+            return Ok(None);
+        };
+        let Some(row) = store.execution(&child).await? else {
+            return Ok(None);
+        };
+        let row = last_try(store, row).await?;
+        if row.ended_ms.is_none() {
+            return Ok(Some(row));
+        }
+        let active = self.planner.active(&row.meta.id).await?;
+        let again = active.is_some_and(|active| may_be_tried_again(&row, &active.plan.plan));
+        Ok(again.then_some(row))
     }
 
     async fn again(&self, id: &AttemptId, since_ms: u64) -> Result<(), StepError> {

@@ -20,15 +20,19 @@ pub(super) enum Form {
     Text,
 }
 
-/// A template in its Jinja form.
+/// A template in its Jinja form; half of one when it has problems.
 #[derive(Debug)]
 pub(super) struct Parsed {
     pub(super) form: Form,
     pub(super) rewriter: Rewriter,
+    /// What is wrong, in order.
+    pub(super) problems: Vec<ExprError>,
+    /// A tag that may set a variable could not be read: which are in scope is not known.
+    pub(super) tag_lost: bool,
 }
 
 /// A tag that waits for its end.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Open {
     tag: &'static str,
     span: Range<usize>,
@@ -49,20 +53,23 @@ struct Scanner<'a> {
     expressions: usize,
     tags: usize,
     blocks: usize,
+    problems: Vec<ExprError>,
+    tag_lost: bool,
+    /// Which tags are open is not known.
+    open_lost: bool,
 }
 
-/// Parses a whole template.
-pub(super) fn parse(source: &str) -> Result<Parsed, ExprError> {
-    if let Some(tokens) = single(source)? {
+/// Parses a whole template, past everything that is wrong with it.
+pub(super) fn parse(source: &str) -> Parsed {
+    if let Some(tokens) = single(source) {
         let mut rewriter = Rewriter::new();
-        let mut parser = Parser::new(source, &tokens.list, source.len());
-        let expr = parser.expression()?;
-        parser.finish()?;
-        rewriter.expression(&expr, false)?;
-        return Ok(Parsed {
+        let parsed = whole(source, &tokens, &mut rewriter);
+        return Parsed {
             form: Form::Single,
             rewriter,
-        });
+            problems: parsed.err().into_iter().collect(),
+            tag_lost: false,
+        };
     }
     let mut scanner = Scanner {
         source,
@@ -75,50 +82,61 @@ pub(super) fn parse(source: &str) -> Result<Parsed, ExprError> {
         expressions: 0,
         tags: 0,
         blocks: 0,
+        problems: Vec::new(),
+        tag_lost: false,
+        open_lost: false,
     };
-    scanner.scan()?;
-    if let Some(open) = scanner.open.last() {
-        return Err(ExprError::syntax_help(
-            format!("`{{% {} %}}` is never closed", open.tag),
-            open.span.clone(),
-            format!("add `{{% end{} %}}`", open.tag),
-        ));
+    scanner.scan();
+    scanner.expect_closed();
+    let literal = scanner.expressions + scanner.tags == 0;
+    if !literal && let Err(error) = scanner.flush_text() {
+        scanner.problems.push(error);
     }
-    if scanner.expressions + scanner.tags == 0 {
-        return Ok(Parsed {
-            form: Form::Literal(scanner.text),
-            rewriter: scanner.rewriter,
-        });
-    }
-    scanner.flush_text()?;
-    Ok(Parsed {
-        form: Form::Text,
+    Parsed {
+        form: if literal {
+            Form::Literal(scanner.text)
+        } else {
+            Form::Text
+        },
         rewriter: scanner.rewriter,
-    })
+        problems: scanner.problems,
+        tag_lost: scanner.tag_lost,
+    }
 }
 
 /// The tokens of a template that is exactly one `{{ … }}`.
-fn single(source: &str) -> Result<Option<Tokens>, ExprError> {
+fn single(source: &str) -> Option<Tokens> {
     if !source.starts_with("{{") || !source.ends_with("}}") {
-        return Ok(None);
+        return None;
     }
     let start = 2 + usize::from(source[2..].starts_with('-'));
-    let tokens = lexer::tokens(source, start, "}}")?;
-    Ok((tokens.end == source.len()).then_some(tokens))
+    // What cannot be read here is told by the scanner, which goes on behind it.
+    let tokens = lexer::tokens(source, start, "}}").ok()?;
+    (tokens.end == source.len()).then_some(tokens)
+}
+
+fn whole(source: &str, tokens: &Tokens, rewriter: &mut Rewriter) -> Result<(), ExprError> {
+    let mut parser = Parser::new(source, &tokens.list, source.len());
+    let expr = parser.expression()?;
+    parser.finish()?;
+    rewriter.expression(&expr, false)
 }
 
 impl Scanner<'_> {
-    fn scan(&mut self) -> Result<(), ExprError> {
+    fn scan(&mut self) {
         while self.at < self.source.len() {
             let rest = &self.source[self.at..];
             let next = rest.find('{').unwrap_or(rest.len());
             let (text, rest) = rest.split_at(next);
             self.push_text(text);
             self.at += next;
+            let start = self.at;
             if rest.starts_with("{{") {
-                self.print()?;
+                let printed = self.print();
+                self.recover(printed, start, "}}");
             } else if rest.starts_with("{%") {
-                self.tag()?;
+                let read = self.tag();
+                self.recover(read, start, "%}");
             } else if let Some(end) = rest.strip_prefix("{#").and_then(|body| body.find("#}")) {
                 // Without an end it is text: shell scripts have `${#array[@]}`.
                 let comment = &rest[..end + 4];
@@ -132,7 +150,37 @@ impl Scanner<'_> {
                 self.at += 1;
             }
         }
-        Ok(())
+    }
+
+    /// Notes what is wrong with the delimiter that opened at `start`, and goes on behind it.
+    fn recover(&mut self, read: Result<(), ExprError>, start: usize, close: &str) {
+        let Err(error) = read else { return };
+        if self.at == start {
+            // Its tokens could not be read: it ends at its closing sign, or where another one opens.
+            let from = error.span().map_or(start, |span| span.start).max(start) + 2;
+            let rest = self.source.get(from..).unwrap_or_default();
+            let closed = rest.find(close).map(|at| at + close.len());
+            let opened = ["{{", "{%"].iter().filter_map(|open| rest.find(open)).min();
+            let next = closed.into_iter().chain(opened).min();
+            self.at = next.map_or(self.source.len(), |next| from + next);
+            self.text_start = self.at;
+            // Which tag it was is not known, so what is open is not, either.
+            if close == "%}" {
+                (self.open_lost, self.tag_lost) = (true, true);
+            }
+        }
+        self.problems.push(error);
+    }
+
+    fn expect_closed(&mut self) {
+        let Some(open) = self.open.last().filter(|_| !self.open_lost) else {
+            return;
+        };
+        self.problems.push(ExprError::syntax_help(
+            format!("`{{% {} %}}` is never closed", open.tag),
+            open.span.clone(),
+            format!("add `{{% end{} %}}`", open.tag),
+        ));
     }
 
     fn push_text(&mut self, text: &str) {
@@ -204,32 +252,65 @@ impl Scanner<'_> {
         let name_span = tokens.list[0].span.clone();
         let source = self.source;
         let mut parser = Parser::new(source, &tokens.list[1..], span.end);
-        match name.as_str() {
-            "if" => self.condition("{%if ", &mut parser, span, true)?,
+        let open = self.open.len();
+        let read = self.named_tag(&name, name_span, &mut parser, &span);
+        if read.is_err() {
+            if self.open.len() == open {
+                self.opened_badly(&name, span);
+            }
+            // Any other sets no variable.
+            let sets_none = matches!(&*name, "if" | "elseif" | "elif" | "else" | "filter");
+            self.tag_lost |= !sets_none && !name.starts_with("end");
+        }
+        read?;
+        parser.finish()
+    }
+
+    /// A tag that opens a block does so whatever is wrong with it: its end is not wrong as well.
+    fn opened_badly(&mut self, name: &str, span: Range<usize>) {
+        let Some(tag) = ["if", "for", "filter"].into_iter().find(|tag| *tag == name) else {
+            return;
+        };
+        if tag == "for" {
+            self.rewriter.scopes.push(HashSet::new());
+        }
+        // Too deep already: no more is said of what is open.
+        self.open_lost |= self.open(tag, span).is_err();
+    }
+
+    fn named_tag(
+        &mut self,
+        name: &str,
+        name_span: Range<usize>,
+        parser: &mut Parser<'_>,
+        span: &Range<usize>,
+    ) -> Result<(), ExprError> {
+        match name {
+            "if" => self.condition("{%if ", parser, span.clone(), true)?,
             "elseif" | "elif" => {
-                self.expect_open(&["if"], &name, &span)?;
-                self.condition("{%elif ", &mut parser, span, false)?;
+                self.expect_open(&["if"], name, span)?;
+                self.condition("{%elif ", parser, span.clone(), false)?;
             }
             "else" => {
-                self.expect_open(&["if", "for"], &name, &span)?;
+                self.expect_open(&["if", "for"], name, span)?;
                 if let Some(open) = self.open.last_mut() {
                     open.has_else = true;
                 }
                 self.rewriter.out.push_str("{%else%}");
             }
-            "for" => self.for_loop(&mut parser, span)?,
-            "set" => self.set(&mut parser)?,
-            "filter" => self.filter(&mut parser, span)?,
-            "endif" => drop(self.close("if", &span, "{%endif%}")?),
+            "for" => self.for_loop(parser, span.clone())?,
+            "set" => self.set(parser)?,
+            "filter" => self.filter(parser, span.clone())?,
+            "endif" => drop(self.close("if", span, "{%endif%}")?),
             "endfor" => {
-                self.close("for", &span, "{%endfor%}")?;
+                self.close("for", span, "{%endfor%}")?;
                 self.rewriter.scopes.pop();
             }
-            "endfilter" => self.end_filter(&span)?,
-            "raw" | "verbatim" => self.raw(&name, span)?,
-            _ => return Err(unknown_tag(name, name_span)),
+            "endfilter" => self.end_filter(span)?,
+            "raw" | "verbatim" => self.raw(name, span.clone())?,
+            _ => return Err(unknown_tag(name.to_owned(), name_span)),
         }
-        parser.finish()
+        Ok(())
     }
 
     fn open(&mut self, tag: &'static str, span: Range<usize>) -> Result<(), ExprError> {
@@ -251,6 +332,7 @@ impl Scanner<'_> {
     fn expect_open(&self, tags: &[&str], name: &str, span: &Range<usize>) -> Result<(), ExprError> {
         match self.open.last() {
             Some(open) if tags.contains(&open.tag) && !open.has_else => Ok(()),
+            _ if self.open_lost => Ok(()),
             _ => Err(ExprError::syntax(
                 format!(
                     "`{{% {name} %}}` has no `{{% {} %}}` that it belongs to",
@@ -266,17 +348,25 @@ impl Scanner<'_> {
         tag: &'static str,
         span: &Range<usize>,
         jinja: &str,
-    ) -> Result<Open, ExprError> {
+    ) -> Result<Option<Open>, ExprError> {
         match self.open.pop() {
             Some(open) if open.tag == tag => {
                 self.rewriter.out.push_str(jinja);
-                Ok(open)
+                Ok(Some(open))
             }
-            Some(open) => Err(ExprError::syntax_help(
-                format!("`{{% end{tag} %}}` would close `{{% {} %}}`", open.tag),
-                span.clone(),
-                format!("close that with `{{% end{} %}}` first", open.tag),
-            )),
+            _ if self.open_lost => Ok(None),
+            Some(open) => {
+                // The one it is meant for ends here; without one, what was open stays so.
+                match self.open.iter().rposition(|outer| outer.tag == tag) {
+                    Some(outer) => self.open.truncate(outer),
+                    None => self.open.push(open.clone()),
+                }
+                Err(ExprError::syntax_help(
+                    format!("`{{% end{tag} %}}` would close `{{% {} %}}`", open.tag),
+                    span.clone(),
+                    format!("close that with `{{% end{} %}}` first", open.tag),
+                ))
+            }
             None => Err(ExprError::syntax(
                 format!("`{{% end{tag} %}}` has no `{{% {tag} %}}` before it"),
                 span.clone(),
@@ -368,7 +458,7 @@ impl Scanner<'_> {
 
     fn end_filter(&mut self, span: &Range<usize>) -> Result<(), ExprError> {
         let open = self.close("filter", span, "{%endset%}")?;
-        if let Some((variable, value)) = open.filters {
+        if let Some((variable, value)) = open.and_then(|open| open.filters) {
             self.rewriter.out.push_str("{{");
             self.rewriter.emit_block(&variable, &value)?;
             self.rewriter.out.push_str("}}");
@@ -380,6 +470,8 @@ impl Scanner<'_> {
         let mut from = self.at;
         loop {
             let Some(offset) = self.source[from..].find("{%") else {
+                // All that follows was not to be read.
+                self.at = self.source.len();
                 return Err(ExprError::syntax_help(
                     format!("`{{% {name} %}}` is never closed"),
                     span,

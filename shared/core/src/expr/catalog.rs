@@ -177,7 +177,10 @@ const LEFT_OUT: &[(&str, &str)] = &[
         "encrypt",
         "keep the value as a secret and use `secret('NAME')`",
     ),
-    ("env", "use the `envs` root"),
+    (
+        "env",
+        "nothing outside the flow is read: use `vars`, `kv()`, `secret()` or the task's `env`",
+    ),
     (
         "errorLogs",
         "logs are not read by expressions: `notify` tells people the last lines of what failed, and `tasks.<id>.state` \

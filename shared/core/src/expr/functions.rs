@@ -217,10 +217,7 @@ fn current_each_output(call: &Call<'_>) -> Outcome {
     let mut items = around.unwrap_or_default();
     items.reverse();
     items.extend(item.cloned());
-    let values: Vec<Value> = items
-        .iter()
-        .filter_map(|item| item.get_attr("value").ok())
-        .collect();
+    let values: Vec<Value> = items.iter().filter_map(iteration_value).collect();
     for value in values
         .iter()
         .filter(|value| !super::value::is_missing(value))
@@ -231,6 +228,16 @@ fn current_each_output(call: &Call<'_>) -> Outcome {
         output = next;
     }
     Ok(output)
+}
+
+/// What outputs of an iteration are found by: its value, for a map's entry both key and value.
+fn iteration_value(item: &Value) -> Option<Value> {
+    let value = item.get_attr("value").ok()?;
+    let key = item.get_attr("key").ok().filter(|key| !key.is_undefined());
+    Some(match key {
+        Some(key) => Value::from_pairs([("key", key), ("value", value)]),
+        None => value,
+    })
 }
 
 fn extreme(call: &Call<'_>, smallest: bool) -> Outcome {

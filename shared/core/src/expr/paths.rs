@@ -8,7 +8,7 @@ use minijinja::value::ValueKind;
 use super::error::{ExprError, nearest};
 use super::rewrite::{KeyAt, Site};
 use super::runtime::Runtime;
-use super::value::{Number, entries, kind};
+use super::value::{Number, entries, kind, to_json};
 
 /// The value at the end of the path. `args` holds the base, unless it is a context root, and then the
 /// keys that are not constant.
@@ -63,8 +63,8 @@ pub(super) fn step(value: &Value, key: &Value) -> Option<Value> {
                 .get_item(key)
                 .ok()
                 .filter(|found| !found.is_undefined());
-            // `x[2024]` means the key "2024": a map's keys are texts.
-            found.or_else(|| value.get_item(&Value::from(key.to_string())).ok())
+            // `x[2024]` means the key "2024": a map's keys are texts. What a loop over a map finds outputs by is JSON.
+            found.or_else(|| value.get_item(&Value::from(as_text(key))).ok())
         }
         ValueKind::Seq | ValueKind::Iterable => {
             if matches!(key.as_str(), Some("length" | "size")) {
@@ -79,6 +79,15 @@ pub(super) fn step(value: &Value, key: &Value) -> Option<Value> {
             value.get_item_by_index(usize::try_from(index).ok()?).ok()
         }
         _ => None,
+    }
+}
+
+fn as_text(key: &Value) -> String {
+    match key.kind() {
+        ValueKind::Map | ValueKind::Seq => {
+            to_json(key).map_or_else(|_| key.to_string(), |key| key.to_string())
+        }
+        _ => key.to_string(),
     }
 }
 

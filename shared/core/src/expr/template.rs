@@ -12,7 +12,7 @@ use super::error::ExprError;
 use super::limits::{MAX_FUEL, MAX_OUTPUT_BYTES, MAX_SOURCE_BYTES};
 use super::mask::Masker;
 use super::output::Bounded;
-use super::rewrite::Site;
+use super::rewrite::{Rewriter, Site};
 use super::runtime::{self, Level, Runtime, Shared};
 use super::value::{is_true, to_json};
 
@@ -89,30 +89,59 @@ impl Template {
     /// # Errors
     /// [`ExprError::Syntax`], [`ExprError::Unknown`] or [`ExprError::Limit`], with the place in `source`.
     pub fn parse(source: &str) -> Result<Self, ExprError> {
+        let (template, mut problems) = Self::read(source);
+        if problems.is_empty() {
+            Ok(template)
+        } else {
+            Err(problems.swap_remove(0))
+        }
+    }
+
+    /// Reads `source` past what is wrong with it: everything that is, and the context values that the rest uses.
+    #[must_use]
+    pub fn check(source: &str) -> (Vec<Reference>, Vec<ExprError>) {
+        let (template, problems) = Self::read(source);
+        (template.references.to_vec(), problems)
+    }
+
+    /// The template, which is half of one when there are problems.
+    fn read(source: &str) -> (Self, Vec<ExprError>) {
+        let template = |form, rewriter: Rewriter, references: Vec<Reference>| Self {
+            source: source.into(),
+            form,
+            sites: rewriter.sites.into(),
+            references: references.into(),
+            calls: rewriter.calls.into(),
+        };
         if source.len() > MAX_SOURCE_BYTES {
-            return Err(ExprError::Limit {
+            let problem = ExprError::Limit {
                 message: format!(
                     "the text is {} bytes long and may have {MAX_SOURCE_BYTES}; put it into a file",
                     source.len()
                 ),
                 span: None,
-            });
+            };
+            let none = Form::Literal(Arc::default());
+            return (template(none, Rewriter::new(), Vec::new()), vec![problem]);
         }
-        let parsed = blocks::parse(source)?;
+        let mut parsed = blocks::parse(source);
         let form = match parsed.form {
             blocks::Form::Literal(text) => Form::Literal(text.into()),
             blocks::Form::Single => Form::Single(parsed.rewriter.out.as_str().into()),
             blocks::Form::Text => Form::Text(parsed.rewriter.out.as_str().into()),
         };
-        let template = Self {
-            source: source.into(),
-            form,
-            sites: parsed.rewriter.sites.into(),
-            references: guarded(parsed.rewriter.references).into(),
-            calls: parsed.rewriter.calls.into(),
+        let references = guarded(std::mem::take(&mut parsed.rewriter.references));
+        // Behind a tag that could not be read, a variable of it would look like a name of the context.
+        let references = if parsed.tag_lost {
+            Vec::new()
+        } else {
+            references
         };
-        template.compiles()?;
-        Ok(template)
+        let template = template(form, parsed.rewriter, references);
+        if parsed.problems.is_empty() {
+            parsed.problems.extend(template.compiles().err());
+        }
+        (template, parsed.problems)
     }
 
     /// The text it was parsed from.

@@ -7,6 +7,7 @@
 mod emit;
 mod layout;
 mod rename;
+mod renew;
 
 use super::diagnostic::{Diagnostic, Rule};
 use super::yaml::{self, Limits, Node, Yaml};
@@ -47,6 +48,13 @@ pub fn format(source: &str, options: &FormatOptions) -> Result<String, Vec<Diagn
         Ok(after) if same(&before, &after) => Ok(formatted),
         _ => Err(cannot_format("lay out")),
     }
+}
+
+/// What [`FormatOptions::to_v2`] leaves in a document although version 2 has no such thing, with what to do.
+#[must_use]
+pub fn left_over(source: &str) -> Vec<Diagnostic> {
+    // What cannot be read is told by whoever formats it.
+    rename::left(source).unwrap_or_default()
 }
 
 fn cannot_format(what: &str) -> Vec<Diagnostic> {

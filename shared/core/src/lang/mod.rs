@@ -9,6 +9,7 @@ pub mod diagnostic;
 pub mod format;
 pub mod inputs;
 pub mod limits;
+pub mod members;
 pub mod model;
 pub mod parse;
 pub mod plugins;

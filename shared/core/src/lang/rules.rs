@@ -185,6 +185,9 @@ rules! {
     TriggerInput = "O0128" "trigger-input"
         "A trigger does not satisfy an input"
         "Every event would be refused. Give the input a value in the trigger, or a default.";
+    NoNewForm = "O0129" "no-new-form"
+        "An old spelling has no exact equivalent in version 2.0"
+        "`operon fmt --to 2.0` rewrites what means the same and leaves the rest, which goes on working.";
     UnknownDependency = "O0201" "unknown-dependency"
         "`dependsOn` names something that is not there"
         "It names tasks of the same list.";
@@ -209,6 +212,9 @@ rules! {
     NotUpstream = "O0208" "not-upstream"
         "Outputs are read of a task that may not have ended"
         "What beside or after a task runs has no outputs yet when it starts.";
+    UnknownMember = "O0209" "unknown-member"
+        "A root has no such member"
+        "`execution`, `flow`, `task`, `taskrun` and `item` have the same members everywhere, and `trigger` those of the flow's triggers.";
     ExpressionSyntax = "O0301" "expression-syntax"
         "An expression cannot be read"
         "Expressions are those of Kestra: Pebble.";

@@ -42,9 +42,10 @@ impl Evaluator {
             );
         }
         roots.insert("taskrun".to_owned(), taskrun);
-        if let Some(mut item) = own {
+        if let Some(item) = own {
+            let mut item = shown(item);
             if let Some(item) = item.as_object_mut() {
-                let parents: Vec<Value> = items.iter().rev().cloned().collect();
+                let parents: Vec<Value> = items.iter().rev().cloned().map(shown).collect();
                 item.insert(
                     "parent".to_owned(),
                     parents.first().cloned().unwrap_or_default(),
@@ -99,6 +100,17 @@ impl Evaluator {
             .find_map(|item| item.get("value"))
             .cloned())
     }
+}
+
+/// An item as Kestra's `Loop` has it: of a map's entry the value alone, beside its key. `taskrun.value` has both, as in
+/// `ForEach`.
+fn shown(mut item: Value) -> Value {
+    if let Some(item) = item.as_object_mut().filter(|item| item.contains_key("key"))
+        && let Some(value) = item.get_mut("value")
+    {
+        *value = value.get("value").cloned().unwrap_or_default();
+    }
+    item
 }
 
 /// Whether a group (`If`, `Parallel`, …) is around the task run, inside its iteration.

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::{Map, Value};
+use operon_core::lang::members::{ITEM_MERGE, SUBFLOW_OUTPUTS};
+use serde_json::{Map, Value, json};
 
 use super::{EvaluateError, Evaluator, OUTPUTS_MAX, Overlay, Site};
 use crate::ports::{AttemptRow, TaskRunKey};
@@ -43,7 +44,7 @@ impl Evaluator {
         overlay: &Overlay,
     ) -> Result<Option<Value>, EvaluateError> {
         let Some((scope, node)) = site.plan.find(id) else {
-            return Ok(None);
+            return self.merged(site, id, overlay).await;
         };
         let Some(run) = self.located(site, scope, node, overlay).await? else {
             return self.outputs_of_loop(site, id).await.map(Some);
@@ -66,8 +67,19 @@ impl Evaluator {
                 .rev()
                 .find(|row| row.attempt == slot.attempt || row.attempt == 0)
         };
-        let Some(row) = row else { return Ok(None) };
-        let mut outputs = self.row_outputs(&row).await?;
+        let mut outputs = match &row {
+            Some(row) => self.row_outputs(row).await?,
+            None => Map::new(),
+        };
+        let over = slot.state.is_terminal();
+        let merges = over && {
+            let at = (scope, node);
+            self.merge_outputs(site, id, at, &run, &mut outputs).await?
+        };
+        let Some(row) = row else {
+            // A loop that ends in this turn has no row yet.
+            return Ok(merges.then_some(Value::Object(outputs)));
+        };
         if scope != 0 {
             // Kestra's ForEach: `outputs.child[taskrun.value].x` also inside the iteration.
             let own = outputs.clone();
@@ -75,6 +87,22 @@ impl Evaluator {
             nest(&mut outputs, &path, own, false);
         }
         Ok(Some(Value::Object(outputs)))
+    }
+
+    /// What Kestra calls `outputs.<id>_merge` of a `ForEachItem`.
+    async fn merged(
+        &self,
+        site: Site<'_>,
+        id: &str,
+        overlay: &Overlay,
+    ) -> Result<Option<Value>, EvaluateError> {
+        let base = id.strip_suffix(ITEM_MERGE).unwrap_or_default();
+        if site.plan.find(base).is_none() {
+            return Ok(None);
+        }
+        let whole = Box::pin(self.outputs_of_task(site, base, overlay)).await?;
+        let uri = whole.as_ref().and_then(|whole| whole.get(SUBFLOW_OUTPUTS));
+        Ok(uri.map(|uri| json!({ SUBFLOW_OUTPUTS: uri })))
     }
 
     /// Outputs of a task inside loops, seen from outside: by the values of the iterations, from the outside in, as in
@@ -140,7 +168,10 @@ impl Evaluator {
         Ok(path)
     }
 
-    async fn row_outputs(&self, row: &AttemptRow) -> Result<Map<String, Value>, EvaluateError> {
+    pub(super) async fn row_outputs(
+        &self,
+        row: &AttemptRow,
+    ) -> Result<Map<String, Value>, EvaluateError> {
         let Some(uri) = &row.outputs_uri else {
             return Ok(row.outputs.clone());
         };

@@ -6,8 +6,9 @@ use tracing::error;
 use super::{PlanQueue, of};
 use crate::claims;
 use crate::evaluate::{EvaluateError, Site};
+use crate::finish::may_be_tried_again;
 use crate::planner::{Active, Message};
-use crate::ports::{AttemptId, Outgoing, QueueName, ShardKey};
+use crate::ports::{AttemptId, ExecutionRow, Outgoing, QueueName, ShardKey};
 use crate::reports;
 use crate::script;
 use crate::step::{Outbox, StepError};
@@ -122,8 +123,9 @@ impl PlanQueue {
             let store = &*self.evaluator().ports.store;
             return match store.execution(&child).await? {
                 None => Ok(Some(of(reports::probed(&id, Truth::Absent)))),
-                Some(row) if row.ended_ms.is_some() => self.answer_parent(&row).await,
-                Some(_) => Ok(None),
+                // What is not over answers when it is: it, or the try after it.
+                Some(row) if self.goes_on(&row).await? => Ok(None),
+                Some(row) => self.answer_parent(&row).await,
             };
         }
         let now = self.now_ms();
@@ -135,6 +137,15 @@ impl PlanQueue {
             Some(_) => Truth::Gone,
         };
         Ok(Some(of(reports::probed(&id, truth))))
+    }
+
+    /// Whether an execution is not over, or failed and will be tried again.
+    async fn goes_on(&self, row: &ExecutionRow) -> Result<bool, StepError> {
+        if row.ended_ms.is_none() {
+            return Ok(true);
+        }
+        let active = self.planner.active(&row.meta.id).await?;
+        Ok(active.is_some_and(|active| may_be_tried_again(row, &active.plan.plan)))
     }
 
     async fn acquire(&self, active: &Active) -> Result<Vec<Message>, StepError> {

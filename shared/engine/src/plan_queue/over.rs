@@ -5,6 +5,7 @@ use operon_core::plan::Layout;
 
 use super::PlanQueue;
 use crate::evaluate::Site;
+use crate::finish::last_try;
 use crate::planner::Message;
 use crate::ports::{AttemptId, ExecutionId, ExecutionRow, Outgoing, QueueName, ShardKey};
 use crate::rows;
@@ -66,13 +67,14 @@ impl PlanQueue {
             let text = PlanMessage::from(start).encode()?;
             let later = Outgoing::now(text).after(wait_ms.div_ceil(1000));
             outbox.push(QueueName::Plan, later);
+        } else {
+            follow.extend(self.answer_parent(&row).await?);
         }
-        follow.extend(self.answer_parent(&row).await?);
         self.planner.retire(id);
         Ok(())
     }
 
-    /// Tells the attempt that waits for an execution how it ended.
+    /// Tells the attempt that waits for an execution how it ended: as its last try did, once that is over.
     pub(super) async fn answer_parent(
         &self,
         child: &ExecutionRow,
@@ -80,6 +82,11 @@ impl PlanQueue {
         let Some((execution, task_run, attempt)) = child.meta.parent.clone() else {
             return Ok(None);
         };
+        let last = last_try(&*self.evaluator().ports.store, child.clone()).await?;
+        if last.ended_ms.is_none() {
+            return Ok(None);
+        }
+        let child = &last;
         let id = AttemptId {
             execution,
             task_run,

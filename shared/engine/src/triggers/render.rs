@@ -64,9 +64,6 @@ impl Triggers {
             json!({"id": plan.flow, "namespace": plan.namespace}),
         );
         roots.insert("labels".to_owned(), json!(plan.labels));
-        for empty in ["envs", "globals"] {
-            roots.insert(empty.to_owned(), json!({}));
-        }
         let seed = seed.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
         });

@@ -1,10 +1,14 @@
 //! Whole executions: what should happen, happens.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use operon_core::exec::Event;
 use operon_engine::dead_letters;
-use operon_engine::ports::{AttemptId, Outgoing, Queue, QueueName, ShardKey, StateStore as _};
+use operon_engine::ports::{
+    AttemptId, AttemptRow, ExecutionFilter, ExecutionId, ExecutionRow, Outgoing, Queue, QueueName,
+    ShardKey, StateStore as _,
+};
 use operon_engine::subflow::child_id;
 use operon_engine::wire::{self, EventMessage, WorkMessage};
 use operon_testkit::cloud::{CloudWorld, Defences, Fate, Shape, Signals};
@@ -182,6 +186,119 @@ async fn a_subflow_answers_the_task_that_waits_for_it() {
     let rows = cloud.rows(&id).await;
     let sub = rows.iter().find(|row| row.task == "sub").unwrap();
     assert_eq!(sub.outputs["outputs"]["got"], "x");
+}
+
+/// A flow that is tried again as a new execution, five minutes later, at most twice.
+const TRIED_AGAIN: &str = "retry: {behavior: CREATE_NEW_EXECUTION, type: constant, interval: PT5M, maxAttempts: 3}\ntasks:\n  - {id: one, type: container, containerImage: x}\n";
+
+/// The outputs and the message of the task `sub`.
+async fn sub(cloud: &CloudWorld, id: &ExecutionId) -> AttemptRow {
+    let rows = cloud.rows(id).await;
+    rows.into_iter().find(|row| row.task == "sub").unwrap()
+}
+
+async fn tries(cloud: &CloudWorld) -> Vec<ExecutionRow> {
+    let filter = ExecutionFilter {
+        flow: Some("child".to_owned()),
+        limit: 10,
+        ..ExecutionFilter::default()
+    };
+    let mut rows = cloud.ports.store.executions(&filter).await.unwrap();
+    rows.sort_by_key(|row| row.meta.created_ms);
+    rows
+}
+
+#[tokio::test]
+async fn a_subflow_that_is_tried_again_answers_as_its_last_try_did() {
+    for (failures, state) in [(2, "SUCCESS"), (9, "FAILED")] {
+        let child = plan_of("child", TRIED_AGAIN);
+        let mut cloud = CloudWorld::new(Defences::default(), vec![child]);
+        let begun = AtomicU32::new(0);
+        cloud.ecs.script(move |_| {
+            let before = begun.fetch_add(1, Ordering::SeqCst);
+            let exit = (before < failures).then_some(Shape::Exit(4));
+            exit.map_or_else(Fate::success, Fate::ends)
+        });
+        let flow =
+            plan("tasks:\n  - {id: sub, type: subflow, flowId: child, namespace: genomics}\n");
+        let id = cloud.start(&flow).await;
+        assert!(cloud.run(&id, 3 * HOUR).await);
+        assert_eq!(cloud.row(&id).await.state, state);
+        let tries = tries(&cloud).await;
+        let states: Vec<&str> = tries.iter().map(|row| row.state.as_str()).collect();
+        assert_eq!(states, ["RETRIED", "RETRIED", state]);
+        let sub = sub(&cloud, &id).await;
+        let last = &tries[2].meta.id;
+        assert_eq!(sub.outputs["executionId"], json!(last));
+        if state == "FAILED" {
+            let message = sub.message.unwrap();
+            let named = format!(
+                "execution {last} of flow `genomics.child` ended FAILED: task `one` failed: exit code"
+            );
+            assert_eq!(message, named);
+            let reason = cloud.row(&id).await.reason;
+            assert_eq!(
+                reason.as_deref(),
+                Some("task `sub` failed: the execution that it started failed")
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_kill_reaches_the_newest_try_of_a_subflow() {
+    // While the second one runs, and while it waits for its time.
+    for wait in [15, 8, 3] {
+        let child = plan_of("child", TRIED_AGAIN);
+        let mut cloud = CloudWorld::new(Defences::default(), vec![child]);
+        let begun = AtomicU32::new(0);
+        cloud.ecs.script(move |_| {
+            if begun.fetch_add(1, Ordering::SeqCst) == 0 {
+                return Fate::ends(Shape::Exit(4));
+            }
+            Fate {
+                runs_ms: 10 * HOUR,
+                ..Fate::success()
+            }
+        });
+        let flow =
+            plan("tasks:\n  - {id: sub, type: subflow, flowId: child, namespace: genomics}\n");
+        let id = cloud.start(&flow).await;
+        cloud.wait(wait * 60_000).await;
+        cloud.kill(&id);
+        assert!(cloud.run(&id, HOUR).await, "{wait}");
+        assert_eq!(cloud.row(&id).await.state, "KILLED");
+        cloud.wait(2 * HOUR).await;
+        assert_eq!(cloud.ecs.alive(), 0, "{wait}");
+        let tries = tries(&cloud).await;
+        assert_eq!(tries.last().unwrap().state, "KILLED", "{wait}: {tries:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_subflow_that_a_check_refuses_is_there_as_one_that_failed() {
+    let child = plan_of(
+        "child",
+        "checks:\n  - {when: \"{{ false }}\", message: not today, behavior: FAIL_EXECUTION}\ntasks:\n  - {id: one, type: container, containerImage: x}\n",
+    );
+    let mut cloud = CloudWorld::new(Defences::default(), vec![child]);
+    let flow = plan("tasks:\n  - {id: sub, type: subflow, flowId: child, namespace: genomics}\n");
+    let id = cloud.start(&flow).await;
+    assert!(cloud.run(&id, HOUR).await);
+    assert_eq!(cloud.row(&id).await.state, "FAILED");
+    let tries = tries(&cloud).await;
+    let facts: Vec<_> = tries
+        .iter()
+        .map(|row| (row.state.as_str(), row.reason.as_deref()))
+        .collect();
+    assert_eq!(facts, [("FAILED", Some("not today"))]);
+    let message = sub(&cloud, &id).await.message.unwrap();
+    let named = format!(
+        "execution {} of flow `genomics.child` ended FAILED: not today",
+        tries[0].meta.id
+    );
+    assert_eq!(message, named);
+    assert_eq!(cloud.ecs.launches().len(), 0);
 }
 
 #[tokio::test]

@@ -134,7 +134,7 @@ async fn an_object_that_was_written_again_stays_for_its_own_event() {
 async fn what_is_rejected_or_fails_at_once_keeps_its_object() {
     for trigger in [
         "  - {id: u, type: s3, bucket: b, action: DELETE, when: \"{{ trigger.size > 99 }}\"}\n",
-        "  - {id: u, type: s3, bucket: b, action: DELETE, when: \"{{ trigger.nothing.at.all }}\"}\n",
+        "  - {id: u, type: s3, bucket: b, action: DELETE, when: \"{{ trigger.key.at.all }}\"}\n",
         "  - {id: u, type: s3, bucket: b, action: DELETE, inputs: {n: \"{{ trigger.key }}\"}}\n",
         "  - {id: u, type: s3, bucket: b, action: DELETE, failOnTriggerError: false, inputs: {n: \"{{ trigger.key }}\"}}\n",
         "  - {id: u, type: s3, bucket: b, action: DELETE, batch: {maxItems: 1}, inputs: {n: \"{{ trigger.count }}x\"}}\n",

@@ -199,7 +199,7 @@ async fn a_crash_while_redriving_loses_no_event() {
     for batch in ["", ", batch: {maxItems: 1, maxWait: 1s}"] {
         for writes in 0..30 {
             let buried = format!(
-                "  - {{id: upload, type: s3, bucket: b, failOnTriggerError: false, when: \"{{{{ trigger.gone.there }}}}\"{batch}}}\n"
+                "  - {{id: upload, type: s3, bucket: b, failOnTriggerError: false, when: \"{{{{ trigger.key.there }}}}\"{batch}}}\n"
             );
             let world = World::new(vec![flow("f", &buried)]);
             world.triggers.events(vec![object("a")]).await.unwrap();

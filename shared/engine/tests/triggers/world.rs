@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use operon_core::exec::Event;
-use operon_core::lang::{Plugins, parse};
+use operon_core::lang::{Plugins, members, parse};
 use operon_core::plan::compile;
 use operon_core::triggers::{Config, Source, TriggerEvent};
 use operon_testkit::memory::MemoryPorts;
@@ -514,5 +514,13 @@ pub(crate) async fn items(world: &World, row: &ExecutionRow) -> Vec<String> {
 }
 
 pub(crate) fn fields(row: &ExecutionRow) -> &Map<String, Value> {
-    row.meta.trigger.as_object().unwrap()
+    let fields = row.meta.trigger.as_object().unwrap();
+    // What flows are checked against before they run.
+    let known: Vec<&str> = members::of_trigger(fields["type"].as_str().unwrap())
+        .unwrap()
+        .collect();
+    for name in fields.keys() {
+        assert!(known.contains(&name.as_str()), "{name}: {fields:?}");
+    }
+    fields
 }

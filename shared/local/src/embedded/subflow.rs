@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use operon_core::exec::{Event, Reason};
+use operon_engine::finish::last_try;
 use operon_engine::intake::Request;
 use operon_engine::launch::Call;
 use operon_engine::planner::Active;
@@ -35,8 +36,9 @@ impl Inner {
             }
         }
         let row = if wait {
-            let Ok(row) = tokio::time::timeout(call.timeout, self.wait_for(&child)).await else {
-                self.kill_execution(&child);
+            let last = tokio::time::timeout(call.timeout, self.wait_for_last(&child)).await;
+            let Ok(row) = last else {
+                self.stop_subflow(id).await;
                 let now = self.parts.ports.clock.now_ms();
                 let message = format!(
                     "execution {child} took longer than {} ms",
@@ -91,14 +93,7 @@ impl Inner {
             .intake(request)
             .await
             .map_err(|error| error.to_string())?;
-        let refused = created
-            .row
-            .reason
-            .clone()
-            .filter(|_| created.row.ended_ms.is_some());
-        if let Some(reason) = refused {
-            return Err(reason);
-        }
+        // One that a guard of its flow refuses is stored as failed, and its end is the answer.
         self.start(&created.row, &created.plan)
             .await
             .map_err(|error| error.to_string())?;
@@ -147,6 +142,31 @@ impl Inner {
         Some(receiver.try_recv().unwrap_or(row))
     }
 
+    /// The row of the last try of an execution, once that is over.
+    async fn wait_for_last(&self, first: &ExecutionId) -> Option<ExecutionRow> {
+        let mut id = first.clone();
+        loop {
+            let row = self.wait_for(&id).await?;
+            let last = self.last_try(row).await;
+            if last.meta.id == id {
+                return Some(last);
+            }
+            id = last.meta.id;
+        }
+    }
+
+    async fn last_try(&self, row: ExecutionRow) -> ExecutionRow {
+        loop {
+            match last_try(&*self.parts.ports.store, row.clone()).await {
+                Ok(last) => return last,
+                Err(reason) => {
+                    warn!(%reason, execution_id = %row.meta.id, "the last try cannot be read yet");
+                    tokio::time::sleep(STORE_PAUSE).await;
+                }
+            }
+        }
+    }
+
     pub(super) fn kill_execution(&self, id: &ExecutionId) {
         self.send(operon_engine::planner::Message::new(
             ShardKey::root(id),
@@ -157,12 +177,19 @@ impl Inner {
         ));
     }
 
-    /// Kills the child and waits until it is over: invariant 7 holds for children too.
+    /// Kills the child and waits until it is over, and no try follows it: invariant 7 holds for children too.
     pub(super) async fn stop_subflow(&self, id: &AttemptId) {
-        let Some(child) = child_id(id) else { return };
-        if self.execution(&child).await.is_some() && self.running.borrow().contains(&child) {
-            self.kill_execution(&child);
-            self.wait_for(&child).await;
+        let Some(mut child) = child_id(id) else {
+            return;
+        };
+        while let Some(row) = self.execution(&child).await {
+            let last = self.last_try(row).await.meta.id;
+            if !self.running.borrow().contains(&last) {
+                return;
+            }
+            self.kill_execution(&last);
+            self.wait_for(&last).await;
+            child = last;
         }
     }
 }

@@ -76,6 +76,57 @@ fn references_are_the_paths_that_are_read() {
     uses("{# inputs.a #}{% raw %}{{ inputs.b }}{% endraw %}${x}", &[]);
 }
 
+/// Everything that is wrong, as the text it is about.
+#[track_caller]
+fn wrong(source: &str, expected: &[&str], used: &[&str]) {
+    let (references, problems) = Template::check(source);
+    let found: Vec<&str> = problems
+        .iter()
+        .map(|problem| &source[problem.span().unwrap()])
+        .collect();
+    assert_eq!(found, expected, "{source}: {problems:?}");
+    let paths: Vec<String> = references
+        .iter()
+        .map(|found| found.path.join("."))
+        .collect();
+    assert_eq!(paths, used, "{source}");
+    assert_eq!(
+        Template::parse(source).err().as_ref(),
+        problems.first(),
+        "{source}"
+    );
+}
+
+#[test]
+fn everything_that_is_wrong_with_a_text_is_found() {
+    wrong("{{ a.b | nix }} {{ c.d | nux }}", &["nix", "nux"], &[]);
+    wrong("{{ a.b | nix }} {{ c.d }}{{ e + }}", &["nix", ""], &["c.d"]);
+    wrong("{{ $ }}{{ a }}{{ 'x }}", &["$", "'"], &["a"]);
+    wrong("{{ a {{ b | nix }}", &["{{ a {{ b | nix }}", "nix"], &[]);
+    wrong(
+        "{% if a.b | nix %}{{ c | nux }}{% endif %}{{ d }}",
+        &["nix", "nux"],
+        &["d"],
+    );
+    wrong(
+        "{% for x in $ %}{{ x }}{% endfor %}{{ nix() }}",
+        &["$", "nix"],
+        &[],
+    );
+    wrong("{% nix x %}{{ x }}{{ nux() }}", &["nix", "nux"], &[]);
+    wrong(
+        "{% if a %}{% for x in b %}{% endif %}{{ c | nix }}",
+        &["{% endif %}", "nix"],
+        &["a", "b"],
+    );
+    wrong(
+        "{% endfor %}{% if a %}",
+        &["{% endfor %}", "{% if a %}"],
+        &["a"],
+    );
+    wrong("{{ é | nix }}ü{{ $ ü", &["nix", "$"], &[]);
+}
+
 #[test]
 fn calls_name_what_must_be_fetched() {
     let source = "{{ secret('A') }}{{ secret(inputs.which) }}{{ kv('k') ?? read('f') }}";

@@ -354,7 +354,7 @@ pub(super) const TYPES: &[TypeInfo] = &[
     TypeInfo {
         name: "io.kestra.plugin.core.flow.Loop",
         aliases: &["loop", "foreach", "each"],
-        doc: "Runs its children once for each value or batch of records, a window of iterations at once. In an iteration `{{ item.value }}`, `{{ item.index }}` and `{{ item.key }}` are known. Outputs of a task inside are read from outside by the value, `outputs.<task>[value]`, in nested loops by all of them, `outputs.<task>[outer][inner]`; of iterations with equal values the last counts.",
+        doc: "Runs its children once for each value or batch of records, a window of iterations at once. In an iteration `{{ item.value }}` and `{{ item.index }}` are known, over a map also `{{ item.key }}`. Outputs of a task inside are read from outside by the value, `outputs.<task>[value]`, in nested loops by all of them, `outputs.<task>[outer][inner]`; of iterations with equal values the last counts.",
         example: "id: organisms\ntype: foreach\nvalues: [mpox, ebola]\nconcurrencyLimit: 2\ntasks:\n  - {id: each, type: log, message: \"{{ item.value }}\"}",
         props: LOOP_PROPS,
         timeout_ms: 0,
@@ -393,7 +393,7 @@ pub(super) const TYPES: &[TypeInfo] = &[
     TypeInfo {
         name: "io.kestra.plugin.core.flow.ForEachItem",
         aliases: &["foreach-item", "io.kestra.core.tasks.flows.ForEachItem"],
-        doc: "Kestra 1.x; a loop over batches of a file's records that starts a flow for each. The batch's file is `{{ taskrun.items }}` or `{{ item.value }}`.",
+        doc: "Kestra 1.x; a loop over batches of a file's records that starts a flow for each. The batch's file is `{{ taskrun.items }}` or `{{ item.value }}`. `outputs.<task>.subflowOutputs`, in Kestra `outputs.<task>_merge.subflowOutputs`, is a file with the outputs of the flows that succeeded, one JSON document per line in the order of the batches.",
         example: "id: batches\ntype: io.kestra.plugin.core.flow.ForEachItem\nitems: \"{{ inputs.file }}\"\nbatch: {rows: 100}\nflowId: other\ninputs:\n  records: \"{{ taskrun.items }}\"",
         props: ITEM_PROPS,
         timeout_ms: 0,

@@ -12,13 +12,33 @@ type TypeTable = fn(&str) -> Option<&'static TypeInfo>;
 /// Rewrites old keys and types where the flow language has them, and nowhere else: a key `runIf` inside
 /// `env` is a variable's name.
 pub(super) fn to_v2(source: &str) -> Result<String, Vec<Diagnostic>> {
+    Ok(apply(source, read(source)?.edits))
+}
+
+/// What [`to_v2`] leaves as it is although version 2 has no such thing.
+pub(super) fn left(source: &str) -> Result<Vec<Diagnostic>, Vec<Diagnostic>> {
+    Ok(read(source)?.notes)
+}
+
+fn read(source: &str) -> Result<Renamer<'_>, Vec<Diagnostic>> {
     let root = yaml::parse_unexpanded(source, &Limits::default())?;
     let mut renamer = Renamer {
         source,
         edits: Vec::new(),
+        notes: Vec::new(),
+        defaults: default_types(&root),
     };
     renamer.flow(&root);
-    Ok(apply(source, renamer.edits))
+    Ok(renamer)
+}
+
+/// The types, or beginnings of types, that `pluginDefaults` are for.
+fn default_types(root: &Node) -> Vec<String> {
+    ["pluginDefaults", "taskDefaults"]
+        .iter()
+        .flat_map(|name| items(root.get(name)))
+        .filter_map(|entry| entry.get("type")?.as_str().map(str::to_owned))
+        .collect()
 }
 
 /// Today's name of an old class. Short names stay, and so do names that Kestra still has, also where
@@ -43,9 +63,13 @@ fn apply(source: &str, mut edits: Vec<(Range<usize>, String)>) -> String {
     out
 }
 
-struct Renamer<'s> {
-    source: &'s str,
-    edits: Vec<(Range<usize>, String)>,
+pub(super) struct Renamer<'s> {
+    pub(super) source: &'s str,
+    pub(super) edits: Vec<(Range<usize>, String)>,
+    /// What stays although version 2 has no such thing.
+    pub(super) notes: Vec<Diagnostic>,
+    /// Types that the flow gives defaults for.
+    pub(super) defaults: Vec<String>,
 }
 
 /// Properties that hold a list of tasks, in a flow and in tasks.
@@ -66,6 +90,7 @@ impl Renamer<'_> {
         self.retry(root);
         for trigger in items(root.get("triggers")) {
             self.type_of(trigger, catalogue::trigger_type);
+            self.conditions(trigger);
         }
         for input in items(root.get("inputs")) {
             self.rename(input, "name", "id");
@@ -97,7 +122,10 @@ impl Renamer<'_> {
         if let Some(wrapped) = task.get("task") {
             self.task(wrapped);
         }
-        self.type_of(task, catalogue::task_type);
+        if !self.old_loop(task) {
+            self.type_of(task, catalogue::task_type);
+        }
+        self.runner(task);
         self.rename(task, "runIf", "when");
         self.rename(task, "docker.image", "containerImage");
         self.docker(task);
@@ -117,7 +145,7 @@ impl Renamer<'_> {
     }
 
     /// Renames a key, unless the new one is there too: which of the two holds is for a person to say.
-    fn rename(&mut self, map: &Node, old: &str, new: &str) {
+    pub(super) fn rename(&mut self, map: &Node, old: &str, new: &str) {
         if let Some((key, _)) = map.entry(old)
             && map.get(new).is_none()
         {
@@ -125,16 +153,26 @@ impl Renamer<'_> {
         }
     }
 
-    fn type_of(&mut self, map: &Node, table: TypeTable) {
+    pub(super) fn type_of(&mut self, map: &Node, table: TypeTable) {
         let Some(node) = map.get("type") else { return };
         let Some(canonical) = node.as_str().and_then(|name| canonical_type(name, table)) else {
             return;
         };
-        if node.style() == Style::Plain && node.raw(self.source) == node.as_str().unwrap_or("")
-            || matches!(node.style(), Style::SingleQuoted | Style::DoubleQuoted)
-        {
+        if self.on_one_line(node) {
             self.edits.push((node.span.clone(), canonical.to_owned()));
         }
+    }
+
+    /// Whether a text can be replaced where it stands.
+    pub(super) fn on_one_line(&self, node: &Node) -> bool {
+        node.style() == Style::Plain && node.raw(self.source) == node.as_str().unwrap_or("")
+            || matches!(node.style(), Style::SingleQuoted | Style::DoubleQuoted)
+    }
+
+    /// The spaces before what begins at this byte.
+    pub(super) fn indent(&self, at: usize) -> String {
+        let line = self.source[..at].rfind('\n').map_or(0, |at| at + 1);
+        " ".repeat(at - line)
     }
 
     /// `docker: {image: x}` with nothing else in it becomes `containerImage: x`.
@@ -178,10 +216,7 @@ impl Renamer<'_> {
         if between.contains(['&', '!']) {
             return;
         }
-        let line = self.source[..docker.span.start]
-            .rfind('\n')
-            .map_or(0, |at| at + 1);
-        let indent = " ".repeat(docker.span.start - line);
+        let indent = self.indent(docker.span.start);
         let mut text = String::new();
         for comment in between.lines().filter_map(|l| Some(&l[l.find('#')?..])) {
             text.push_str(comment.trim_end());

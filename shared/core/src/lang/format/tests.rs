@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::too_many_lines)]
 
+mod renewed;
+
 use std::fmt::Write as _;
 
 use proptest::prelude::*;
@@ -311,7 +313,7 @@ tasks:
       docker.image: keep
     retry: {type: constant, maxAttempts: 2}
   - id: each
-    type: io.kestra.plugin.core.flow.EachSequential
+    type: io.kestra.plugin.core.flow.Loop
     tasks:
       - containerImage: x
         id: two

@@ -2,8 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
-use super::super::catalogue::{CONDITIONS, PropType, TypeInfo, find_prop};
-use super::super::diagnostic::{Diagnostic, Rule};
+use super::super::catalogue::{self, CONDITIONS, PropType, TRIGGER, TypeInfo, find_prop};
+use super::super::diagnostic::{Diagnostic, Diagnostics, Rule};
+use super::super::plugins::Plugins;
 use super::super::yaml::{Node, Yaml};
 use super::Reader;
 use super::convert::short;
@@ -54,6 +55,37 @@ pub(super) fn states_of(item: &Node) -> Vec<String> {
         .into_iter()
         .filter(|state| !unwanted.contains(state))
         .collect()
+}
+
+/// What `conditions` or `preconditions` of a trigger mean in the words of version 2; none when that cannot be said.
+pub(in super::super) fn renewed(
+    source: &str,
+    trigger: &Node,
+    name: &str,
+) -> Option<Map<String, Value>> {
+    let plugins = Plugins::default();
+    let mut reader = Reader::new(source, &plugins);
+    let info = catalogue::trigger_type(trigger.get("type")?.as_str()?)?;
+    let entries: Vec<_> = trigger
+        .as_map()?
+        .iter()
+        .map(|(key, node)| (key, node))
+        .collect();
+    let fields = reader.fields_of(
+        &entries,
+        &[info.props, TRIGGER],
+        "the trigger",
+        &trigger.span,
+    );
+    reader.diagnostics = Diagnostics::new();
+    let field = fields.get(name)?;
+    let mut props = Map::new();
+    if name == "conditions" {
+        reader.conditions(field, info, &mut props);
+    } else {
+        reader.preconditions(field, &mut props);
+    }
+    (!reader.diagnostics.has_errors()).then_some(props)
 }
 
 impl Reader<'_> {

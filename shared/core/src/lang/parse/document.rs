@@ -68,6 +68,7 @@ impl Reader<'_> {
             // They are rendered where they are used, so they may name any task.
             self.here = Here {
                 extra: &["item", "outputs", "tasks"],
+                variable: true,
                 ..Here::default()
             };
             let count = field.value.as_map().map_or(0, <[_]>::len);

@@ -6,6 +6,7 @@ use super::super::amount::duration_ms;
 use super::super::catalogue::{PropType, TypeInfo};
 use super::super::diagnostic::{Diagnostic, Rule};
 use super::super::limits::{ITEMS_MAX, LOOP_DEPTH_MAX};
+use super::super::members::ITEM_SUBFLOW;
 use super::super::model::{
     Dynamic, ItemFormat, LoopValues, Resources, Span, Task, TaskKind, TaskList, Until,
 };
@@ -14,9 +15,6 @@ use super::Reader;
 use super::fields::Fields;
 use super::tasks::{Parent, named};
 use super::templates::has_template;
-
-/// A `ForEachItem` becomes a loop around a task with this at the end of its id.
-const SUBFLOW_SUFFIX: &str = "-subflow";
 
 /// Kestra's defaults of `checkFrequency`.
 const UNTIL_INTERVAL_MS: u64 = 1000;
@@ -234,7 +232,8 @@ impl Reader<'_> {
         props
             .entry("namespace")
             .or_insert_with(|| Value::from(self.namespace.as_str()));
-        let id = format!("{}{SUBFLOW_SUFFIX}", task.id);
+        self.item_loops.insert(task.id.clone());
+        let id = format!("{}{ITEM_SUBFLOW}", task.id);
         if let Some(first) = self.task_ids.insert(id.clone(), task.span.clone()) {
             self.push(
                 Diagnostic::error(

@@ -26,7 +26,7 @@ mod trigger_rules;
 mod triggers;
 mod types;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use super::diagnostic::{Diagnostic, Diagnostics, Severity};
@@ -37,6 +37,7 @@ use super::yaml::{Document, Limits, Node};
 pub(super) use fields::nearest;
 pub(super) use templates::has_template;
 
+pub(super) use conditions::renewed;
 use defaults::Defaults;
 use references::{Names, Use};
 
@@ -91,11 +92,15 @@ struct Reader<'a> {
     namespace: String,
     /// Ids of all tasks so far and where they are written.
     task_ids: HashMap<String, Span>,
+    /// Those that start a flow for every batch of records.
+    item_loops: HashSet<String>,
     /// How often the limit of tasks was passed; said once.
     too_many: bool,
     /// Every use of a name in an expression, checked when all names are known.
     uses: Vec<Use>,
     names: Names,
+    /// Types of the flow's triggers, by their short names.
+    trigger_types: Vec<&'static str>,
     here: Here,
     /// Only one task is checked; the names around it are unknown.
     standalone: bool,
@@ -116,6 +121,10 @@ struct Here {
     record: bool,
     /// Not yet part of an execution: inputs, triggers, checks.
     before: bool,
+    /// Inside a variable, which is rendered wherever it is used.
+    variable: bool,
+    /// The trigger around it, by the short name of its type.
+    trigger: Option<&'static str>,
 }
 
 impl<'a> Reader<'a> {
@@ -127,9 +136,11 @@ impl<'a> Reader<'a> {
             defaults: Rc::default(),
             namespace: String::new(),
             task_ids: HashMap::new(),
+            item_loops: HashSet::new(),
             too_many: false,
             uses: Vec::new(),
             names: Names::default(),
+            trigger_types: Vec::new(),
             here: Here::default(),
             standalone: false,
             expanding: Vec::new(),

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use super::super::diagnostic::{Diagnostic, Rule};
+use super::super::members::{self, ITEM_MERGE, SUBFLOW_OUTPUTS};
 use super::super::model::Span;
 use super::fields::nearest;
 use super::{Here, Reader};
@@ -65,8 +66,6 @@ pub(in super::super) const ROOTS: &[&str] = &[
     "vars",
     "trigger",
     "labels",
-    "envs",
-    "globals",
     "task",
     "taskrun",
     "tasks",
@@ -110,7 +109,11 @@ impl Reader<'_> {
                 )
                 .with_help("surround the task with `foreach`")
             }),
-            _ if used.here.record || ROOTS.contains(&root) || LOOP_ROOTS.contains(&root) => None,
+            _ if used.here.record => None,
+            "envs" | "globals" => Some(empty_root(used, root)),
+            _ if ROOTS.contains(&root) || LOOP_ROOTS.contains(&root) => {
+                self.check_member(used, root)
+            }
             _ if used.conditional => None,
             _ => Some(self.unknown_root(used, root)),
         }
@@ -127,6 +130,10 @@ impl Reader<'_> {
                 "the working directory is the current one: use relative paths".to_owned()
             }
             "props" => "`props` is known only in a plugin's file".to_owned(),
+            "env" => {
+                "nothing outside the flow is read: use `vars`, `kv()`, `secret()` or the task's `env`"
+                    .to_owned()
+            }
             "error" => {
                 "which tasks failed is in `tasks.<id>.state`; a message to people is a policy of `notify`"
                     .to_owned()
@@ -140,6 +147,60 @@ impl Reader<'_> {
             ),
         };
         diagnostic.with_help(help)
+    }
+
+    /// A member of a root that has the same members in every execution.
+    fn check_member(&self, used: &Use, root: &str) -> Option<Diagnostic> {
+        let name = used.path.get(1).filter(|_| !used.conditional)?;
+        let known: Vec<&str> = match root {
+            "execution" => members::EXECUTION.to_vec(),
+            "flow" => members::FLOW.to_vec(),
+            "task" => members::TASK.to_vec(),
+            "taskrun" => members::TASK_RUN.to_vec(),
+            "item" => members::ITEM.to_vec(),
+            "trigger" => self.trigger_members(used)?,
+            _ => return None,
+        };
+        let outside = root == "taskrun" && used.here.loops == 0 && !used.here.variable;
+        if outside && members::LOOP_ONLY.contains(&name.as_str()) {
+            let diagnostic = Diagnostic::error(
+                Rule::UnknownMember,
+                used.span.clone(),
+                format!("`taskrun.{name}` is known only inside a loop"),
+            );
+            return Some(diagnostic.with_help("surround the task with `foreach`"));
+        }
+        if known.contains(&name.as_str()) {
+            return None;
+        }
+        let left_out = members::LEFT_OUT
+            .iter()
+            .find(|(of, member, _)| *of == root && member == name);
+        let help = match (left_out, nearest(name, known.iter().copied())) {
+            (Some((.., advice)), _) => (*advice).to_owned(),
+            (None, Some(near)) => format!("did you mean `{root}.{near}`?"),
+            (None, None) => format!("there are `{}`", known.join("`, `")),
+        };
+        let message = format!("`{root}` has no member `{name}`");
+        Some(Diagnostic::error(Rule::UnknownMember, used.span.clone(), message).with_help(help))
+    }
+
+    /// Members of `trigger`: of the trigger around, or of all of the flow. A flow without one may be started in ways
+    /// that nobody has written down.
+    fn trigger_members(&self, used: &Use) -> Option<Vec<&'static str>> {
+        let types = match &used.here.trigger {
+            Some(around) => std::slice::from_ref(around),
+            None if self.trigger_types.is_empty() => return None,
+            None => &self.trigger_types,
+        };
+        let mut known = Vec::new();
+        for name in types {
+            known.extend(members::of_trigger(name)?);
+        }
+        if used.here.trigger.is_none() {
+            known.extend(members::SUBFLOW);
+        }
+        Some(known)
     }
 
     fn check_input(&self, used: &Use) -> Option<Diagnostic> {
@@ -196,7 +257,7 @@ impl Reader<'_> {
     }
 
     fn check_task(&self, used: &Use, root: &str, budget: &mut usize) -> Option<Diagnostic> {
-        let name = used.path.get(1)?;
+        let name = used.path.get(1)?.as_str();
         if used.here.before {
             return Some(
                 Diagnostic::error(
@@ -207,6 +268,21 @@ impl Reader<'_> {
                 .with_help("use `inputs`, `vars` or `trigger` here"),
             );
         }
+        let merged = self.merged(root, name);
+        if let Some(base) = merged {
+            let member = used.path.get(2).filter(|member| *member != SUBFLOW_OUTPUTS);
+            if let Some(member) = member.filter(|_| !used.conditional) {
+                return Some(
+                    Diagnostic::error(
+                        Rule::UnknownMember,
+                        used.span.clone(),
+                        format!("`outputs.{name}` has no member `{member}`"),
+                    )
+                    .with_help(format!("did you mean `outputs.{base}.{SUBFLOW_OUTPUTS}`?")),
+                );
+            }
+        }
+        let name = merged.unwrap_or(name);
         if !self.task_ids.contains_key(name) {
             let help = nearest(name, self.task_ids.keys().map(String::as_str)).map_or_else(
                 || "the first name after `outputs` is the id of a task".to_owned(),
@@ -225,6 +301,14 @@ impl Reader<'_> {
             return self.check_order(used, name, budget);
         }
         None
+    }
+
+    /// The `ForEachItem` whose gathered outputs are read under the name that Kestra gives them.
+    fn merged<'n>(&self, root: &str, name: &'n str) -> Option<&'n str> {
+        let base = name
+            .strip_suffix(ITEM_MERGE)
+            .filter(|_| root == "outputs")?;
+        (self.item_loops.contains(base) && !self.task_ids.contains_key(name)).then_some(base)
     }
 
     /// Warns when the task whose outputs are read has not surely ended.
@@ -298,6 +382,24 @@ impl Reader<'_> {
         }
         false
     }
+}
+
+/// `envs` and `globals` of Kestra are the server's. A fallback makes of it what the author has foreseen.
+fn empty_root(used: &Use, root: &str) -> Diagnostic {
+    let make = if used.conditional {
+        Diagnostic::warning
+    } else {
+        Diagnostic::error
+    };
+    make(
+        Rule::UnknownRoot,
+        used.span.clone(),
+        format!("`{root}` holds nothing: a flow reads nothing of the machine it is started on"),
+    )
+    .with_help(
+        "write the value under `variables` and use `vars`, or `kv('key')`, or `secret('NAME')`; \
+         `env` of a task gives it variables of the environment",
+    )
 }
 
 fn list(names: &BTreeSet<String>) -> String {

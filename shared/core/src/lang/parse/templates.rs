@@ -19,24 +19,22 @@ pub(super) fn is_single_template(text: &str) -> bool {
 }
 
 impl Reader<'_> {
-    /// Parses the template `text`, the content of `node`, and notes the names it uses.
+    /// Parses the template `text`, the content of `node`: notes the names it uses, and tells everything that is
+    /// wrong with it.
     pub(super) fn template(&mut self, node: &Node, text: &str) {
-        match Template::parse(text) {
-            Ok(template) => {
-                for reference in template.references() {
-                    self.uses.push(Use {
-                        path: reference.path.clone(),
-                        span: self.inside(node, reference.span.clone()),
-                        conditional: reference.conditional,
-                        here: self.here.clone(),
-                        expanding: self.expanding.first().cloned(),
-                    });
-                }
-            }
-            Err(error) => {
-                let diagnostic = self.expression_error(node, &error);
-                self.push(diagnostic);
-            }
+        let (references, problems) = Template::check(text);
+        for reference in references {
+            self.uses.push(Use {
+                path: reference.path,
+                span: self.inside(node, reference.span),
+                conditional: reference.conditional,
+                here: self.here.clone(),
+                expanding: self.expanding.first().cloned(),
+            });
+        }
+        for error in problems {
+            let diagnostic = self.expression_error(node, &error);
+            self.push(diagnostic);
         }
     }
 

@@ -8,6 +8,7 @@ use super::super::catalogue::{self, TRIGGER, TypeInfo, elsewhere};
 use super::super::diagnostic::{Diagnostic, Rule};
 use super::super::inputs::check_value;
 use super::super::limits::TRIGGERS_MAX;
+use super::super::members;
 use super::super::model::{Input, Span, Trigger};
 use super::super::yaml::{Key, Node};
 use super::convert::short;
@@ -74,15 +75,22 @@ impl Reader<'_> {
         let name = self.text(type_node, false, "`type`")?;
         let Some(info) = catalogue::trigger_type(&name) else {
             self.unknown_trigger(type_node, &name);
+            // Nothing is said of what it would give.
+            self.trigger_types.push("");
             return None;
         };
         let defaults = std::rc::Rc::clone(&self.defaults);
         let mut entries: Vec<(&Key, &Node)> =
             entries.iter().map(|(key, value)| (key, value)).collect();
         defaults.merge(&mut entries, &name, info, &[]);
+        let mut names = info.aliases.iter().copied();
+        let short_name = names.find(|name| members::of_trigger(name).is_some());
+        let short_name = short_name.unwrap_or(info.name);
+        self.trigger_types.push(short_name);
         self.here = Here {
             before: true,
             extra: &["response"],
+            trigger: Some(short_name),
             ..Here::default()
         };
         let trigger = self.known_trigger(&entries, info, &place, inputs);

@@ -8,6 +8,7 @@ use crate::lang::catalogue::{
     self, FLOW, PropInfo, PropType, Support, TASK, TRIGGER, TypeInfo, task_type, task_types,
     trigger_types,
 };
+use crate::lang::members;
 use crate::lang::model::{Task, TaskKind};
 use crate::lang::plugins::Plugins;
 use crate::plan::compile;
@@ -368,4 +369,17 @@ fn properties_of_the_flow_are_known() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+#[test]
+fn what_every_trigger_gives_is_known() {
+    for info in trigger_types() {
+        let mut names = info.aliases.iter().chain([&info.name]);
+        let known = names.find_map(|name| members::of_trigger(name));
+        assert!(
+            known.is_some_and(|mut names| names.any(|name| name == "event")),
+            "{}",
+            info.name
+        );
+    }
 }

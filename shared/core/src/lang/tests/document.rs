@@ -11,8 +11,8 @@ use crate::lang::catalogue::{
     RETRY, SLA, Shape, Support, TASK, TASK_CACHE, TRIGGER, TypeInfo, task_types, trigger_types,
 };
 use crate::lang::diagnostic::Rule;
-use crate::lang::limits;
 use crate::lang::plugins::Plugin;
+use crate::lang::{limits, members};
 
 const INTRODUCTION: &str = "\
 # The flow language
@@ -72,7 +72,7 @@ const DEVIATIONS: &str = "\
 | Records are ION | JSON Lines |
 | `ForEach` and `EachSequential` stop at a failed iteration when one runs at a time | The others run, and the loop fails at its end; `onFailure: stop` starts no further one |
 | A task in a group in `ForEach` has no `taskrun.value`, only `parent.taskrun.value` | It has both, as `item.value` |
-| A loop over a map gives texts such as `{\"key\":\"a\",\"value\":1}` | `item.value` is a map with `key` and `value`, `item.key` the key |
+| A loop over a map gives texts such as `{\"key\":\"a\",\"value\":1}` | `taskrun.value` is a map with `key` and `value`; `item.key` and `item.value` are as in 2.0 |
 | `Return` and `OutputValues` give texts | A value that is exactly one `{{ … }}` keeps its type |
 | A trigger is locked until its execution ends | `allowConcurrent` is true by default; one event starts one execution, by identity |
 | S3 and SQS are polled, 25 objects at a time | Events are pushed, each object or message starts an execution; `batch` groups them |
@@ -329,8 +329,30 @@ fn expressions(out: &mut String) {
     out.push_str(
         "## Expressions\n\nAn expression stands in `{{ }}`; `{% if %}`, `{% for %}` and `{% set %}` are known too. A text that is\n\
          exactly one `{{ … }}` keeps the type of its value. `a ?? b` is `b` where `a` is missing.\n\n\
-         It begins with one of these names: `flow`, `execution`, `inputs`, `outputs`, `vars`, `trigger`, `labels`, `envs`,\n\
-         `globals`, `task`, `taskrun`, `tasks`, `parent`, `parents`; in a loop also `item`.\n\n",
+         It begins with one of these names: `flow`, `execution`, `inputs`, `outputs`, `vars`, `trigger`, `labels`, `task`,\n\
+         `taskrun`, `tasks`, `parent`, `parents`; in a loop also `item`. A member that is in no execution is an error\n\
+         before anything runs:\n\n",
+    );
+    for (root, names) in [
+        ("execution", members::EXECUTION),
+        ("flow", members::FLOW),
+        ("task", members::TASK),
+        ("taskrun", members::TASK_RUN),
+        ("item", members::ITEM),
+        ("trigger of a subflow", members::SUBFLOW),
+    ] {
+        writeln!(out, "- `{root}`: `{}`", names.join("`, `")).unwrap();
+    }
+    out.push_str(
+        "- `trigger`: `id`, `type`, `event`, and what is said at the type of each trigger; those of all triggers of the \
+         flow\n  are known in its tasks. With `batch` also `items`, `count`, `bytes`, `group`, `closedAt`. Without a \
+         trigger in the\n  flow nothing is said of `trigger`.\n\n\
+         `taskrun.value`, `items` and `iteration` are there in a loop only. Kestra's roots `envs` and `globals` hold \
+         what the\n\
+         server was started with; here a flow reads nothing of a machine. Their use is an error, with a fallback \
+         (`??`) a\n\
+         warning: write the value under `variables` (`vars`), ask `kv('key')` or `secret('NAME')`, or give a task \
+         `env`.\n\n",
     );
     for (kind, title) in [
         ("function", "Functions"),

@@ -225,12 +225,12 @@ fn conditions_of_days_and_times_become_when() {
             "not ((isWeekend(trigger.date)) or (dayOfWeek(trigger.date) == 'FRIDAY'))",
         ),
         (
-            "Or, conditions: [{type: Weekend}, {type: Expression, expression: \"{{ trigger.late }}\"}]",
-            "(isWeekend(trigger.date)) or (trigger.late)",
+            "Or, conditions: [{type: Weekend}, {type: Expression, expression: \"{{ trigger.backfill }}\"}]",
+            "(isWeekend(trigger.date)) or (trigger.backfill)",
         ),
         (
-            "Weekend\nExpression, expression: \"{{ trigger.late }}\"",
-            "(isWeekend(trigger.date)) and (trigger.late)",
+            "Weekend\nExpression, expression: \"{{ trigger.backfill }}\"",
+            "(isWeekend(trigger.date)) and (trigger.backfill)",
         ),
     ] {
         filtered(condition, when);

@@ -8,8 +8,26 @@ use super::*;
 
 fn events(value: &Value) -> Vec<TriggerEvent> {
     match document(value).unwrap() {
-        Parsed::Events(events) => events,
+        Parsed::Events(events) => {
+            events.iter().for_each(known);
+            events
+        }
         Parsed::Own(own) => panic!("{own:?}"),
+    }
+}
+
+/// What a flow may name of an event before it runs is all that the event has.
+fn known(event: &TriggerEvent) {
+    let kind = match &event.source {
+        Source::Object { .. } => "s3",
+        Source::Queue { .. } => "sqs",
+        Source::Topic { .. } => "sns",
+        Source::Bus { .. } => "eventbridge",
+        Source::Alarm { .. } => "cloudwatch",
+    };
+    let known: Vec<&str> = crate::lang::members::of_trigger(kind).unwrap().collect();
+    for name in event.fields.keys() {
+        assert!(known.contains(&name.as_str()), "{kind}: {name}");
     }
 }
 
