@@ -57,18 +57,21 @@ export function TriggerTable({ namespace, flow }: { namespace?: string; flow?: s
         <thead><tr><th>Trigger</th>{one ? null : <th>Flow</th>}<th>Type</th><th>Next</th><th>Last</th><th>Late, or what went wrong</th><th><span class="sr">Actions</span></th></tr></thead>
         <tbody>{rows.map((row, index) => {
           const { namespace: ns, flow: of, disabled: off } = row;
+          const going = row.backfill && !row.backfill.over ? row.backfill : null;
+          // How far a backfill is has a place of its own.
+          const detail = row.detail?.split("; ").filter((part) => !part.startsWith("backfill ")).join("; ");
           const late = row.late && row.nextMs !== null ? Math.max(0, now.value - row.nextMs) : null;
           return (
             <tr key={keyOf(row)} class={`row-key${index === at ? " current" : ""}`}>
               <td class="name"><b>{row.id}</b>{off ? <span class="tag">disabled</span> : null}</td>
               {one ? null : <td class="flow"><a class="flow-link" href={path("flows", ns, of)}><span class="muted">{ns} / </span><b>{of}</b></a></td>}
-              <td class="kind"><span class="trigger-type">{row.type.split(".").at(-1)}</span>{row.detail ? <span class="muted detail"> {row.detail}</span> : null}
+              <td class="kind"><span class="trigger-type">{row.type.split(".").at(-1)}</span>{detail ? <span class="muted detail"> {detail}</span> : null}
                 {row.missedDates?.length ? <details class="muted"><summary>Dates that did not fire</summary><ul>{row.missedDates.toReversed().map((one) => <li key={one.dateMs}>{exact(one.dateMs)}: {one.reason ?? "late"}</li>)}</ul></details> : null}
-                {row.url ? <Copy text={row.url.startsWith("/") ? window.location.origin + row.url : row.url} label="Copy the webhook's address" /> : null}
-                {row.backfill && !row.backfill.over ? <Progress of={row.backfill} name={row.id} /> : null}</td>
+                {row.url ? <Copy text={row.url.startsWith("/") ? window.location.origin + row.url : row.url} label="Copy the webhook's address" /> : null}</td>
               <td class={off || row.nextMs === null ? "next nothing" : "next"} data-label="Next">{off ? <span class="muted">–</span> : <When at={row.nextMs} />}</td>
               <td class={row.lastMs === null ? "last nothing" : "last"} data-label="Last"><When at={row.lastMs} /></td>
-              <td class={off && !row.late && !row.lastError ? "state nothing" : "state"}>{late !== null ? <span class="chip tone-warn" title={row.nextMs ? `Was due ${exact(row.nextMs)}` : ""}><Icon name="warn" size={13} />{duration(late)} late</span> : row.late ? <span class="chip tone-warn"><Icon name="warn" size={13} />late</span> : null}{row.lastError ? <span class="tone-text-bad"> {row.lastError}</span> : null}{!row.late && !row.lastError ? <span class="muted">{off ? "–" : row.nextMs === null ? "waits for its event" : "on time"}</span> : null}</td>
+              <td class={off && !row.late && !row.lastError && !going ? "state nothing" : "state"}>{late !== null ? <span class="chip tone-warn" title={row.nextMs ? `Was due ${exact(row.nextMs)}` : ""}><Icon name="warn" size={13} />{duration(late)} late</span> : row.late ? <span class="chip tone-warn"><Icon name="warn" size={13} />late</span> : null}{row.lastError ? <span class="tone-text-bad"> {row.lastError}</span> : null}{!row.late && !row.lastError ? <span class="muted">{off ? "–" : row.nextMs === null ? "waits for its event" : "on time"}</span> : null}
+                {going ? <Progress of={going} name={row.id} /> : null}</td>
               <td class="right act">{may("operate") ? <span class="actions">
                 {/schedule/i.test(row.type) ? <button type="button" class="button ghost" onClick={() => setBackfill(keyOf(row))}>Backfill</button> : null}
                 {may("edit") ? <button type="button" class="button ghost" onClick={() => ask(off
