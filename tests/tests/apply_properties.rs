@@ -27,7 +27,7 @@ const SHAPE: Shape = Shape {
 fn plan(seed: u64) -> Plan {
     let mut plan = random_plan(seed, SHAPE).expect("a random flow compiles");
     let nodes = plan.scopes.iter_mut().flat_map(|scope| &mut scope.nodes);
-    for node in nodes.filter(|_| seed % 2 == 0) {
+    for node in nodes.filter(|_| seed.is_multiple_of(2)) {
         if let NodeKind::Task(task) = &mut node.kind
             && task.idempotent
         {
@@ -202,7 +202,13 @@ proptest! {
         let (once, _) = apply(&plan, at, &shard, event, NOW);
         let (twice, _) = apply(&plan, at, &once, event, NOW);
         // A verdict may be for the gate first and then for the value: the second is not the same event.
-        if !matches!(event, [Event::Decided { .. }]) {
+        // A kill that ends the flow is followed by one of `afterExecution`: that is meant.
+        let another = match event {
+            [Event::Decided { .. }] => true,
+            [Event::Kill { .. } | Event::Exit { .. }] => once.phase != shard.phase,
+            _ => false,
+        };
+        if !another {
             prop_assert_eq!(once, twice);
         }
     }
