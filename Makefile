@@ -27,7 +27,7 @@ export PARAMETERS
 
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help demo test test-api test-aws test-browser check bench cost web explore fuzz simulate test-containers pictures fmt docs advisories clean \
+.PHONY: help demo test test-api test-aws test-browser check bench cost web explore fuzz simulate test-containers test-large pictures fmt docs advisories clean \
 	package deploy agent destroy \
 	need-rust need-python deny
 
@@ -79,6 +79,9 @@ test-containers: need-rust need-python ## Runs attempts and the agent in real co
 	$(IN) cargo test --locked --workspace --test containers
 	$(IN) agent="$$(tests/tools/agent-binary)" && "$$(tests/find-python)" tests/containers/agent/run.py \
 		"$${DOCKER_HOST:-unix:///var/run/docker.sock}" "$$agent"
+
+test-large: need-rust need-python ## A file of 5 GB through the agent, and what memory that takes.
+	$(IN) OPERON_AGENT="$$(tests/tools/agent-binary)" "$$(tests/find-python)" tests/fargate/large.py
 
 test-api: need-rust need-python ## The HTTP interface against its OpenAPI document.
 	$(IN) "$$(tests/find-python)" -m unittest discover -s tests/api

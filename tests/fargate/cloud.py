@@ -19,7 +19,7 @@ class Cloud:
     """Both services on one loopback port."""
 
     def __init__(self) -> None:
-        self.objects: dict[str, bytes] = {}
+        self.objects: dict[str, bytes | memoryview] = {}
         self.messages: list[dict[str, object]] = []
         self.uploads: dict[str, dict[int, bytes]] = {}
         self.problems: list[str] = []
@@ -37,6 +37,15 @@ class Cloud:
         """Ends it."""
         self._http.shutdown()
         self._http.server_close()
+
+    def part(self, upload: str, number: int, body: bytes) -> None:
+        """Keeps a part."""
+        self.uploads[upload][number] = body
+
+    def complete(self, name: str, upload: str) -> None:
+        """Makes an object of parts."""
+        parts = self.uploads.pop(upload)
+        self.objects[name] = b"".join(parts[number] for number in sorted(parts))
 
     def check(self, body: bytes, headers: Mapping[str, str], name: str) -> None:
         """Notes a body that is not what its checksum says, or has none."""
@@ -95,7 +104,7 @@ def _handler(cloud: Cloud) -> type[BaseHTTPRequestHandler]:
             name, query, body = self._read()
             cloud.check(body, self.headers, self.path)  # type: ignore[arg-type]
             if "uploadId" in query:
-                cloud.uploads[query["uploadId"][0]][int(query["partNumber"][0])] = body
+                cloud.part(query["uploadId"][0], int(query["partNumber"][0]), body)
             else:
                 cloud.objects[name] = body
             self._answer(200, ETag=f'"{hashlib.md5(body).hexdigest()}"')
@@ -110,8 +119,7 @@ def _handler(cloud: Cloud) -> type[BaseHTTPRequestHandler]:
                 text = f"<InitiateMultipartUploadResult><UploadId>{upload}</UploadId></InitiateMultipartUploadResult>"
                 self._answer(200, text.encode(), Content_Type="application/xml")
             else:
-                parts = cloud.uploads.pop(query["uploadId"][0])
-                cloud.objects[name] = b"".join(parts[number] for number in sorted(parts))
+                cloud.complete(name, query["uploadId"][0])
                 text = "<CompleteMultipartUploadResult><ETag>e</ETag></CompleteMultipartUploadResult>"
                 self._answer(200, text.encode(), Content_Type="application/xml")
 

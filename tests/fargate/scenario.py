@@ -44,9 +44,10 @@ class AgentCase(StandInCase):
     """A stand-in before S3 and SQS, and a task definition as the launcher registers it."""
 
     cloud: Cloud
+    kind_of_cloud: type[Cloud] = Cloud
 
     def setUp(self) -> None:
-        self.cloud = Cloud()
+        self.cloud = self.kind_of_cloud()
         self.addCleanup(self.cloud.close)
         super().setUp()
 
