@@ -88,7 +88,7 @@ fn http_client() -> Result<SharedHttpClient, String> {
         .build()
         .map_err(|error| format!("the certificates cannot be used: {error}"))?;
     let builder = aws_smithy_http_client::Builder::new()
-        .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
+        .tls_provider(Provider::Rustls(CryptoMode::Ring))
         .tls_context(context);
     Ok(builder.build_with_resolver(Names::of_system()))
 }

@@ -80,7 +80,7 @@ impl Client {
 
     /// A client of a server.
     pub(crate) fn of(target: Target) -> anyhow::Result<Self> {
-        let http = reqwest::Client::builder()
+        let http = operon_engine::tls::http_client()
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(Duration::from_secs(10))
             .build()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import subprocess
 import sys
 import tempfile
 import unittest
@@ -33,6 +34,30 @@ class TestPackage(unittest.TestCase):
         ]:
             with self.assertRaisesRegex(package.PackageFailed, part):
                 package.check(binary, "arm64")
+
+    def test_nothing_but_the_tables_for_unwinding_is_empty(self) -> None:
+        names = b"\0.text\0.eh_frame\0.eh_frame_hdr\0.names\0"
+        contents = [b"code", b"frames", b"index", names]
+        body, headers = b"", [bytes(64)]
+        for name, content in zip([b".text", b".eh_frame", b".eh_frame_hdr", b".names"], contents, strict=True):
+            place = 64 + len(body)
+            headers.append(struct.pack("<IIQQQQ", names.index(b"\0" + name + b"\0") + 1, 1, 0, 0, place, len(content)) + bytes(24))
+            body += content
+        start = elf(62)[:40] + struct.pack("<Q", 64 + len(body)) + bytes(10) + struct.pack("<HHH", 64, len(headers), 4)
+        binary = start + body + b"".join(headers)
+        emptied = package.without_unwinding(binary)
+        self.assertEqual(emptied, binary.replace(b"frames", bytes(6)).replace(b"index", bytes(5)))
+
+    def test_a_real_program_runs_without_them(self) -> None:
+        whole = Path("/bin/true").resolve().read_bytes()
+        emptied = package.without_unwinding(whole)
+        self.assertNotEqual(emptied, whole)
+        self.assertEqual(len(emptied), len(whole))
+        with tempfile.TemporaryDirectory() as directory:
+            program = Path(directory) / "program"
+            program.write_bytes(emptied)
+            program.chmod(0o755)
+            self.assertEqual(subprocess.run([str(program)], check=False).returncode, 0)
 
     def test_a_zip_over_the_target_is_named_and_one_that_lambda_refuses_is_none(self) -> None:
         self.assertNotIn("target", package.said("api", package.ZIP_BYTES_TARGET, "arm64").split("  ", 1)[1])

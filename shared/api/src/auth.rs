@@ -8,6 +8,7 @@ mod iam;
 mod local;
 mod oidc;
 pub(crate) mod sign_in;
+mod signatures;
 pub mod table;
 
 use std::str::FromStr;

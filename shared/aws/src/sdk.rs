@@ -8,6 +8,8 @@ use std::time::Duration;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
+use aws_smithy_http_client::tls::Provider;
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 
 use crate::meter::Meter;
 
@@ -33,7 +35,11 @@ pub struct Sdk {
 impl Sdk {
     /// Reads region, credentials and endpoints from where the SDK finds them.
     pub async fn load() -> Self {
+        let http = aws_smithy_http_client::Builder::new()
+            .tls_provider(Provider::Rustls(CryptoMode::Ring))
+            .build_https();
         let config = aws_config::defaults(BehaviorVersion::latest())
+            .http_client(http)
             .retry_config(
                 RetryConfig::standard()
                     .with_max_attempts(ATTEMPTS_MAX)

@@ -253,7 +253,7 @@ impl Service {
         let usual = || format!("https://{}.{region}.{suffix}", name.host());
         let endpoint = own.filter(|own| !own.is_empty()).or_else(common);
         let endpoint = endpoint.unwrap_or_else(usual);
-        let http = reqwest::Client::builder()
+        let http = operon_engine::tls::http_client()
             .connect_timeout(CONNECT)
             .timeout(timeout)
             .redirect(reqwest::redirect::Policy::none())

@@ -46,6 +46,7 @@ pub mod step;
 pub mod subflow;
 pub mod tasks;
 pub mod templates;
+pub mod tls;
 pub mod traces;
 pub mod triggers;
 pub mod watcher;

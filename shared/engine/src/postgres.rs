@@ -2,7 +2,6 @@
 //!
 //! Invariant: a connection is encrypted and its server's certificate is checked, unless the flow says otherwise.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -108,8 +107,7 @@ fn tls(
         let added = roots.add(authority.clone());
         added.map_err(|error| format!("the certificate cannot be used: {error}"))?;
     }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
+    let config = rustls::ClientConfig::builder_with_provider(crate::tls::provider())
         .with_safe_default_protocol_versions()
         .map_err(|error| format!("TLS cannot be set up: {error}"))?
         .with_root_certificates(roots)

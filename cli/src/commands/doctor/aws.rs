@@ -240,7 +240,7 @@ async fn pull(sdk: &Sdk, name: &str) -> Finding {
 }
 
 async fn ask(image: &Image) -> Result<u16, String> {
-    let client = reqwest::Client::builder()
+    let client = operon_engine::tls::http_client()
         .timeout(TIMEOUT)
         .build()
         .map_err(|error| error.to_string())?;

@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 use tracing::warn;
 
 use super::sign_in::Provider;
+use super::signatures;
 use super::{Identity, Role, TOKEN_BYTES_MAX};
 use crate::problem::Problem;
 
@@ -89,7 +90,8 @@ impl Oidc {
         if !is_allowed(url) {
             return Err(OidcError::Address(url.clone()));
         }
-        let client = reqwest::Client::builder()
+        signatures::install();
+        let client = operon_engine::tls::http_client()
             .timeout(KEYS_TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())
             .build()?;

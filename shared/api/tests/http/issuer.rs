@@ -3,21 +3,20 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
 use axum::Router;
 use axum::routing::{get, post};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use operon_api::auth::{Oidc, OidcSettings, Role};
+use ring::rand::SystemRandom;
+use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
 use serde_json::{Value, json};
 
 pub(crate) const ISSUER: &str = "https://issuer.example/pool";
 pub(crate) const AUDIENCE: &str = "operon";
 
 pub(crate) struct Issuer {
-    key: EncodingKey,
+    key: EcdsaKeyPair,
     /// Its own address.
     pub(crate) address: String,
     /// Its `iss`.
@@ -46,7 +45,8 @@ impl Issuer {
         let pkcs8 =
             EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).unwrap();
         let pair =
-            EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8.as_ref()).unwrap();
+            EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8.as_ref(), &random)
+                .unwrap();
         // An uncompressed point: a byte, then both coordinates.
         let point = pair.public_key().as_ref().to_vec();
         let text = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
@@ -95,7 +95,7 @@ impl Issuer {
         })
         .unwrap();
         Self {
-            key: EncodingKey::from_ec_der(pkcs8.as_ref()),
+            key: pair,
             reads,
             name: name.unwrap_or(&address).to_owned(),
             address,
@@ -106,9 +106,13 @@ impl Issuer {
     }
 
     pub(crate) fn sign(&self, key_id: &str, claims: &Value) -> String {
-        let mut header = Header::new(Algorithm::ES256);
-        header.kid = Some(key_id.to_owned());
-        encode(&header, claims, &self.key).unwrap()
+        let header = json!({"typ": "JWT", "alg": "ES256", "kid": key_id});
+        let text = signed_part(&header, claims);
+        let signature = self
+            .key
+            .sign(&SystemRandom::new(), text.as_bytes())
+            .unwrap();
+        format!("{text}.{}", URL_SAFE_NO_PAD.encode(signature))
     }
 
     /// A token with this role that is good, but for what `change` does to it.
@@ -119,4 +123,10 @@ impl Issuer {
         change(&mut claims);
         self.sign("k1", &claims)
     }
+}
+
+/// Header and claims, as they are signed.
+pub(crate) fn signed_part(header: &Value, claims: &Value) -> String {
+    let text = |part: &Value| URL_SAFE_NO_PAD.encode(part.to_string());
+    format!("{}.{}", text(header), text(claims))
 }

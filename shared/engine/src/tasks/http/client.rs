@@ -56,7 +56,7 @@ impl Manner {
     }
 
     fn client(self) -> Result<Client, reqwest::Error> {
-        let mut builder = Client::builder()
+        let mut builder = crate::tls::http_client()
             .connect_timeout(Duration::from_millis(self.connect_ms))
             .read_timeout(Duration::from_millis(self.read_ms))
             .user_agent(concat!("operon/", env!("CARGO_PKG_VERSION")))

@@ -14,7 +14,7 @@ use futures_util::StreamExt as _;
 use operon_core::exec::Reason;
 use operon_engine::ports::{AttemptSpec, LogLevel};
 use operon_engine::registry::{Proof, RegistryLogin};
-use reqwest::{Client, Url};
+use reqwest::Url;
 use serde_json::{Map, Value};
 use tokio::time::timeout;
 
@@ -125,7 +125,9 @@ async fn logged_in(host: &str, login: &RegistryLogin, image: &str) -> Result<(),
     };
     let sent = async {
         let socket = Path::new(host.trim_start_matches("unix://"));
-        let client = Client::builder().unix_socket(socket).build()?;
+        let client = operon_engine::tls::http_client()
+            .unix_socket(socket)
+            .build()?;
         let address = Url::parse_with_params(
             "http://engine/images/create",
             [("fromImage", tagged(image))],
