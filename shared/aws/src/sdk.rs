@@ -10,6 +10,7 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
 
 use crate::meter::Meter;
 
@@ -35,11 +36,8 @@ pub struct Sdk {
 impl Sdk {
     /// Reads region, credentials and endpoints from where the SDK finds them.
     pub async fn load() -> Self {
-        let http = aws_smithy_http_client::Builder::new()
-            .tls_provider(Provider::Rustls(CryptoMode::Ring))
-            .build_https();
         let config = aws_config::defaults(BehaviorVersion::latest())
-            .http_client(http)
+            .http_client(http_client())
             .retry_config(
                 RetryConfig::standard()
                     .with_max_attempts(ATTEMPTS_MAX)
@@ -141,6 +139,13 @@ impl Sdk {
             .interceptor(self.meter.interceptor("SES"));
         aws_sdk_sesv2::Client::from_conf(config.build())
     }
+}
+
+/// What carries requests.
+pub(crate) fn http_client() -> SharedHttpClient {
+    aws_smithy_http_client::Builder::new()
+        .tls_provider(Provider::Rustls(CryptoMode::Ring))
+        .build_https()
 }
 
 fn timeouts(attempt: Duration) -> TimeoutConfig {

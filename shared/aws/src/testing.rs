@@ -8,12 +8,13 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 
-use crate::sdk::Sdk;
+use crate::sdk::{Sdk, http_client};
 
 /// Clients that speak to a port of this machine.
 pub(crate) fn sdk(port: u16) -> Sdk {
     let key = Credentials::new("AKID", "key", None, None, "test");
     let config = SdkConfig::builder()
+        .http_client(http_client())
         .credentials_provider(SharedCredentialsProvider::new(key))
         .region(aws_config::Region::new("eu-central-1"))
         .behavior_version(aws_config::BehaviorVersion::latest())

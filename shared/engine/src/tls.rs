@@ -13,7 +13,6 @@ pub fn provider() -> Arc<CryptoProvider> {
 }
 
 /// A client of HTTP, to be built. Whoever makes one makes it here, where it finds what encrypts its connections.
-#[must_use]
 pub fn http_client() -> reqwest::ClientBuilder {
     // Whoever was first has set the same.
     let _ = rustls::crypto::ring::default_provider().install_default();

@@ -57,13 +57,13 @@ impl World {
         let fails = matches!(wish, Wish::Restart | Wish::RetryFailed | Wish::Replay);
         cloud.ecs.script(move |attempt| {
             let first = attempt.execution == id(FIRST) && attempt.attempt == 1;
-            match wish {
-                Wish::Kill => Fate {
-                    runs_ms: 20 * 60_000,
-                    ..Fate::success()
-                },
-                _ if fails && first && attempt.task_run.slot == 1 => Fate::ends(Shape::Exit(1)),
-                _ => Fate::success(),
+            if fails && first && attempt.task_run.slot == 1 {
+                return Fate::ends(Shape::Exit(1));
+            }
+            let minutes = if wish == Wish::Kill { 20 } else { 1 };
+            Fate {
+                runs_ms: minutes * 60_000,
+                ..Fate::success()
             }
         });
         let ports = cloud.ports.ports();
@@ -172,7 +172,7 @@ const fn outcome(wish: Wish) -> (&'static str, &'static str, &'static str) {
 
 /// Kills the function at a write of a wish; whether it came to that write.
 async fn killed(wish: Wish, at: u64, when: When, again: bool) -> bool {
-    let mut world = World::before(wish).await;
+    let mut world = Box::pin(World::before(wish)).await;
     world.cloud.faults.kill_at(at, when);
     let answer = world.ask(wish).await;
     let fired = world.cloud.faults.fired();
@@ -225,7 +225,7 @@ async fn swept(wish: Wish) -> u64 {
         let mut fired = false;
         for when in [When::Before, When::After] {
             for again in [true, false] {
-                fired |= killed(wish, at, when, again).await;
+                fired |= Box::pin(killed(wish, at, when, again)).await;
             }
         }
         if !fired {
@@ -246,7 +246,7 @@ async fn every_wish_survives_every_death() {
         (Wish::RetryFailed, 1),
         (Wish::Replay, 2),
     ] {
-        let points = swept(wish).await;
+        let points = Box::pin(swept(wish)).await;
         assert!(points >= least, "{wish:?}: only {points} failpoints");
     }
 }
