@@ -141,17 +141,22 @@ impl Action {
             Self::Replay { .. } => {
                 "No container is stopped. A new execution begins there; what came before is reused, not executed."
             }
-            Self::Answer { .. } => {
+            Self::Answer { go_on: true, .. } => {
                 "No container is stopped. The execution goes on with what you say."
             }
-            Self::Start { .. } => "A new execution begins.",
-            Self::Flow { on: true, .. } => "Triggers and people may start it again.",
+            Self::Answer { go_on: false, .. } => {
+                "No container is stopped. The pause ends as failed, and what comes after it is not executed."
+            }
+            Self::Start { .. } => "No container is stopped. A new execution begins.",
+            Self::Flow { on: true, .. } => {
+                "No container is stopped. Triggers and people may start it again."
+            }
             Self::Flow { on: false, .. } => {
                 "Nothing starts it any more. No container is stopped; what is in progress goes on."
             }
-            Self::Trigger { on: true, .. } => "It fires again.",
+            Self::Trigger { on: true, .. } => "No container is stopped. It fires again.",
             Self::Trigger { on: false, .. } => {
-                "It does not fire any more. What it started goes on."
+                "It does not fire any more. No container is stopped; what it started goes on."
             }
         }
     }

@@ -30,7 +30,7 @@ export function Triggers(): JSX.Element {
             title: "Send this event again?", verb: "Send again", consequences: <p>It is processed as if it had just come. If it had started an execution already, that one is found by its identity and no second one starts. No running container is stopped.</p>,
             act: async () => { await post(route("dead-letters", one.id, "redrive")); dead.reload(); return "Sent again"; },
           })}>Send again</button> : null}</td></tr>)}
-        </tbody></table>{dead.data.next ? <p class="muted more">There are more: <code>operon dead-letters list</code> names them all.</p> : null}</div>
+        </tbody></table>{dead.data.next ? <p class="muted more">There are more: <code>operon redrive</code> names them all.</p> : null}</div>
       )}
     </div>
   );

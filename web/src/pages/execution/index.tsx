@@ -115,7 +115,7 @@ function Page({ live, execution, runs }: { live: Live; execution: Execution; run
       {tab === "outputs" ? <Outputs execution={execution} runs={runs} version={live.version} /> : null}
       {tab === "metrics" ? <Metrics execution={execution} runs={runs} /> : null}
       {tab === "about" ? <About execution={execution} /> : null}
-      {replayFrom ? <Replay execution={execution} runs={runs} from={replayFrom === "start" ? null : replayFrom} close={() => { setReplayFrom(null); if (params.get("replay")) patch({ replay: null }); }} /> : null}
+      {replayFrom && may("operate") ? <Replay execution={execution} runs={runs} from={replayFrom === "start" ? null : replayFrom} close={() => { setReplayFrom(null); if (params.get("replay")) patch({ replay: null }); }} /> : null}
       {again ? <RunDialog namespace={execution.namespace} flow={execution.flow} former={execution} close={() => setAgain(false)} /> : null}
     </div>
   );

@@ -123,7 +123,7 @@ function Table({ execution, loop, states, live, replayFrom }: { execution: Execu
                 <td class="error-line">{said(run.message)?.split("\n")[0] ?? reasonText(run.reason, run.exitCode)}</td>
               </tr>,
               open === run.id ? <tr key={`${run.id} log`} class="item-log"><td colSpan={6}><div class="item-panel">
-                {over ? <p class="right"><button type="button" class="button ghost" onClick={() => replayFrom(loop)}><Icon name="replay" size={14} />Replay from {loop.task}</button></p> : null}
+                {over && may("operate") ? <p class="right"><button type="button" class="button ghost" onClick={() => replayFrom(loop)}><Icon name="replay" size={14} />Replay from {loop.task}</button></p> : null}
                 <Logs execution={execution.id} taskRun={run.id} focus={run.state === "FAILED" ? "error" : "end"} level={params.get("level") as LogLevel | null} grep={params.get("grep") ?? ""}
                   label={`Log of ${run.name}`} change={(changes) => patch({ ...("level" in changes ? { level: changes.level } : {}), ...("grep" in changes ? { grep: changes.grep } : {}) })} />
               </div></td></tr> : null,

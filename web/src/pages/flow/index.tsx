@@ -66,7 +66,7 @@ export function FlowPage({ namespace, id }: { namespace: string; id: string }): 
       {tab === "revisions" ? <Revisions namespace={namespace} id={id} current={about.revision} changed={flow.reload} running={running} /> : null}
       {tab === "triggers" ? <TriggerTable namespace={namespace} flow={id} /> : null}
       {tab === "concurrency" ? <Slots namespace={namespace} id={id} /> : null}
-      {run ? <RunDialog namespace={namespace} flow={id} close={() => setRun(false)} /> : null}
+      {run && may("operate") ? <RunDialog namespace={namespace} flow={id} close={() => setRun(false)} /> : null}
     </div>
   );
 }
