@@ -66,7 +66,7 @@ bench: need-rust need-python ## Measures Operon beside its peers; see tests/benc
 	$(IN) "$$(tests/find-python)" tests/bench/run.py --operon "$$(tests/tools/binary $(PROFILE))" \
 		--functions "$${CARGO_TARGET_DIR:-target}/lambda" --tools .tools/bench --json bench.json
 
-explore: need-rust ## Visits every state that small plans can reach, under every failure.
+explore: need-rust ## Visits the states that small plans can reach, within budgets of failures.
 	$(IN) cargo run --locked --profile fast -p operon-testkit --example explore -- --all
 
 fuzz: need-rust ## Lets libFuzzer look for input that breaks a parser, for SECONDS=600 each.

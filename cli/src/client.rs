@@ -129,7 +129,7 @@ impl Client {
 
     /// Asks and reads the answer as it is.
     pub(crate) async fn bytes(&self, request: RequestBuilder) -> anyhow::Result<Vec<u8>> {
-        let mut answer = self.open(request.timeout(TIMEOUT)).await?;
+        let mut answer = self.send(request.timeout(TIMEOUT)).await?;
         let mut bytes = Vec::new();
         while let Some(chunk) = answer.chunk().await.map_err(|error| self.lost(&error))? {
             if bytes.len() + chunk.len() > ANSWER_MAX {
@@ -140,12 +140,12 @@ impl Client {
         Ok(bytes)
     }
 
-    /// Asks and gives the answer to be read as it comes. What is elsewhere is read there: its address says that the
-    /// caller may, and it is told nothing else of the caller.
-    pub(crate) async fn open(&self, request: RequestBuilder) -> anyhow::Result<Response> {
-        let answer = self.send(request).await?;
-        if !answer.status().is_redirection() {
-            return Ok(answer);
+    /// Asks for a file, to be read as it comes. One that is elsewhere is read there: its address says that the caller
+    /// may, and it is told nothing else of the caller.
+    pub(crate) async fn download(&self, request: RequestBuilder) -> anyhow::Result<Response> {
+        let answer = self.answer(request).await?;
+        if answer.status() != StatusCode::TEMPORARY_REDIRECT {
+            return self.good(answer).await;
         }
         let place = answer.headers().get(LOCATION);
         let place = place.and_then(|place| place.to_str().ok());
@@ -201,14 +201,22 @@ impl Client {
     }
 
     async fn send(&self, request: RequestBuilder) -> anyhow::Result<Response> {
+        let answer = self.answer(request).await?;
+        self.good(answer).await
+    }
+
+    async fn answer(&self, request: RequestBuilder) -> anyhow::Result<Response> {
         let mut request = request.build().context("the request cannot be made")?;
         if let Some(region) = &self.target.signed_for {
             self.sign(&mut request, region).await?;
         }
         let answer = self.http.execute(request).await;
-        let answer = answer.map_err(|error| self.lost(&error))?;
+        answer.map_err(|error| self.lost(&error))
+    }
+
+    async fn good(&self, answer: Response) -> anyhow::Result<Response> {
         let status = answer.status();
-        if status.is_success() || status == StatusCode::TEMPORARY_REDIRECT {
+        if status.is_success() {
             return Ok(answer);
         }
         let body = answer.bytes().await.unwrap_or_default();
@@ -390,7 +398,7 @@ mod tests {
         let (url, asked) = serving(vec![answer("307 Temporary Redirect", &place, "")]);
         let client = client(&url);
         let request = client.request(Method::GET, "/artifacts/download?uri=x");
-        let file = client.open(request).await.unwrap();
+        let file = client.download(request).await.unwrap();
         assert_eq!(file.text().await.unwrap(), "ACGT");
         assert!(asked.recv().unwrap().contains("correct-horse"));
         let told = asked_there.recv().unwrap();
@@ -405,7 +413,7 @@ mod tests {
         let (url, _asked) = serving(vec![answer("307 Temporary Redirect", &place, "")]);
         let client = client(&url);
         let request = client.request(Method::GET, "/artifacts/download?uri=x");
-        let error = client.open(request).await.unwrap_err().to_string();
+        let error = client.download(request).await.unwrap_err().to_string();
         assert!(error.contains("403"), "{error}");
         assert!(!error.contains("signature"), "{error}");
     }

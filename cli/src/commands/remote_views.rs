@@ -91,7 +91,7 @@ fn preview(console: &Console, output: ValidateOutput, answer: &Value) {
 /// Writes a file as it comes; what is there is not overwritten, and half a file is not left behind.
 async fn download(client: &Client, uri: &str, to: &std::path::Path) -> anyhow::Result<u64> {
     let path = with_query("/artifacts/download", &[("uri", uri.to_owned())]);
-    let mut answer = client.open(client.request(Method::GET, &path)).await?;
+    let mut answer = client.download(client.request(Method::GET, &path)).await?;
     let shown = to.display();
     let file = OpenOptions::new().write(true).create_new(true).open(to);
     let mut file = file.map_err(|error| {

@@ -154,6 +154,11 @@ impl Merge {
         self.reads == 0 && !self.ended()
     }
 
+    /// Whether there are attempts that are read only once earlier ones have ended.
+    pub(crate) fn waits(&self) -> bool {
+        !self.over && self.place.base.saturating_add(OPEN_MAX) < self.attempts.len()
+    }
+
     /// Where to go on.
     pub(crate) fn place(&self) -> &Place {
         &self.place

@@ -239,6 +239,8 @@ struct Listed {
     attempts: Attempts,
     /// When that was, how long it took, and whether the execution was over then.
     last: Option<(Instant, Duration, bool)>,
+    /// What they lack has been said.
+    told: bool,
 }
 
 impl Listed {
@@ -251,10 +253,8 @@ impl Listed {
             return Ok(());
         }
         let begun = Instant::now();
-        let before = self.last.is_some();
         self.attempts = attempts(api, id).await?;
-        if before {
-            // It has been said.
+        if self.told {
             self.attempts.left_out = None;
         }
         self.last = Some((Instant::now(), begun.elapsed(), over));
@@ -356,6 +356,7 @@ impl Tail {
         self.all.look(&self.api, &self.id, over).await?;
         let place = std::mem::take(&mut self.place);
         if let Some(text) = self.all.attempts.left_out.take() {
+            self.all.told = true;
             let id = place.to_string();
             self.queue.extend(event("left-out", &id, &text));
         }

@@ -176,7 +176,7 @@ variables! {
     ScheduleRoleArn "OPERON_SCHEDULE_ROLE_ARN" "Role by which these schedules send to the intake queue.",
     IntakeQueueArn "OPERON_INTAKE_QUEUE_ARN" "ARN of the intake queue.",
     UploadBucket "OPERON_UPLOAD_BUCKET" "A further bucket whose uploads come to the intake.",
-    LogLevel "AWS_LAMBDA_LOG_LEVEL" "Lambda's own variable: the least important lines that are written; without it `INFO`.",
+    LogLevel "AWS_LAMBDA_LOG_LEVEL" "Lambda's own variable: the least important lines that are written, `INFO` at least, which it is without it.",
     OtlpEndpoint "OTEL_EXPORTER_OTLP_ENDPOINT" "OpenTelemetry's own variable: the collector of traces, to which `/v1/traces` is added; without it there are none.",
     OtlpTracesEndpoint "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT" "The whole address of the collector for traces.",
     OtlpHeaders "OTEL_EXPORTER_OTLP_HEADERS" "Headers for the collector, `name=value,name=value`.",

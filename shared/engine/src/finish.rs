@@ -2,7 +2,7 @@
 
 use std::sync::PoisonError;
 
-use operon_core::lang::model::{FlowRetry, FlowRetryBehavior, RetryInterval, SlaKind};
+use operon_core::lang::model::{FlowRetry, FlowRetryBehavior, SlaKind};
 use operon_core::plan::Plan;
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
@@ -15,6 +15,10 @@ use crate::templates::Tree;
 
 /// Label that numbers the executions of a flow with `retry.behavior: CREATE_NEW_EXECUTION`, from 2.
 const TRY_LABEL: &str = "system.try";
+/// Label with the time at which the first of them was created, in milliseconds since the epoch.
+const FIRST_LABEL: &str = "system.first-try";
+/// Label with the time before which such an execution does not begin, in milliseconds since the epoch.
+const BEGINS_LABEL: &str = "system.begins";
 
 /// The execution that follows one whose flow asks for a new one when it failed.
 fn successor(id: &ExecutionId) -> Result<ExecutionId, String> {
@@ -64,20 +68,39 @@ fn try_after(failed: &ExecutionRow, policy: &FlowRetry) -> Option<(u8, u64)> {
     let elapsed = failed
         .ended_ms
         .unwrap_or_default()
-        .saturating_sub(failed.meta.created_ms);
-    let wait = match policy.retry.interval {
-        RetryInterval::Constant { interval_ms }
-        | RetryInterval::Exponential { interval_ms, .. } => interval_ms,
-        RetryInterval::Random {
-            min_interval_ms, ..
-        } => min_interval_ms,
-    };
+        .saturating_sub(first_created_ms(failed));
+    let wait = policy.retry.interval.delay_ms(tries, seed(&failed.meta.id));
     let used_up = policy.retry.max_attempts.is_some_and(|max| tries >= max)
         || policy
             .retry
             .max_duration_ms
             .is_some_and(|max| elapsed.saturating_add(wait) > max);
     (!used_up).then(|| (tries.saturating_add(1), wait))
+}
+
+/// When the first of the executions that were tried one after the other was created.
+fn first_created_ms(row: &ExecutionRow) -> u64 {
+    let first = row.meta.labels.get(FIRST_LABEL);
+    first
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(row.meta.created_ms)
+}
+
+/// When a stored execution is to begin, if it was not told to; one that is tried again waits.
+pub(crate) fn begins_ms(row: &ExecutionRow) -> u64 {
+    let begins = row.meta.labels.get(BEGINS_LABEL);
+    begins
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(row.meta.created_ms)
+}
+
+/// The same for the same execution, whoever asks.
+fn seed(id: &ExecutionId) -> u64 {
+    let digest = Sha256::digest(id.as_str());
+    digest
+        .iter()
+        .take(8)
+        .fold(0, |seed, byte| seed << 8 | u64::from(*byte))
 }
 
 impl Evaluator {
@@ -154,6 +177,10 @@ impl Evaluator {
         meta.id = successor(&meta.id).map_err(StoreError::Failed)?;
         meta.created_ms = self.ports.clock.now_ms();
         meta.labels.insert(TRY_LABEL.to_owned(), number.to_string());
+        let first = first_created_ms(&failed).to_string();
+        meta.labels.insert(FIRST_LABEL.to_owned(), first);
+        let begins = meta.created_ms.saturating_add(wait).to_string();
+        meta.labels.insert(BEGINS_LABEL.to_owned(), begins);
         "RETRIED".clone_into(&mut failed.state);
         failed.reason = Some(format!("tried again as execution {}", meta.id));
         let next = ExecutionRow {

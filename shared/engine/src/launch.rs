@@ -21,6 +21,9 @@ use crate::registry::RegistryLogin;
 use crate::rows;
 use crate::script;
 
+/// What a task run says whose outputs are those of an identical earlier one.
+pub const CACHED: &str = "outputs of an identical earlier task run were reused";
+
 /// What an attempt is, ready to be executed.
 #[derive(Debug)]
 pub enum Prepared {

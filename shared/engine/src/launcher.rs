@@ -14,7 +14,7 @@ use tracing::{info, warn};
 use crate::Ports;
 use crate::evaluate::{EvaluateError, Evaluator, Site};
 use crate::fargate::{self, Answer, Bucket, Build, Rate, Size};
-use crate::launch::{Launch, Prepared};
+use crate::launch::{CACHED, Launch, Prepared};
 use crate::planner::{Active, Planner};
 use crate::plans::Plans;
 use crate::ports::{
@@ -234,13 +234,13 @@ impl Launcher {
     async fn reuse(
         &self,
         id: &AttemptId,
-        mut row: AttemptRow,
+        row: AttemptRow,
         outputs: serde_json::Map<String, serde_json::Value>,
         outbox: &mut Outbox,
     ) -> Result<(), StepError> {
-        row.message = Some("outputs of an identical earlier task run were reused".to_owned());
         let now = self.now_ms();
         let mut result = reports::ended(now, now, Outcome::Success);
+        result.message = Some(CACHED.to_owned());
         result.outputs = outputs;
         let message = self.evaluator().done(id, row, result, &[]).await?;
         Ok(outbox.say(&EventMessage::from(message).into())?)

@@ -13,6 +13,7 @@ use tracing::{info, warn};
 
 use crate::Ports;
 use crate::fargate::{self, Answer, Bucket, Rate};
+use crate::finish::begins_ms;
 use crate::ports::{
     AttemptId, ECS_PAGE_MAX, Ecs, ExecutionFilter, Outgoing, Queue, QueueName, RecordKind,
     ShardKey, StoreError, TaskView,
@@ -231,7 +232,7 @@ impl Reconciler {
             ..ExecutionFilter::default()
         };
         for row in self.ports.store.executions(&filter).await? {
-            if row.meta.created_ms < overdue {
+            if begins_ms(&row) < overdue {
                 let key = ShardKey::root(&row.meta.id);
                 outbox.say(&EventMessage::new(key, Event::Start).into())?;
                 summary.started += 1;

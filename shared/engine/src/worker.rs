@@ -18,7 +18,7 @@ use crate::claims::{self, Halted, Taken};
 use crate::evaluate::{EvaluateError, Evaluator, Site};
 use crate::finish::{last_try, may_be_tried_again};
 use crate::intake::IntakeError;
-use crate::launch::{Call, Launch, Prepared, output_prefix};
+use crate::launch::{CACHED, Call, Launch, Prepared, output_prefix};
 use crate::planner::{Active, Message, Planner};
 use crate::plans::Plans;
 use crate::ports::{
@@ -224,9 +224,8 @@ impl Worker {
         if let Some((key, _)) = &cache
             && let Some(outputs) = store.cached(key, now).await?
         {
-            let mut row = row;
-            row.message = Some("outputs of an identical earlier task run were reused".to_owned());
             let mut result = ended(now, now, Outcome::Success);
+            result.message = Some(CACHED.to_owned());
             result.outputs = outputs;
             return self.report(id, row, result, &[]).await;
         }

@@ -352,6 +352,11 @@ async fn of_all(
     }
     out.ended = merge.ended();
     out.more = !out.ended && !drained;
+    if drained && merge.waits() {
+        out.left_out.get_or_insert_with(|| {
+            "later attempts follow once earlier ones have ended; read those of one task run, or the download".to_owned()
+        });
+    }
     out.next = cursor::write(&merge.place().to_string());
     Ok(out)
 }

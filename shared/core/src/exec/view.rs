@@ -300,35 +300,9 @@ impl<'a> View<'a> {
 
     /// Milliseconds to wait after the `tries`-th try.
     pub(super) fn retry_delay(&self, interval: &RetryInterval, tries: u8, slot: u16) -> u64 {
-        match interval {
-            RetryInterval::Constant { interval_ms } => *interval_ms,
-            RetryInterval::Exponential {
-                interval_ms,
-                max_interval_ms,
-                delay_factor,
-            } => {
-                let factor = delay_factor.max(1.0).powi(i32::from(tries) - 1);
-                // Delays are small against 2^53 ms; the cast saturates beyond.
-                #[allow(
-                    clippy::cast_precision_loss,
-                    clippy::cast_possible_truncation,
-                    clippy::cast_sign_loss
-                )]
-                let delay = (*interval_ms as f64 * factor) as u64;
-                delay.min(*max_interval_ms)
-            }
-            RetryInterval::Random {
-                min_interval_ms,
-                max_interval_ms,
-            } => {
-                // Equal state gives equal delays, so two planners agree; executions differ by their epoch.
-                let span = max_interval_ms
-                    .saturating_sub(*min_interval_ms)
-                    .saturating_add(1);
-                let seed = self.shard.epoch.0 ^ u64::from(slot) << 40 ^ u64::from(tries) << 56;
-                min_interval_ms.saturating_add(mix(seed) % span)
-            }
-        }
+        // Executions differ by their epoch.
+        let seed = self.shard.epoch.0 ^ u64::from(slot) << 40 ^ u64::from(tries) << 56;
+        interval.delay_ms(tries, seed)
     }
 
     pub(super) fn loop_ended(&mut self, slot: u16, counts: Counts, limit: bool) {
@@ -395,12 +369,4 @@ impl<'a> View<'a> {
         }
         self.shard.open && self.shard.slots.iter().all(|slot| slot.state.is_terminal())
     }
-}
-
-/// Spreads a seed over 64 bits (the finaliser of `SplitMix64`, Steele et al. 2014).
-fn mix(seed: u64) -> u64 {
-    let z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ z >> 31
 }

@@ -123,8 +123,7 @@ impl PlanQueue {
             let store = &*self.evaluator().ports.store;
             return match store.execution(&child).await? {
                 None => Ok(Some(of(reports::probed(&id, Truth::Absent)))),
-                // What is not over answers when it is: it, or the try after it.
-                Some(row) if self.goes_on(&row).await? => Ok(None),
+                // What is not over answers when it is: it, or the last try after it.
                 Some(row) => self.answer_parent(&row).await,
             };
         }
@@ -140,7 +139,7 @@ impl PlanQueue {
     }
 
     /// Whether an execution is not over, or failed and will be tried again.
-    async fn goes_on(&self, row: &ExecutionRow) -> Result<bool, StepError> {
+    pub(super) async fn goes_on(&self, row: &ExecutionRow) -> Result<bool, StepError> {
         if row.ended_ms.is_none() {
             return Ok(true);
         }

@@ -83,7 +83,8 @@ impl PlanQueue {
             return Ok(None);
         };
         let last = last_try(&*self.evaluator().ports.store, child.clone()).await?;
-        if last.ended_ms.is_none() {
+        // A try that failed is `RETRIED` only once it is over, after what comes after it.
+        if self.goes_on(&last).await? {
             return Ok(None);
         }
         let child = &last;

@@ -58,6 +58,8 @@ pub use view::TriggerView;
 pub struct DeployedFlow {
     /// Of the current revision.
     pub plan: Plan,
+    /// Its number.
+    pub revision: u32,
     /// Directory of its namespace files.
     pub flow_dir: Option<String>,
     /// Its triggers.

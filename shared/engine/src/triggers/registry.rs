@@ -69,6 +69,7 @@ impl Registry {
         }
         let flow = Arc::new(DeployedFlow {
             plan: revision.plan.clone(),
+            revision: head.revision,
             flow_dir: head.place_of_files(&revision.head),
             triggers,
             disabled: head.disabled,

@@ -61,7 +61,7 @@ impl Triggers {
         roots.insert("vars".to_owned(), Value::Object(plan.variables.clone()));
         roots.insert(
             "flow".to_owned(),
-            json!({"id": plan.flow, "namespace": plan.namespace}),
+            json!({"id": plan.flow, "namespace": plan.namespace, "revision": flow.revision}),
         );
         roots.insert("labels".to_owned(), json!(plan.labels));
         let seed = seed.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {

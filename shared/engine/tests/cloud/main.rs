@@ -5,6 +5,7 @@
 mod claims;
 mod evidence;
 mod life;
+mod policies;
 mod polls;
 mod requests;
 mod steered;

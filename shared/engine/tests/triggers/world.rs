@@ -320,6 +320,7 @@ pub(crate) fn deployed(source: &str) -> DeployedFlow {
         .collect();
     DeployedFlow {
         plan: compile(&flow).unwrap(),
+        revision: 7,
         flow_dir: None,
         triggers,
         disabled: false,

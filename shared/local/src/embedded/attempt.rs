@@ -9,7 +9,7 @@ use operon_core::exec::{Event, Outcome, Reason, State, Truth};
 use operon_core::expr::Masker;
 use operon_core::plan::NodeKind;
 use operon_engine::evaluate::{EvaluateError, Site};
-use operon_engine::launch::{Call, Launch, Prepared, output_prefix};
+use operon_engine::launch::{CACHED, Call, Launch, Prepared, output_prefix};
 use operon_engine::planner::{Active, Message};
 use operon_engine::ports::{
     AttemptId, AttemptResult, AttemptRow, RunnerError, ShardKey, StateStore as _, Write,
@@ -108,10 +108,9 @@ impl Inner {
         if let Some((key, _)) = &cache
             && let Ok(Some(outputs)) = store.cached(key, created).await
         {
-            let mut row = row;
-            row.message = Some("outputs of an identical earlier task run were reused".to_owned());
             let result = AttemptResult {
                 outputs,
+                message: Some(CACHED.to_owned()),
                 ..ended(created, created, Outcome::Success)
             };
             return Some(self.report(&id, row, result, &[], created).await);

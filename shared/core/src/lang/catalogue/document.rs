@@ -512,7 +512,7 @@ pub const FLOW: &[PropInfo] = &[
     prop(
         "sla",
         PropType::List(&PropType::Object(SLA)),
-        "Service levels watched while the execution runs.",
+        "Service levels: a duration is watched while the execution runs, an assertion is looked at once, when its tasks are over.",
     )
     .example("[{id: soon, type: MAX_DURATION, duration: PT8H, behavior: FAIL}]"),
     prop(

@@ -78,6 +78,48 @@ pub enum RetryInterval {
     },
 }
 
+impl RetryInterval {
+    /// Milliseconds to wait after the `tries`-th try, from 1. Equal seeds give equal delays, so two planners agree.
+    #[must_use]
+    pub fn delay_ms(&self, tries: u8, seed: u64) -> u64 {
+        match self {
+            Self::Constant { interval_ms } => *interval_ms,
+            Self::Exponential {
+                interval_ms,
+                max_interval_ms,
+                delay_factor,
+            } => {
+                let factor = delay_factor.max(1.0).powi(i32::from(tries.max(1)) - 1);
+                // Delays are small against 2^53 ms; the cast saturates beyond.
+                #[allow(
+                    clippy::cast_precision_loss,
+                    clippy::cast_possible_truncation,
+                    clippy::cast_sign_loss
+                )]
+                let delay = (*interval_ms as f64 * factor) as u64;
+                delay.min(*max_interval_ms)
+            }
+            Self::Random {
+                min_interval_ms,
+                max_interval_ms,
+            } => {
+                let span = max_interval_ms
+                    .saturating_sub(*min_interval_ms)
+                    .saturating_add(1);
+                min_interval_ms.saturating_add(mix(seed) % span)
+            }
+        }
+    }
+}
+
+/// Spreads a seed over 64 bits (the finaliser of `SplitMix64`, Steele et al. 2014).
+fn mix(seed: u64) -> u64 {
+    let z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ z >> 31
+}
+
 /// What happens to a failed execution.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
