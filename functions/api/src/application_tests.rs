@@ -49,7 +49,7 @@ impl Deployment {
             capacity: 10,
         };
         let config = Config {
-            iam_roles: "arn:aws:sts::1:assumed-role/ops/*=editor;arn:aws:*::1:*=viewer".to_owned(),
+            iam_roles: "arn:aws:sts::1:assumed-role/ops/*=editor;arn:aws:iam::1:user/audrey=admin;arn:aws:*::1:*=viewer".to_owned(),
             ..Config::default()
         };
         let made = Parts {
@@ -161,6 +161,9 @@ async fn a_flow_is_deployed_started_and_seen_to_its_end() {
     let logs = deployment.call(viewer, "GET", &path, "").await;
     assert_eq!(logs.body["items"][0]["text"], "hi", "{}", logs.body);
     let audit = deployment.call(viewer, "GET", "/api/v1/audit", "").await;
+    assert_eq!(audit.status, 403);
+    let admin = Some("arn:aws:iam::1:user/audrey");
+    let audit = deployment.call(admin, "GET", "/api/v1/audit", "").await;
     assert_eq!(audit.body["items"][0]["who"], OPS);
 }
 
