@@ -95,12 +95,7 @@ impl Report for Live {
     fn task_run(&mut self, row: &AttemptRow) {
         self.tree.task_run(row);
         if row.state == "FAILED" && row.attempt > 0 && self.failed.len() < LOOKUPS_MAX {
-            let id = AttemptId {
-                execution: row.execution.clone(),
-                task_run: row.task_run.clone(),
-                attempt: row.attempt,
-            };
-            self.failed.insert(id, (row.task.clone(), 0));
+            self.failed.insert(row.id(), (row.task.clone(), 0));
         }
     }
 

@@ -402,7 +402,7 @@ impl TaskRun {
             outputs_uri: last.outputs_uri.clone(),
             metrics: last.metrics.iter().map(|metric| json!(metric)).collect(),
             usage: usage(last),
-            cached: last.message.as_deref() == Some(operon_engine::launch::CACHED),
+            cached: last.message.as_deref() == Some(operon_engine::reports::CACHED),
             reused_from: reused.map(|reuse| reuse.execution().to_string()),
             attempts: real.into_iter().map(Attempt::from).collect(),
         })

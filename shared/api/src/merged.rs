@@ -34,11 +34,7 @@ impl Began {
     pub(crate) fn of(row: &AttemptRow) -> Self {
         Self {
             at_ms: row.created_ms,
-            attempt: AttemptId {
-                execution: row.execution.clone(),
-                task_run: row.task_run.clone(),
-                attempt: row.attempt,
-            },
+            attempt: row.id(),
             reuse: Reuse::of(row),
         }
     }
@@ -54,10 +50,7 @@ impl Began {
 
     /// The attempt under which its log was written: another one if a replay took it over.
     pub(crate) async fn written_as(&self, store: &dyn StateStore) -> Result<AttemptId, StoreError> {
-        match self.reuse.clone() {
-            Some(reuse) => reuse.executed(store, &self.attempt).await,
-            None => Ok(self.attempt.clone()),
-        }
+        Reuse::written_as(self.reuse.as_ref(), store, &self.attempt).await
     }
 }
 

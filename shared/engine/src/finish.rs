@@ -1,5 +1,6 @@
 //! The end of an execution: its outputs.
 
+use std::str::FromStr;
 use std::sync::PoisonError;
 
 use operon_core::lang::model::{FlowRetry, FlowRetryBehavior, SlaKind};
@@ -47,8 +48,7 @@ pub async fn last_try(
 
 /// Whether an execution that has ended may be followed by another one, which is not there yet: what waits for its end
 /// waits for that one, too.
-#[must_use]
-pub fn may_be_tried_again(row: &ExecutionRow, plan: &Plan) -> bool {
+pub(crate) fn may_be_tried_again(row: &ExecutionRow, plan: &Plan) -> bool {
     let policy = plan.retry.as_ref();
     policy.is_some_and(|policy| try_after(row, policy).is_some())
 }
@@ -63,8 +63,7 @@ fn try_after(failed: &ExecutionRow, policy: &FlowRetry) -> Option<(u8, u64)> {
     {
         return None;
     }
-    let number = failed.meta.labels.get(TRY_LABEL);
-    let tries = number.and_then(|text| text.parse().ok()).unwrap_or(1_u8);
+    let tries = labelled(failed, TRY_LABEL).unwrap_or(1_u8);
     let elapsed = failed
         .ended_ms
         .unwrap_or_default()
@@ -78,20 +77,19 @@ fn try_after(failed: &ExecutionRow, policy: &FlowRetry) -> Option<(u8, u64)> {
     (!used_up).then(|| (tries.saturating_add(1), wait))
 }
 
+/// The number that one of these labels holds.
+fn labelled<T: FromStr>(row: &ExecutionRow, label: &str) -> Option<T> {
+    row.meta.labels.get(label)?.parse().ok()
+}
+
 /// When the first of the executions that were tried one after the other was created.
 fn first_created_ms(row: &ExecutionRow) -> u64 {
-    let first = row.meta.labels.get(FIRST_LABEL);
-    first
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(row.meta.created_ms)
+    labelled(row, FIRST_LABEL).unwrap_or(row.meta.created_ms)
 }
 
 /// When a stored execution is to begin, if it was not told to; one that is tried again waits.
 pub(crate) fn begins_ms(row: &ExecutionRow) -> u64 {
-    let begins = row.meta.labels.get(BEGINS_LABEL);
-    begins
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(row.meta.created_ms)
+    labelled(row, BEGINS_LABEL).unwrap_or(row.meta.created_ms)
 }
 
 /// The same for the same execution, whoever asks.

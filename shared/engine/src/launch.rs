@@ -21,9 +21,6 @@ use crate::registry::RegistryLogin;
 use crate::rows;
 use crate::script;
 
-/// What a task run says whose outputs are those of an identical earlier one.
-pub const CACHED: &str = "outputs of an identical earlier task run were reused";
-
 /// What an attempt is, ready to be executed.
 #[derive(Debug)]
 pub enum Prepared {
@@ -340,11 +337,7 @@ impl Evaluator {
                  `outputFiles`"
             ));
         }
-        let id = AttemptId {
-            execution: row.execution.clone(),
-            task_run: row.task_run.clone(),
-            attempt: row.attempt,
-        };
+        let id = row.id();
         let uri = ArtifactUri::new(&format!("{}outputs.json", output_prefix(&id)))
             .map_err(|error| error.to_string())?;
         self.ports

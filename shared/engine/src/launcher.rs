@@ -7,14 +7,14 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use operon_core::exec::{LAUNCH_GRACE_MS, Outcome, Reason, State};
+use operon_core::exec::{LAUNCH_GRACE_MS, Reason, State};
 use serde_json::json;
 use tracing::{info, warn};
 
 use crate::Ports;
 use crate::evaluate::{EvaluateError, Evaluator, Site};
 use crate::fargate::{self, Answer, Bucket, Build, Rate, Size};
-use crate::launch::{CACHED, Launch, Prepared};
+use crate::launch::{Launch, Prepared};
 use crate::planner::{Active, Planner};
 use crate::plans::Plans;
 use crate::ports::{
@@ -238,10 +238,7 @@ impl Launcher {
         outputs: serde_json::Map<String, serde_json::Value>,
         outbox: &mut Outbox,
     ) -> Result<(), StepError> {
-        let now = self.now_ms();
-        let mut result = reports::ended(now, now, Outcome::Success);
-        result.message = Some(CACHED.to_owned());
-        result.outputs = outputs;
+        let result = reports::cached(self.now_ms(), outputs);
         let message = self.evaluator().done(id, row, result, &[]).await?;
         Ok(outbox.say(&EventMessage::from(message).into())?)
     }

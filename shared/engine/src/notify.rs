@@ -17,8 +17,8 @@ use tracing::warn;
 use crate::Ports;
 use crate::plans::LoadedPlan;
 use crate::ports::{
-    AttemptId, AttemptRow, ExecutionRow, LogReader, Record, RecordKey, RecordKind, RecordOutcome,
-    RecordQuery, RecordWrite, StoreError,
+    AttemptRow, ExecutionRow, LogReader, Record, RecordKey, RecordKind, RecordOutcome, RecordQuery,
+    RecordWrite, StoreError,
 };
 
 mod deliver;
@@ -244,11 +244,7 @@ impl Context<'_> {
 
     /// The last lines of an attempt's log; none when they cannot be read: the alert matters more.
     async fn lines(&self, row: &AttemptRow) -> Vec<String> {
-        let attempt = AttemptId {
-            execution: row.execution.clone(),
-            task_run: row.task_run.clone(),
-            attempt: row.attempt,
-        };
+        let attempt = row.id();
         match self.logs.tail(&attempt, None, LOG_LINES).await {
             Ok(found) => found.lines.into_iter().map(|line| line.text).collect(),
             Err(reason) => {

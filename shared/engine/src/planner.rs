@@ -14,6 +14,7 @@ use tracing::warn;
 
 use crate::decide::Decision;
 use crate::evaluate::{EvaluateError, Evaluator, Overlay, Site};
+use crate::finish::may_be_tried_again;
 use crate::plans::{LoadedPlan, PlanError, Plans};
 use crate::ports::{
     AttemptRow, ExecutionId, ExecutionRow, SaveOutcome, ShardKey, ShardWrite, StoreError, Write,
@@ -162,6 +163,15 @@ impl Planner {
             sole: false,
             ..Self::new(evaluator, plans)
         }
+    }
+
+    /// Whether an execution is not over, or failed and will be tried again.
+    pub(crate) async fn goes_on(&self, row: &ExecutionRow) -> Result<bool, TurnError> {
+        if row.ended_ms.is_none() {
+            return Ok(true);
+        }
+        let active = self.active(&row.meta.id).await?;
+        Ok(active.is_some_and(|active| may_be_tried_again(row, &active.plan.plan)))
     }
 
     /// The execution with its plan, from memory or the store.

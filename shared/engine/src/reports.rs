@@ -6,7 +6,7 @@ use operon_core::exec::{
 };
 use operon_core::lang::model::Dynamic;
 use operon_core::plan::ShardId;
-use serde_json::Map;
+use serde_json::{Map, Value};
 
 use crate::evaluate::{Evaluator, Site};
 use crate::planner::{Active, Message};
@@ -14,6 +14,8 @@ use crate::ports::{AttemptId, AttemptResult, AttemptRow, ShardKey, StoreError, T
 use crate::rows;
 use crate::wire::{EventMessage, PlanMessage};
 
+/// What a task run says whose outputs are those of an identical earlier one.
+pub const CACHED: &str = "outputs of an identical earlier task run were reused";
 /// Characters of a warning that are kept.
 const WARNING_CHARS_MAX: usize = 1000;
 
@@ -53,6 +55,16 @@ pub fn ended(started_ms: u64, ended_ms: u64, outcome: Outcome) -> AttemptResult 
         usage: Usage::default(),
         started_ms,
         ended_ms,
+    }
+}
+
+/// The end of a task run whose outputs are those of an identical earlier one.
+#[must_use]
+pub fn cached(now_ms: u64, outputs: Map<String, Value>) -> AttemptResult {
+    AttemptResult {
+        message: Some(CACHED.to_owned()),
+        outputs,
+        ..ended(now_ms, now_ms, Outcome::Success)
     }
 }
 

@@ -16,9 +16,9 @@ use crate::Ports;
 use crate::alerts::Alerts;
 use crate::claims::{self, Halted, Taken};
 use crate::evaluate::{EvaluateError, Evaluator, Site};
-use crate::finish::{last_try, may_be_tried_again};
+use crate::finish::last_try;
 use crate::intake::IntakeError;
-use crate::launch::{CACHED, Call, Launch, Prepared, output_prefix};
+use crate::launch::{Call, Launch, Prepared, output_prefix};
 use crate::planner::{Active, Message, Planner};
 use crate::plans::Plans;
 use crate::ports::{
@@ -224,10 +224,9 @@ impl Worker {
         if let Some((key, _)) = &cache
             && let Some(outputs) = store.cached(key, now).await?
         {
-            let mut result = ended(now, now, Outcome::Success);
-            result.message = Some(CACHED.to_owned());
-            result.outputs = outputs;
-            return self.report(id, row, result, &[]).await;
+            return self
+                .report(id, row, reports::cached(now, outputs), &[])
+                .await;
         }
         let result = match prepared {
             Prepared::Process(_) => {
@@ -505,12 +504,7 @@ impl Worker {
             return Ok(None);
         };
         let row = last_try(store, row).await?;
-        if row.ended_ms.is_none() {
-            return Ok(Some(row));
-        }
-        let active = self.planner.active(&row.meta.id).await?;
-        let again = active.is_some_and(|active| may_be_tried_again(&row, &active.plan.plan));
-        Ok(again.then_some(row))
+        Ok(self.planner.goes_on(&row).await?.then_some(row))
     }
 
     async fn again(&self, id: &AttemptId, since_ms: u64) -> Result<(), StepError> {

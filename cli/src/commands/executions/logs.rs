@@ -119,25 +119,18 @@ fn wanted(args: &LogsArgs, row: &AttemptRow) -> bool {
 impl Source {
     /// The attempt under which its log was written.
     async fn written_as(&self, store: &dyn StateStore) -> Result<AttemptId, StoreError> {
-        match self.reuse.clone() {
-            Some(reuse) => reuse.executed(store, &self.id).await,
-            None => Ok(self.id.clone()),
-        }
+        Reuse::written_as(self.reuse.as_ref(), store, &self.id).await
     }
 }
 
 fn source(row: AttemptRow) -> Source {
     Source {
+        id: row.id(),
         reuse: Reuse::of(&row),
         began_ms: row
             .started_ms
             .map_or(row.created_ms, |started| started.min(row.created_ms)),
         name: row.name,
-        id: AttemptId {
-            execution: row.execution,
-            task_run: row.task_run,
-            attempt: row.attempt,
-        },
     }
 }
 

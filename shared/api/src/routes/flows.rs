@@ -8,12 +8,12 @@ use operon_core::lang::diagnostic::Diagnostic;
 use operon_core::lang::model::Span;
 use operon_core::lang::rules::Rule;
 use operon_core::lang::yaml::DOCUMENT_BYTES_MAX;
+use operon_core::plan::content_hash;
 use operon_engine::files::{self, Beside};
 use operon_engine::flows::{Deploy, Expected, FlowError, FlowHead, Revision, check};
 use operon_engine::ports::ExecutionFilter;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 use similar::TextDiff;
 use utoipa::{IntoParams, ToSchema};
 
@@ -464,8 +464,8 @@ pub(crate) async fn deploy(
     };
     let before = before.map_or(Value::Null, |head| json!({"revision": head.revision}));
     let change = Change::new("flow.deploy", format!("{namespace}/{id}")).before(before);
-    let sha256 = hex::encode(Sha256::digest(source.as_bytes()));
-    let asked = change.clone().after(json!({"sourceHash": sha256}));
+    let source_hash = content_hash(source.as_bytes());
+    let asked = change.clone().after(json!({"sourceHash": source_hash}));
     let deployed = who.does(&api, asked, make).await?;
     if deployed.changed {
         let after = json!({"revision": deployed.flow.revision});

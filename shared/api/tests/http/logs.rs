@@ -411,11 +411,7 @@ async fn a_log_is_where_it_was_written_whatever_was_replayed_since() {
         row.message = from.map(|of| format!("reused from execution {of}"));
         row
     };
-    let id = |row: &AttemptRow| AttemptId {
-        execution: row.execution.clone(),
-        task_run: row.task_run.clone(),
-        attempt: row.attempt,
-    };
+    let id = AttemptRow::id;
     // The revision in between has moved the task.
     let last = row("c", 7, Some("b"));
     let write = Write {

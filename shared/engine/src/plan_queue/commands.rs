@@ -6,9 +6,8 @@ use tracing::error;
 use super::{PlanQueue, of};
 use crate::claims;
 use crate::evaluate::{EvaluateError, Site};
-use crate::finish::may_be_tried_again;
 use crate::planner::{Active, Message};
-use crate::ports::{AttemptId, ExecutionRow, Outgoing, QueueName, ShardKey};
+use crate::ports::{AttemptId, Outgoing, QueueName, ShardKey};
 use crate::reports;
 use crate::script;
 use crate::step::{Outbox, StepError};
@@ -136,15 +135,6 @@ impl PlanQueue {
             Some(_) => Truth::Gone,
         };
         Ok(Some(of(reports::probed(&id, truth))))
-    }
-
-    /// Whether an execution is not over, or failed and will be tried again.
-    pub(super) async fn goes_on(&self, row: &ExecutionRow) -> Result<bool, StepError> {
-        if row.ended_ms.is_none() {
-            return Ok(true);
-        }
-        let active = self.planner.active(&row.meta.id).await?;
-        Ok(active.is_some_and(|active| may_be_tried_again(row, &active.plan.plan)))
     }
 
     async fn acquire(&self, active: &Active) -> Result<Vec<Message>, StepError> {

@@ -84,7 +84,7 @@ impl PlanQueue {
         };
         let last = last_try(&*self.evaluator().ports.store, child.clone()).await?;
         // A try that failed is `RETRIED` only once it is over, after what comes after it.
-        if self.goes_on(&last).await? {
+        if self.planner.goes_on(&last).await? {
             return Ok(None);
         }
         let child = &last;

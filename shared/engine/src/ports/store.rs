@@ -10,6 +10,8 @@ use operon_core::plan::ShardId;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::attempt::AttemptId;
+
 /// One execution of a flow: 1 to 64 letters, digits, `-` and `_`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -230,6 +232,18 @@ pub struct AttemptRow {
     pub metrics: Vec<super::Metric>,
     /// What it used.
     pub usage: super::Usage,
+}
+
+impl AttemptRow {
+    /// Which attempt it is about.
+    #[must_use]
+    pub fn id(&self) -> AttemptId {
+        AttemptId {
+            execution: self.execution.clone(),
+            task_run: self.task_run.clone(),
+            attempt: self.attempt,
+        }
+    }
 }
 
 /// What `executions` may be listed by. Newest first.

@@ -43,6 +43,18 @@ impl Reuse {
         &self.of
     }
 
+    /// The attempt under which the log of one is: its own, unless a replay took it over.
+    pub async fn written_as(
+        reuse: Option<&Self>,
+        store: &dyn StateStore,
+        attempt: &AttemptId,
+    ) -> Result<AttemptId, StoreError> {
+        match reuse {
+            Some(reuse) => reuse.clone().executed(store, attempt).await,
+            None => Ok(attempt.clone()),
+        }
+    }
+
     /// The attempt that was executed, and wrote the log. If an execution in between is gone, the last one that is known.
     pub async fn executed(
         self,
@@ -57,11 +69,7 @@ impl Reuse {
                 break;
             };
             reuse = Self::of(&row);
-            found = AttemptId {
-                execution: row.execution,
-                task_run: row.task_run,
-                attempt: row.attempt,
-            };
+            found = row.id();
         }
         Ok(found)
     }

@@ -1,8 +1,8 @@
 //! What a flow says about its executions beside their tasks: how long they may take, what must hold of them, how many
 //! there may be at once, what is reused, and when they are tried again.
 
-use operon_engine::launch::CACHED;
 use operon_engine::ports::{ExecutionFilter, ExecutionRow, StateStore as _};
+use operon_engine::reports::CACHED;
 use operon_testkit::cloud::{CloudWorld, Fate, Shape};
 
 use super::{HOUR, plan, plan_of};

@@ -9,12 +9,12 @@ use operon_core::exec::{Event, Outcome, Reason, State, Truth};
 use operon_core::expr::Masker;
 use operon_core::plan::NodeKind;
 use operon_engine::evaluate::{EvaluateError, Site};
-use operon_engine::launch::{CACHED, Call, Launch, Prepared, output_prefix};
+use operon_engine::launch::{Call, Launch, Prepared, output_prefix};
 use operon_engine::planner::{Active, Message};
 use operon_engine::ports::{
     AttemptId, AttemptResult, AttemptRow, RunnerError, ShardKey, StateStore as _, Write,
 };
-use operon_engine::reports::{ended, failed};
+use operon_engine::reports::{cached, ended, failed};
 use operon_engine::rows;
 use operon_engine::tasks::{self, TaskCall, TaskError, TaskOutput};
 use serde_json::Map;
@@ -108,11 +108,7 @@ impl Inner {
         if let Some((key, _)) = &cache
             && let Ok(Some(outputs)) = store.cached(key, created).await
         {
-            let result = AttemptResult {
-                outputs,
-                message: Some(CACHED.to_owned()),
-                ..ended(created, created, Outcome::Success)
-            };
+            let result = cached(created, outputs);
             return Some(self.report(&id, row, result, &[], created).await);
         }
         let result = match prepared {
