@@ -45,7 +45,7 @@ check: need-rust need-python deny ## Format, lints, dependencies, documentation,
 	$(IN) cargo fmt --all --check
 	$(IN) cargo clippy --locked --workspace --all-targets -- -D warnings
 	$(IN) cargo clippy --locked --workspace --test aws-ports -- -D warnings
-	$(IN) PATH="$$PWD/.tools/bin:$$PATH" cargo deny --locked check bans licenses sources
+	$(IN) PATH="$$PWD/.tools/bin:$$PATH" cargo deny --locked check --hide-inclusion-graph bans licenses sources
 # With the examples, so that it has the features of what clippy has compiled; without them most crates are checked again.
 	$(IN) RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --lib --bins --examples --quiet
 	$(IN) cargo metadata --locked --format-version 1 --manifest-path fuzz/Cargo.toml >/dev/null

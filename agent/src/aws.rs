@@ -95,7 +95,8 @@ fn http_client() -> Result<SharedHttpClient, String> {
 
 /// From the environment (emulators), else those of the task's role.
 fn credentials(region: &Region, http: &SharedHttpClient) -> SharedCredentialsProvider {
-    let config = ProviderConfig::empty()
+    // Not `empty`, which cannot wait and therefore tries nothing twice.
+    let config = ProviderConfig::without_region()
         .with_region(Some(region.clone()))
         .with_http_client(http.clone());
     let task = EcsCredentialsProvider::builder().configure(&config).build();

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use operon_core::agent::{AgentMessage, AgentSaid, AttemptName, FORMAT, MESSAGE_BYTES_MAX};
+use operon_core::agent::{
+    AgentMessage, AgentSaid, AttemptName, FORMAT, MESSAGE_BYTES_MAX, for_queue,
+};
 use tokio::time::{Instant, sleep};
 
 use crate::store::{Queue, StoreError};
@@ -38,6 +40,7 @@ pub(crate) async fn say(
         said,
     };
     let body = serde_json::to_string(&message)?;
+    let body = for_queue(&body);
     if body.len() > MESSAGE_BYTES_MAX {
         return Err(SendError::TooLarge(body.len()));
     }
@@ -62,6 +65,17 @@ mod tests {
 
     fn attempt() -> AttemptName {
         "e-1:0:3:1".parse().unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_queue_gets_what_it_takes() {
+        let queue = MemoryQueue::failing(0);
+        let message = "ends with \u{ffff}\u{fffe}".to_owned();
+        let said = AgentSaid::Warned { at_ms: 1, message };
+        say(&queue, &attempt(), said.clone(), Duration::ZERO)
+            .await
+            .unwrap();
+        assert_eq!(queue.messages().remove(0).said, said);
     }
 
     #[tokio::test]

@@ -153,6 +153,7 @@ impl Finish<'_> {
             message: ending.message,
             outputs: Map::new(),
             outputs_uri: None,
+            cache: self.spec.cache.clone(),
             output_files: Vec::new(),
             metrics: Vec::new(),
             usage: Usage {

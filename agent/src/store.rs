@@ -294,6 +294,9 @@ pub(crate) mod testing {
             if self.tries.fetch_add(1, Ordering::Relaxed) < self.fails {
                 return Err(StoreError::Failed("the queue is away".to_owned()));
             }
+            if body.contains(['\u{fffe}', '\u{ffff}']) {
+                return Err(StoreError::Failed("InvalidMessageContents".to_owned()));
+            }
             self.sent.lock().unwrap().push(body.to_owned());
             Ok(())
         }

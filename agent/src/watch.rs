@@ -105,6 +105,22 @@ struct Watch {
     patience: Duration,
 }
 
+/// When the agent was asked to stop.
+struct Told {
+    at: Instant,
+    /// Milliseconds since the epoch, as the runtime says when `main` ended.
+    ms: u64,
+}
+
+impl Told {
+    fn now() -> Self {
+        Self {
+            at: Instant::now(),
+            ms: now_ms(),
+        }
+    }
+}
+
 /// What was reported, and when the next report is due.
 #[derive(Default)]
 struct Reported {
@@ -130,7 +146,7 @@ impl Watch {
 
     async fn until_over(&mut self, stop: &Notify) -> Seen {
         let began = Instant::now();
-        let mut told: Option<Instant> = None;
+        let mut told: Option<Told> = None;
         let mut answered = began;
         let mut reported = Reported::default();
         let mut started = false;
@@ -145,7 +161,7 @@ impl Watch {
                         return Seen::Over(task, ending);
                     }
                     if main.is_some_and(super::metadata::Container::is_stopped) {
-                        return Seen::Over(task.clone(), self.ending(&task, told.is_some()));
+                        return Seen::Over(task.clone(), self.ending(&task, told.as_ref()));
                     }
                     if self.is_too_late(&task) {
                         return Seen::TimedOut(task);
@@ -160,13 +176,16 @@ impl Watch {
                 }
                 Err(_) => {}
             }
-            if told.is_some_and(|told| told.elapsed() > STOP_MAX) {
+            if told
+                .as_ref()
+                .is_some_and(|told| told.at.elapsed() > STOP_MAX)
+            {
                 return Seen::NotStopped;
             }
             let soon = began.elapsed() < SOON_FOR || told.is_some();
             tokio::select! {
                 () = sleep(if soon { SOON } else { LATER }) => {}
-                () = stop.notified() => { told.get_or_insert_with(Instant::now); }
+                () = stop.notified() => { told.get_or_insert_with(Told::now); }
             }
         }
     }
@@ -184,7 +203,12 @@ impl Watch {
         Ok(task)
     }
 
-    fn ending(&self, task: &Task, signalled: bool) -> Ending {
+    fn ending(&self, task: &Task, told: Option<&Told>) -> Ending {
+        // ECS stops `main` before it tells the agent: what failed shortly before was stopped. What had succeeded was not,
+        // unless ECS itself says so.
+        let done = task.main().filter(|main| main.exit_code == Some(0));
+        let done_ms = done.and_then(super::metadata::Container::finished_ms);
+        let signalled = told.is_some_and(|told| done_ms.is_none_or(|ended| told.ms <= ended));
         let told = task.was_told_to_stop() || signalled;
         Ending::of(task, told, self.peak.usage(), self.spec.memory_mib)
     }

@@ -251,6 +251,52 @@ proptest! {
         }
     }
 
+    /// What is said of two attempts that are alive may come in any order, wherever they are and whatever waits for
+    /// them, as long as nothing fails: a failure keeps others from beginning, which is its meaning.
+    #[test]
+    fn what_is_said_of_different_attempts_commutes(
+        before in prop::collection::vec(event(), 0..40),
+        place in somewhere(),
+        which in any::<[Index; 2]>(),
+        said in [0..5_u8, 0..5_u8],
+    ) {
+        let (plan, at) = drawn(place);
+        let at = &at;
+        let mut shard = reach(&plan, at, &[Event::Start]);
+        // Events that are drawn seldom fit: what waits to be decided goes on by itself.
+        for event in &before {
+            shard = apply(&plan, at, &shard, std::slice::from_ref(event), NOW).0;
+            let gates = (0_u16..).zip(&shard.slots).find(|(_, slot)| slot.state == State::Gate);
+            if let Some((slot, _)) = gates {
+                let verdict = Verdict::Gate(true);
+                shard = apply(&plan, at, &shard, &[Event::Decided { slot, verdict }], NOW).0;
+            }
+        }
+        let alive: Vec<(u16, u8)> = (0_u16..)
+            .zip(&shard.slots)
+            .filter(|(_, slot)| slot.state.is_live())
+            .map(|(slot, task_run)| (slot, task_run.attempt))
+            .collect();
+        prop_assume!(alive.len() > 1);
+        let (one, other) = (which[0].index(alive.len()), which[1].index(alive.len()));
+        prop_assume!(one != other);
+        let event = |index: usize, kind: u8| {
+            let (slot, attempt) = alive[index];
+            let done = |outcome| Event::Done { slot, attempt, outcome, age_ms: 0 };
+            match kind {
+                0 => Event::Started { slot, attempt },
+                1 => Event::Probed { slot, attempt, truth: Truth::Alive },
+                2 => Event::Probed { slot, attempt, truth: Truth::Ended(Outcome::Success) },
+                3 => done(Outcome::Warning),
+                _ => done(Outcome::Success),
+            }
+        };
+        let (a, b) = (event(one, said[0]), event(other, said[1]));
+        let (ab, _) = apply(&plan, at, &shard, &[a.clone(), b.clone()], NOW);
+        let (ba, _) = apply(&plan, at, &shard, &[b, a], NOW);
+        prop_assert_eq!(ab, ba);
+    }
+
     /// Reports about iterations that have nothing to do with each other may come in any order.
     #[test]
     fn reports_about_different_iterations_commute(

@@ -30,6 +30,9 @@ ROOT = Path(__file__).resolve().parents[2]
 # Where the tests are that need AWS; tests/aws/run.py runs those in `suite`.
 AWS_TESTS = Path("tests/aws")
 
+# It takes minutes in which it mostly waits: a suite of its own, beside the others.
+CRASHES = "kill_9_at_any_moment_loses_nothing"
+
 # What cargo-nextest, cargo and unittest say at their end.
 _NEXTEST = re.compile(r"Summary \[.*\] +(?:\d+/)?\d+ tests? run: (.*)")
 _CARGO = re.compile(r"test result: \w+\. (.*?)(?:; finished|$)")
@@ -65,6 +68,8 @@ class Suite:
     command: Sequence[str]
     beside: bool = False
     """It waits more than it works: those after it run meanwhile, and what it says comes in one piece."""
+    elsewhere: int = 0
+    """Tests that it leaves to another suite, and says it has skipped."""
 
 
 @dataclass(frozen=True)
@@ -162,10 +167,13 @@ def suites(root: Path, *, nextest: bool) -> list[Suite]:
     workspace = ["--locked", "--workspace"]
     # Not the examples, which have no tests and take long to build.
     targets = ["--lib", "--bins", "--tests", "--no-fail-fast"]
-    rust = ["cargo", *(["nextest", "run"] if nextest else ["test"]), *workspace, *targets]
+    rust = ["cargo", *(["nextest", "run"] if nextest else ["test"]), *workspace]
+    others = ["-E", f"not test({CRASHES})"] if nextest else ["--", "--skip", CRASHES]
+    # What is built is the same: only then cargo builds nothing anew.
     return [
-        Suite("Rust", rust),
+        Suite("Rust", [*rust, *targets, *others], elsewhere=int(nextest)),
         Suite("Rust documentation", ["cargo", "test", *workspace, "--doc", "--no-fail-fast"]),
+        Suite("Crashes at any moment", [*rust, "--test", "crash"], beside=True),
         Suite("AWS on emulators", [sys.executable, str(AWS_TESTS / "run.py")], beside=True),
         *(
             Suite(f"Python {directory}", [sys.executable, "-m", "unittest", "discover", "-s", str(directory)])
@@ -200,6 +208,7 @@ def run(suite: Suite, root: Path, environment: Mapping[str, str], out: TextIO | 
     ) as process:
         assert process.stdout is not None
         counts = count(shown(process.stdout))
+    counts.skipped = max(0, counts.skipped - suite.elsewhere)
     return Result(suite, counts, process.returncode, time.monotonic() - started)
 
 

@@ -10,7 +10,7 @@ import tempfile
 import unittest
 from pathlib import Path
 
-from suites import Counts, Result, Suite, count, python_directories, run, run_all, suites, table
+from suites import CRASHES, Counts, Result, Suite, count, python_directories, run, run_all, suites, table
 
 
 class TestCount(unittest.TestCase):
@@ -112,13 +112,30 @@ class TestSuites(unittest.TestCase):
                 (root / path).touch()
             self.assertEqual(list(python_directories(root)), [Path("a/b")])
 
+    def test_what_one_suite_leaves_out_another_runs(self) -> None:
+        root = Path(__file__).resolve().parents[2]
+        for nextest in (True, False):
+            first, *others = suites(root, nextest=nextest)
+            self.assertIn(CRASHES, first.command[-1])
+            self.assertTrue(any(other.command[-2:] == ["--test", "crash"] for other in others))
+        # It is the only test of that target, and its name is the one that is left out.
+        sources = (root / "tests/tests/crash").glob("*.rs")
+        tests = [line for source in sources for line in source.read_text(encoding="utf-8").split("#[test]")[1:]]
+        self.assertEqual([test.split("(")[0].split()[-1] for test in tests], [CRASHES])
+
+    def test_what_is_left_to_another_suite_is_not_skipped(self) -> None:
+        said = "print('Summary [ 0.1s] 3 tests run: 3 passed, 2 skipped')"
+        suite = Suite("x", [sys.executable, "-c", said], elsewhere=1)
+        with contextlib.redirect_stdout(io.StringIO()):
+            self.assertEqual(run(suite, Path.cwd(), dict(os.environ)).counts, Counts(3, 0, 1))
+
     def test_cargo_stands_in_for_nextest(self) -> None:
         root = Path(__file__).resolve().parents[2]
         with_nextest, without = suites(root, nextest=True), suites(root, nextest=False)
         self.assertEqual(with_nextest[0].command[:3], ["cargo", "nextest", "run"])
         self.assertEqual(without[0].command[:2], ["cargo", "test"])
-        self.assertEqual(with_nextest[1:], without[1:])
         names = [suite.name for suite in without]
+        self.assertEqual([suite.name for suite in with_nextest], names)
         self.assertIn("Python tests/tools", names)
         self.assertIn("Python tests/api", names)
         self.assertIn("Console in a browser", names)

@@ -313,10 +313,31 @@ async fn told_to_stop_it_waits_for_main_and_then_leaves() {
 }
 
 #[tokio::test]
+async fn what_had_succeeded_before_it_was_told_to_stop_has_succeeded() {
+    let world = world(vec![stopped(Some(0))], MemoryQueue::default()).await;
+    // It ended at 09:31:00.
+    let ended_ms = 1_795_426_260_000;
+    for (code, after_ms, expected) in [
+        (0, 500, Outcome::Success),
+        (0, -500, Outcome::Failed(Reason::Interrupted)),
+        (143, 500, Outcome::Failed(Reason::Interrupted)),
+    ] {
+        let task: Task = serde_json::from_value(stopped(Some(code))).unwrap();
+        assert_eq!(task.main().unwrap().finished_ms(), Some(ended_ms));
+        let told = Told {
+            at: Instant::now(),
+            ms: ended_ms.saturating_add_signed(after_ms),
+        };
+        let ending = world.watch.ending(&task, Some(&told));
+        assert_eq!(ending.outcome, expected, "{code} {after_ms}");
+    }
+}
+
+#[tokio::test]
 async fn a_result_that_cannot_be_sent_is_in_the_manifest() {
     let world = world(vec![stopped(Some(0))], MemoryQueue::failing(usize::MAX)).await;
     let task: Task = serde_json::from_value(stopped(Some(0))).unwrap();
-    let ending = world.watch.ending(&task, false);
+    let ending = world.watch.ending(&task, None);
     assert_eq!(world.watch.tell(&task, ending).await, EXIT_CANNOT_REPORT);
     assert_eq!(world.manifest().outcome, Outcome::Success);
     assert!(

@@ -63,6 +63,44 @@ fn a_flow_that_succeeds() {
     );
 }
 
+/// Time zones are those of the binary: what a machine calls by their names is not asked.
+#[test]
+fn a_machine_with_other_time_zones_changes_nothing() {
+    let lab = Lab::new();
+    // A zone without an offset, as RFC 9636 writes it: counts, one type, its name, and the rule.
+    let mut zone = Vec::new();
+    for _ in 0..2 {
+        zone.extend(b"TZif2");
+        zone.extend([0; 15]);
+        zone.extend(
+            [0_u32, 0, 0, 0, 1, 4]
+                .into_iter()
+                .flat_map(u32::to_be_bytes),
+        );
+        zone.extend([0; 6]);
+        zone.extend(b"UTC\0");
+    }
+    zone.extend(b"\nUTC0\n");
+    let place = lab.path().join("zones/Europe/Zurich");
+    std::fs::create_dir_all(place.parent().unwrap()).unwrap();
+    std::fs::write(&place, zone).unwrap();
+    lab.flow(
+        "noon",
+        "
+tasks:
+  - {id: at, type: return, format: \"{{ '2026-07-01T12:00:00Z' | date('HH:mm', timeZone='Europe/Zurich') }}\"}
+outputs:
+  - {id: at, type: STRING, value: \"{{ outputs.at.value }}\"}
+",
+    );
+    let mut command = lab.command(&["run", "noon.yaml", "-o", "json"]);
+    command
+        .env("TZDIR", lab.path().join("zones"))
+        .env("TZ", "Europe/Zurich");
+    let done = finish(command.spawn().unwrap());
+    assert_eq!(done.json()["outputs"]["at"], "14:00", "{done}");
+}
+
 #[test]
 fn ndjson_has_one_object_per_change_and_the_execution_last() {
     let lab = Lab::new();

@@ -37,7 +37,9 @@ async fn main() -> Result<(), Error> {
     let reconciler = Reconciler::new(world.ports.clone(), world.queues.clone(), ecs);
     let (launcher, reconciler) = (&launcher, &reconciler);
     run(service_fn(|event: LambdaEvent<SqsEvent>| async move {
-        let handle = async |texts: &[&str]| handle_launches(launcher, reconciler, texts).await;
+        let deadline_ms = event.context.deadline;
+        let handle =
+            async |texts: &[&str]| handle_launches(launcher, reconciler, texts, deadline_ms).await;
         Ok::<_, Error>(batch(event.payload, handle).await)
     }))
     .await

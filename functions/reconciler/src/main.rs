@@ -23,25 +23,31 @@ async fn main() -> Result<(), Error> {
     let triggers = world.triggers();
     let (world, reconciler, dead, triggers) = (&world, &reconciler, &dead, &triggers);
     run(service_fn(|_: LambdaEvent<Value>| async move {
+        // Whatever else goes wrong in this minute: what was given up is seen.
+        let buried = bury(world, dead).await;
         let summary = reconciler.schedule().await?;
         triggers.look_at_due().await?;
         if (world.ports.clock.now_ms() / 60_000).is_multiple_of(ARM_MIN) {
             // Whoever deployed a flow may have died before its triggers were armed.
             triggers.arm_all().await?;
         }
-        bury(world, dead).await?;
+        buried?;
         Ok::<Summary, Error>(summary)
     }))
     .await
 }
 
-/// What was given up becomes a record and a visible failure; only then it leaves its queue.
+/// What was given up becomes a record and a visible failure; only then it leaves its queue. One that cannot keeps none
+/// of the others from it.
 async fn bury(world: &World, dead: &DeadLetterQueues) -> Result<(), Error> {
+    let mut wrong = Ok(());
     for given in dead.take().await? {
         let reason = format!("delivered {} times and never handled", given.receives);
         let (ports, queue) = (&world.ports, &*world.queues);
-        dead_letters::bury(ports, queue, given.from, &given.body, &reason).await?;
-        dead.delete(&given).await?;
+        match dead_letters::bury(ports, queue, given.from, &given.body, &reason).await {
+            Ok(_) => dead.delete(&given).await?,
+            Err(error) => wrong = Err(error.into()),
+        }
     }
-    Ok(())
+    wrong
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use aws_sdk_s3::primitives::ByteStream;
 use operon_engine::ports::{ArtifactError, ArtifactStore as _, ArtifactUri};
 
 use crate::world::World;
@@ -58,13 +59,21 @@ async fn bytes_come_back_whole_and_in_ranges() {
 async fn an_object_elsewhere_becomes_an_artifact_that_stays() {
     let world = World::new().await;
     let store = world.artifacts();
-    let (source, target) = (uri("up/a b+ü.json"), uri("copy"));
-    store.put(&source, "old".into()).await.unwrap();
-    let place = store.s3_uri(&source).unwrap();
+    let target = uri("copy");
+    let (bucket, object) = (&world.name, "uploads/a b+ü.json");
+    let put = async |text: &'static str| {
+        let body = ByteStream::from_static(text.as_bytes());
+        let put = world.sdk.s3().put_object().bucket(bucket).key(object);
+        put.body(body).send().await.unwrap();
+    };
+    put("old").await;
+    let place = format!("s3://{bucket}/{object}");
     store.import(&place, None, &target).await.unwrap();
-    store.put(&source, "new".into()).await.unwrap();
+    put("new").await;
     assert_eq!(store.get(&target, 9).await.unwrap(), "old");
-    for wrong in [format!("{place}.gone"), "s3://bucket".to_owned()] {
+    // What somebody else stored is there, and no input.
+    let stored = store.s3_uri(&target).unwrap();
+    for wrong in [format!("{place}.gone"), "s3://bucket".to_owned(), stored] {
         let refused = store.import(&wrong, None, &uri("other")).await;
         assert!(
             matches!(refused, Err(ArtifactError::Refused(_))),

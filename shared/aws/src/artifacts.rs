@@ -24,6 +24,8 @@ use crate::sdk::Sdk;
 
 /// Where artifacts are in the bucket.
 pub const PREFIX: &str = "artifacts/";
+/// First part of the keys of what people and instruments put into the data bucket.
+const UPLOADS: &str = "uploads/";
 /// Bytes of a part of a file at least: 8 MiB. Larger files than 10,000 of these have larger parts.
 const PART_MIN: u64 = 8 << 20;
 /// Parts in memory at a time.
@@ -225,6 +227,12 @@ impl ArtifactStore for S3Artifacts {
                 source.chars().take(120).collect::<String>()
             )));
         };
+        // The function may read more of its own bucket than whoever starts a flow.
+        if bucket == self.bucket && !object.starts_with(UPLOADS) {
+            return Err(ArtifactError::Refused(format!(
+                "{source} is in the data bucket and not below `{UPLOADS}`, where inputs are"
+            )));
+        }
         let version = version.map_or_else(String::new, |id| format!("?versionId={}", encoded(id)));
         let copied = self
             .client

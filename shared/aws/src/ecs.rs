@@ -90,6 +90,8 @@ impl FargateEcs {
                 .log_driver(LogDriver::Awslogs)
                 .options("awslogs-group", &task.log_group)
                 .options("awslogs-region", &self.region)
+                // An account may have it otherwise, and then lines are dropped that nobody misses.
+                .options("mode", "blocking")
                 .options("awslogs-stream-prefix", "operon"),
             Output::Routed => LogConfiguration::builder().log_driver(LogDriver::Awsfirelens),
         };

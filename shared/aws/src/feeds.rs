@@ -14,7 +14,7 @@ use operon_engine::triggers::TriggerKey;
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 
-use crate::signed::{Service, ServiceName, SignedError};
+use crate::signed::{Service, ServiceName, SignedError, form};
 
 /// One request.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -142,7 +142,7 @@ impl Feeds {
                 self.queue_arn,
             )));
         }
-        let form = encoded(&[
+        let form = form(&[
             ("Action", "Subscribe"),
             ("Version", "2010-03-31"),
             ("TopicArn", topic),
@@ -245,7 +245,7 @@ impl Feeds {
 
     /// What reads the queue for the intake: id and state.
     async fn readers(&self, queue: &QueueName) -> Result<Vec<(String, String)>, StoreError> {
-        let query = encoded(&[
+        let query = form(&[
             ("EventSourceArn", &self.arn_of(queue)),
             ("FunctionName", &self.intake()),
         ]);
@@ -277,12 +277,6 @@ fn remedied(error: StoreError, remedy: &str) -> StoreError {
     } else {
         error
     }
-}
-
-fn encoded(pairs: &[(&str, &str)]) -> String {
-    form_urlencoded::Serializer::new(String::new())
-        .extend_pairs(pairs)
-        .finish()
 }
 
 /// What may go well the next time is busy; anything else somebody has to do something about.

@@ -1,20 +1,27 @@
 //! E-mail by SES, topics by SNS, with the function's own permissions.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
-use aws_sdk_sesv2::types::{Body, Content, Destination, EmailContent, Message};
 use operon_engine::ports::{Email, MESSAGE_BYTES_MAX, MessageError, Messages};
 use operon_engine::smtp::SmtpMessages;
+use serde_json::json;
 
 use crate::sdk::Sdk;
+use crate::signed::{Service, ServiceName, SignedError, form, in_xml};
 
 /// Characters of a topic message's subject (SNS, `Publish`).
 const SUBJECT_CHARS_MAX: usize = 100;
+/// `SendEmail` of SES.
+const SEND_EMAIL: &str = "/v2/email/outbound-emails";
+/// One transmission; messages are small.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The services for messages of a deployment.
 #[derive(Debug, Clone)]
 pub struct AwsMessages {
-    ses: aws_sdk_sesv2::Client,
-    sns: aws_sdk_sns::Client,
+    ses: Result<Service, SignedError>,
+    sns: Result<Service, SignedError>,
     /// Sender, unless a message has one.
     from: Option<String>,
     /// For tasks that name a server of their own.
@@ -22,34 +29,28 @@ pub struct AwsMessages {
 }
 
 impl AwsMessages {
-    /// Clients of the two services; connections are made when they are first used. An empty `from` is none.
+    /// The two services; connections are made when they are first used. An empty `from` is none. Without credentials,
+    /// which a function always has, each message says so.
     #[must_use]
     pub fn new(sdk: &Sdk, from: &str) -> Self {
+        let service = |name| Service::new(sdk.config(), name, TIMEOUT);
         Self {
-            ses: aws_sdk_sesv2::Client::new(sdk.config()),
-            sns: aws_sdk_sns::Client::new(sdk.config()),
+            ses: service(ServiceName::Mail),
+            sns: service(ServiceName::Topics),
             from: (!from.is_empty()).then(|| from.to_owned()),
             smtp: SmtpMessages::default(),
         }
     }
 }
 
-fn content(text: &str) -> Result<Content, MessageError> {
-    Content::builder()
-        .data(text)
-        .charset("UTF-8")
-        .build()
-        .map_err(|error| MessageError::Invalid(error.to_string()))
+/// A service that can be asked.
+fn ready(service: &Result<Service, SignedError>) -> Result<&Service, MessageError> {
+    let unavailable = |error: &SignedError| MessageError::Unavailable(error.to_string());
+    service.as_ref().map_err(unavailable)
 }
 
-fn failed(what: &str, error: &impl std::error::Error) -> MessageError {
-    let mut text = format!("{what}: {error}");
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text = format!("{text}: {inner}");
-        cause = inner.source();
-    }
-    MessageError::Failed(text)
+fn failed(what: &str, error: &SignedError) -> MessageError {
+    MessageError::Failed(format!("{what}: {error}"))
 }
 
 #[async_trait]
@@ -60,23 +61,22 @@ impl Messages for AwsMessages {
         }
         // Checks addresses and size the same way as by SMTP.
         operon_engine::smtp::compose(email, self.from.as_deref())?;
-        let message = Message::builder()
-            .subject(content(&email.subject)?)
-            .body(Body::builder().text(content(&email.text)?).build())
-            .build();
-        let destination = Destination::builder()
-            .set_to_addresses(Some(email.to.clone()))
-            .set_cc_addresses(Some(email.cc.clone()))
-            .build();
-        let sent = self
-            .ses
-            .send_email()
-            .set_from_email_address(email.from.clone().or_else(|| self.from.clone()))
-            .destination(destination)
-            .content(EmailContent::builder().simple(message).build())
-            .send()
-            .await;
-        sent.map(drop)
+        let content = |text: &str| json!({"Data": text, "Charset": "UTF-8"});
+        let mut destination = json!({"ToAddresses": email.to});
+        if !email.cc.is_empty() {
+            destination["CcAddresses"] = json!(email.cc);
+        }
+        let message = json!({
+            "FromEmailAddress": email.from.as_ref().or(self.from.as_ref()),
+            "Destination": destination,
+            "Content": {"Simple": {
+                "Subject": content(&email.subject), "Body": {"Text": content(&email.text)},
+            }},
+        });
+        let headers = [("content-type", "application/json")];
+        let sent = ready(&self.ses)?.post(SEND_EMAIL, &headers, message.to_string().into(), true);
+        sent.await
+            .map(drop)
             .map_err(|error| failed("SES did not take the message", &error))
     }
 
@@ -100,16 +100,20 @@ impl Messages for AwsMessages {
                 .take(SUBJECT_CHARS_MAX)
                 .collect::<String>()
         });
-        let sent = self
-            .sns
-            .publish()
-            .topic_arn(topic)
-            .set_subject(subject.filter(|subject| !subject.trim().is_empty()))
-            .message(text)
-            .send()
+        let subject = subject.filter(|subject| !subject.trim().is_empty());
+        let mut pairs = vec![
+            ("Action", "Publish"),
+            ("Version", "2010-03-31"),
+            ("TopicArn", topic),
+            ("Message", text),
+        ];
+        pairs.extend(subject.as_deref().map(|subject| ("Subject", subject)));
+        let headers = [("content-type", "application/x-www-form-urlencoded")];
+        let sent = ready(&self.sns)?.post("/", &headers, form(&pairs).into(), true);
+        let answer = sent
             .await
             .map_err(|error| failed("SNS did not take the message", &error))?;
-        Ok(sent.message_id.unwrap_or_default())
+        Ok(in_xml(&answer.body, "MessageId").unwrap_or_default())
     }
 }
 

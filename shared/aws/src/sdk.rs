@@ -76,6 +76,12 @@ impl Sdk {
         &self.config
     }
 
+    /// Where everything is; empty where nobody says.
+    #[must_use]
+    pub fn region(&self) -> &str {
+        self.config.region().map_or("", |region| region.as_ref())
+    }
+
     /// A client of `DynamoDB`.
     #[must_use]
     pub fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
@@ -124,22 +130,6 @@ impl Sdk {
         let config = aws_sdk_scheduler::config::Builder::from(&self.config)
             .interceptor(self.meter.interceptor("Scheduler"));
         aws_sdk_scheduler::Client::from_conf(config.build())
-    }
-
-    /// A client of SNS.
-    #[must_use]
-    pub fn sns(&self) -> aws_sdk_sns::Client {
-        let config = aws_sdk_sns::config::Builder::from(&self.config)
-            .interceptor(self.meter.interceptor("SNS"));
-        aws_sdk_sns::Client::from_conf(config.build())
-    }
-
-    /// A client of SES.
-    #[must_use]
-    pub fn ses(&self) -> aws_sdk_sesv2::Client {
-        let config = aws_sdk_sesv2::config::Builder::from(&self.config)
-            .interceptor(self.meter.interceptor("SES"));
-        aws_sdk_sesv2::Client::from_conf(config.build())
     }
 }
 

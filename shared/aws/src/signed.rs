@@ -181,6 +181,8 @@ pub enum ServiceName {
     Events,
     /// SNS.
     Topics,
+    /// SES.
+    Mail,
 }
 
 impl ServiceName {
@@ -195,6 +197,7 @@ impl ServiceName {
             Self::Parameters => "ssm",
             Self::Events => "events",
             Self::Topics => "sns",
+            Self::Mail => "ses",
         }
     }
 
@@ -208,6 +211,7 @@ impl ServiceName {
             | Self::Events
             | Self::Topics => self.name(),
             Self::Images => "api.ecr",
+            Self::Mail => "email",
         }
     }
 
@@ -221,6 +225,7 @@ impl ServiceName {
             Self::Parameters => "AWS_ENDPOINT_URL_SSM",
             Self::Events => "AWS_ENDPOINT_URL_EVENTBRIDGE",
             Self::Topics => "AWS_ENDPOINT_URL_SNS",
+            Self::Mail => "AWS_ENDPOINT_URL_SESV2",
         }
     }
 }
@@ -423,8 +428,15 @@ impl Service {
     }
 }
 
-/// What stands in an element of an error in XML, as services of the query protocol write them.
-fn in_xml(body: &[u8], tag: &str) -> Option<String> {
+/// The body of a request to a service that takes forms.
+pub(crate) fn form(pairs: &[(&str, &str)]) -> String {
+    form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(pairs)
+        .finish()
+}
+
+/// What stands in an element of XML, as services of the query protocol write them.
+pub(crate) fn in_xml(body: &[u8], tag: &str) -> Option<String> {
     let text = std::str::from_utf8(body).ok()?;
     let (_, rest) = text.split_once(&format!("<{tag}>"))?;
     let (inner, _) = rest.split_once(&format!("</{tag}>"))?;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 use futures_util::future::join_all;
+use operon_core::agent::for_queue;
 use operon_engine::ports::StoreError;
 use serde_json::{Map, Value};
 use tracing::warn;
@@ -205,7 +206,7 @@ fn entry(index: usize, message: &Outgoing) -> Result<SendMessageBatchRequestEntr
     let seconds = message.delay_seconds();
     SendMessageBatchRequestEntry::builder()
         .id(index.to_string())
-        .message_body(&message.body)
+        .message_body(for_queue(&message.body))
         .set_delay_seconds((seconds > 0).then_some(seconds))
         .set_message_group_id(message.group.clone())
         .build()
@@ -432,6 +433,14 @@ mod tests {
                 bytes: BYTES_MAX + 1
             })
         );
+    }
+
+    #[test]
+    fn a_message_has_only_characters_that_sqs_takes() {
+        let message = Outgoing::now("{\"a\":\"\u{ffff}\u{fffe}\u{fffd}\"}");
+        let entry = entry(0, &message).unwrap();
+        let body = entry.message_body();
+        assert_eq!(body, "{\"a\":\"\\uffff\\ufffe\u{fffd}\"}");
     }
 
     #[test]

@@ -136,6 +136,7 @@ fn failed(error: StepError) -> StoreError {
         | StepError::Turn(_)
         | StepError::Wire(_)
         | StepError::Ecs(_)
+        | StepError::Throttled
         | StepError::Other(_)) => StoreError::Failed(error.to_string()),
     }
 }

@@ -113,6 +113,7 @@ impl World {
             message: None,
             outputs: serde_json::Map::new(),
             outputs_uri: None,
+            cache: None,
             output_files: Vec::new(),
             metrics: Vec::new(),
             usage: Usage::default(),

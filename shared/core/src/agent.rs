@@ -12,12 +12,16 @@ mod report;
 mod spec;
 
 pub use name::{AttemptName, AttemptNameError, EXECUTION_ID_CHARS_MAX};
-pub use protocol::{Emitted, LINE_MAX, METRICS_MAX, OUTPUTS_MAX, PREFIX, Said, parse_line};
+pub use protocol::{
+    Emitted, LINE_MAX, METRICS_MAX, OUTPUTS_MAX, PREFIX, Said, for_queue, parse_line,
+};
 pub use report::{
     AgentMessage, AgentResult, AgentSaid, LogLevel, LogLine, LogPlace, Metric, MetricKind,
     OutputFile, StageNote, Usage,
 };
-pub use spec::{AgentInput, AgentLimits, AgentSpec, Part, ReportTimes, S3Object, Source, Target};
+pub use spec::{
+    AgentInput, AgentLimits, AgentSpec, CacheEntry, Part, ReportTimes, S3Object, Source, Target,
+};
 
 /// Format of the documents here. A release reads its predecessor's.
 pub const FORMAT: u16 = 1;

@@ -87,19 +87,18 @@ fn about(queue: QueueName, body: &str) -> About {
             Err(_) => About::Nobody,
         },
         QueueName::Launch => match wire::decode(body) {
-            Ok(LaunchMessage::Launch { id, .. } | LaunchMessage::Stop { id, .. }) => {
-                About::Attempt(id)
-            }
-            // Asked again with the next tick.
-            Ok(LaunchMessage::Probe { .. }) | Err(_) => About::Nobody,
+            Ok(LaunchMessage::Launch { id, .. }) => About::Attempt(id),
+            // Asked and told again with the next tick. That something was to be stopped does not prove that it was.
+            Ok(LaunchMessage::Probe { .. } | LaunchMessage::Stop { .. }) | Err(_) => About::Nobody,
         },
         QueueName::Work => match wire::decode(body) {
-            Ok(WorkMessage::Execute { id, .. } | WorkMessage::Stop { id, .. }) => {
-                About::Attempt(id)
-            }
+            Ok(WorkMessage::Execute { id, .. }) => About::Attempt(id),
             Ok(WorkMessage::Poll { trigger }) => About::Trigger(trigger),
             // What the execution did is done; that nobody was told is the letter itself.
-            Ok(WorkMessage::Tell { .. } | WorkMessage::Deliver { .. }) | Err(_) => About::Nobody,
+            Ok(
+                WorkMessage::Tell { .. } | WorkMessage::Deliver { .. } | WorkMessage::Stop { .. },
+            )
+            | Err(_) => About::Nobody,
         },
         QueueName::Intake => About::Nobody,
     }
@@ -232,10 +231,10 @@ async fn poison(
     // Without its plan no planner can say anything about it: the row at least says why.
     if let Some(mut row) = ports.store.execution(&execution).await?
         && row.ended_ms.is_none()
-        && ports.store.plan(&row.meta.plan_hash).await?.is_none()
+        && let Some(why) = unreadable(ports, &row.meta.plan_hash).await?
     {
         "FAILED".clone_into(&mut row.state);
-        row.reason = Some(format!("poisoned: plan {} is missing", row.meta.plan_hash));
+        row.reason = Some(format!("poisoned: plan {} {why}", row.meta.plan_hash));
         row.ended_ms = Some(now);
         let write = Write {
             executions: vec![row],
@@ -247,6 +246,16 @@ async fn poison(
     let out = Outgoing::now(message.encode()?);
     queue.send(QueueName::Plan, vec![out]).await?;
     Ok(())
+}
+
+/// Why there is no plan; none when there is one.
+async fn unreadable(ports: &Ports, plan_hash: &str) -> Result<Option<String>, StoreError> {
+    match ports.store.plan(plan_hash).await {
+        Ok(Some(_)) => Ok(None),
+        Ok(None) => Ok(Some("is missing".to_owned())),
+        Err(StoreError::Corrupt(text)) => Ok(Some(format!("cannot be read: {text}"))),
+        Err(error @ (StoreError::Busy(_) | StoreError::Failed(_))) => Err(error),
+    }
 }
 
 fn read(record: &Record) -> Result<DeadLetter, StoreError> {

@@ -142,7 +142,7 @@ impl Evaluator {
             let value = match root.as_str() {
                 "inputs" => self.inputs(site, &mut secrets).await?,
                 "vars" => Value::Object(site.plan.plan.variables.clone()),
-                "labels" => json!(site.meta.labels),
+                "labels" => self.labels(site).await?,
                 "trigger" => site.meta.trigger.clone(),
                 "flow" => json!({
                     "id": site.meta.flow, "namespace": site.meta.namespace, "revision": site.meta.revision,
@@ -168,6 +168,14 @@ impl Evaluator {
             roots.insert(name.clone(), value.clone());
         }
         Ok(Context::new(roots, lookups.clone()).with_secrets(secrets))
+    }
+
+    /// `labels` as they are now: a task may have given some.
+    async fn labels(&self, site: Site<'_>) -> Result<Value, EvaluateError> {
+        let row = self.ports.store.execution(&site.meta.id).await?;
+        Ok(json!(
+            row.as_ref().map_or(&site.meta.labels, |row| &row.labels)
+        ))
     }
 
     /// `inputs`, with the values of SECRET inputs looked up by the name they hold.

@@ -3,7 +3,9 @@
 use std::str::FromStr;
 use std::sync::PoisonError;
 
-use operon_core::lang::model::{FlowRetry, FlowRetryBehavior, SlaKind};
+use operon_core::exec::Reason;
+use operon_core::lang::inputs::check_output;
+use operon_core::lang::model::{FlowOutput, FlowRetry, FlowRetryBehavior, SlaBehavior, SlaKind};
 use operon_core::plan::Plan;
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
@@ -125,8 +127,8 @@ impl Evaluator {
         self.ports.store.write(write).await.map(drop)
     }
 
-    /// Renders the flow's outputs into the row of an execution that has ended. An output that cannot be
-    /// rendered is left out and named in the row's reason when the execution succeeded.
+    /// Renders the flow's outputs into the row of an execution that has ended. One that succeeded has failed if a required
+    /// output is missing, or if one is not of its type; the reason names it.
     pub(crate) async fn put_outputs(
         &self,
         active: &Active,
@@ -134,25 +136,34 @@ impl Evaluator {
         overlay: &Overlay,
     ) -> Result<(), StoreError> {
         label_breaches(active, row);
-        let succeeded = matches!(row.state.as_str(), "SUCCESS" | "WARNING");
         let mut outputs = Map::new();
+        let mut wrong = None;
         for output in &active.plan.plan.outputs {
-            match self.flow_output(active, &output.value, overlay).await {
+            let found = match self.flow_output(active, &output.value, overlay).await {
                 Ok(RenderedValue { mut value, secrets }) => {
                     if !secrets.is_empty() {
                         mask_value(&operon_core::expr::Masker::new(&secrets), &mut value);
                     }
-                    outputs.insert(output.id.clone(), value);
+                    of_type(output, value)
                 }
                 Err(EvaluateError::Store(error)) => return Err(error),
-                Err(EvaluateError::Expression(error)) => {
-                    if succeeded && output.required {
-                        row.reason = Some(format!("output `{}` is missing: {error}", output.id));
-                    }
+                Err(EvaluateError::Expression(_)) if !output.required => Ok(None),
+                Err(EvaluateError::Expression(error)) => Err(format!("is missing: {error}")),
+            };
+            match found {
+                Ok(value) => outputs.extend(value.map(|value| (output.id.clone(), value))),
+                Err(why) => {
+                    wrong.get_or_insert_with(|| format!("{OUTPUT}`{}` {why}", output.id));
                 }
             }
         }
         row.outputs = outputs;
+        if matches!(row.state.as_str(), "SUCCESS" | "WARNING")
+            && let Some(wrong) = wrong
+        {
+            "FAILED".clone_into(&mut row.state);
+            row.reason = Some(wrong);
+        }
         Ok(())
     }
 
@@ -212,14 +223,50 @@ impl Evaluator {
     }
 }
 
-/// Adds the labels of service levels on the duration that were missed.
+/// How the reason begins of an execution that failed by its outputs alone.
+const OUTPUT: &str = "output ";
+
+/// Whether all tasks of an execution ended well, and it failed by its outputs: its shards do not say that.
+pub(crate) fn failed_by_outputs(row: &ExecutionRow) -> bool {
+    row.state == "FAILED"
+        && row
+            .reason
+            .as_deref()
+            .is_some_and(|reason| reason.starts_with(OUTPUT))
+}
+
+/// An output's value in the form of its type; none where there need not be one.
+fn of_type(output: &FlowOutput, value: Value) -> Result<Option<Value>, String> {
+    if value.is_null() {
+        return if output.required {
+            Err("is null".to_owned())
+        } else {
+            Ok(Some(value))
+        };
+    }
+    check_output(output.output_type, &value).map(Some)
+}
+
+/// Adds the labels of service levels on the duration that were missed: those that took as long, and the one that ended
+/// the execution, whatever the clocks of those who saw it begin and end say.
 fn label_breaches(active: &Active, row: &mut ExecutionRow) {
     let (Some(started), Some(ended)) = (row.started_ms, row.ended_ms) else {
         return;
     };
-    for sla in &active.plan.plan.sla {
+    let levels = &active.plan.plan.sla;
+    let ending = levels
+        .iter()
+        .filter(|sla| sla.behavior != SlaBehavior::None)
+        .filter_map(|sla| match sla.kind {
+            SlaKind::MaxDuration { duration_ms } => Some(duration_ms),
+            SlaKind::ExecutionAssertion { .. } => None,
+        })
+        .min()
+        .filter(|_| row.reason.as_deref() == Some(Reason::ServiceLevel.words()));
+    let took = ended.saturating_sub(started).max(ending.unwrap_or(0));
+    for sla in levels {
         if let SlaKind::MaxDuration { duration_ms } = sla.kind
-            && ended.saturating_sub(started) >= duration_ms
+            && took >= duration_ms
         {
             row.labels.extend(sla.labels.clone());
         }

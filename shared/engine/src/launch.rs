@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use operon_core::agent::CacheEntry;
 use operon_core::exec::Outcome;
 use operon_core::expr::Masker;
 use operon_core::plan::{Layout, Node, NodeKind, TaskNode};
@@ -52,8 +53,8 @@ pub struct Launch {
     pub id: AttemptId,
     /// What to do.
     pub prepared: Prepared,
-    /// Key of the task cache, if the task uses it, and how long an entry lives in milliseconds.
-    pub cache: Option<(String, Option<u64>)>,
+    /// Its entry of the task cache, if the task uses it.
+    pub cache: Option<CacheEntry>,
     /// Names for the row.
     pub row: AttemptRow,
     /// Values that must not be stored or shown.
@@ -125,8 +126,12 @@ impl Evaluator {
             }
         };
         let cache = match task.task_cache.as_ref().filter(|cache| cache.enabled) {
-            Some(cache) => Some((self.fingerprint(site, &prepared).await?, cache.ttl_ms)),
-            None => None,
+            // What came of a secret is written down nowhere.
+            Some(cache) if secrets.is_empty() => Some(CacheEntry {
+                key: self.fingerprint(site, &prepared).await?,
+                ttl_ms: cache.ttl_ms,
+            }),
+            Some(_) | None => None,
         };
         Ok(Launch {
             id,

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use operon_core::agent::CacheEntry;
 use operon_core::exec::{LAUNCH_GRACE_MS, Reason, State};
 use serde_json::json;
 use tracing::{info, warn};
@@ -181,12 +182,12 @@ impl Launcher {
             return Ok(());
         };
         let store = &*self.evaluator().ports.store;
-        if let Some((key, _)) = &cache
-            && let Some(outputs) = store.cached(key, now).await?
+        if let Some(cache) = &cache
+            && let Some(outputs) = store.cached(&cache.key, now).await?
         {
             return self.reuse(id, row, outputs, outbox).await;
         }
-        let sent = self.start(&active, &spec, launched_ms).await?;
+        let sent = self.start(&active, &spec, cache, launched_ms).await?;
         match sent {
             Sent::Launched => Ok(()),
             Sent::Again(seconds) => {
@@ -268,6 +269,7 @@ impl Launcher {
         &self,
         active: &Active,
         spec: &AttemptSpec,
+        cache: Option<CacheEntry>,
         launched_ms: u64,
     ) -> Result<Sent, StepError> {
         let (size, spot) = match self.size(spec).await? {
@@ -288,7 +290,7 @@ impl Launcher {
                 }
             }
         }
-        let build = match fargate::build(&self.site, spec, size, &arns) {
+        let build = match fargate::build(&self.site, spec, size, &arns, cache) {
             Ok(build) => build,
             Err(message) => return Ok(Sent::Failed(Reason::Launch, message)),
         };
@@ -538,7 +540,13 @@ impl Launcher {
             Err(error) => return Err(error.into()),
         };
         for task in tasks.iter().filter(|task| task.desired_status != "STOPPED") {
-            self.ecs.stop(&task.arn, "stopped by Operon").await?;
+            match self.ecs.stop(&task.arn, "stopped by Operon").await {
+                Ok(()) => {}
+                Err(error) if fargate::answer(&error) == Answer::Throttled => {
+                    return Ok(outbox.launch_later(&again(missed), AGAIN_STOP_S, None)?);
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
         if tasks.iter().any(|task| !task.is_stopped()) {
             return Ok(outbox.launch_later(&again(missed), AGAIN_STOP_S, None)?);

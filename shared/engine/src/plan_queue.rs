@@ -142,12 +142,15 @@ impl PlanQueue {
             let own = |(_, incoming): &&(usize, Incoming)| incoming.message.key == key;
             let group: Vec<&(usize, Incoming)> = batch.iter().filter(own).collect();
             let messages: Vec<&Incoming> = group.iter().map(|(_, incoming)| incoming).collect();
-            if let Err(error) = self.carry(&messages).await {
-                warn!(execution_id = %key.execution, shard = %key.shard, %error, "a batch was not handled");
-                let text = error.to_string();
-                for (index, _) in group {
+            if self.carry(&messages).await.is_ok() {
+                continue;
+            }
+            // What one message of a shard says must not be the end of the others.
+            for (index, incoming) in group {
+                if let Err(error) = self.carry(&[incoming]).await {
+                    warn!(execution_id = %key.execution, shard = %key.shard, %error, "what a message says was not done");
                     if let Some(outcome) = outcomes.get_mut(*index) {
-                        *outcome = Err(StepError::Other(text.clone()));
+                        *outcome = Err(error);
                     }
                 }
             }

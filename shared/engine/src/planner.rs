@@ -390,7 +390,12 @@ impl Planner {
             write.attempts.extend(rows.iter().cloned());
             let mut row = self.row_before(&turn, &layout).await?;
             let execution = turn.key.shard == ShardId::ROOT
-                && update_execution(&mut row, &layout, &turn.next, now_ms);
+                && update_execution(
+                    &mut row,
+                    (&turn.active.plan.plan, &layout),
+                    &turn.next,
+                    now_ms,
+                );
             if execution && row.ended_ms.is_some() {
                 // In the same write: what is over is due no more, so nobody would take up a lost `Finish`.
                 let active = &turn.active;

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use operon_core::exec::{Event, LAUNCH_GRACE_MS, Shard, State, Truth};
 use serde::Serialize;
@@ -14,6 +15,7 @@ use tracing::{info, warn};
 use crate::Ports;
 use crate::fargate::{self, Answer, Bucket, Rate};
 use crate::finish::begins_ms;
+use crate::launcher::Launcher;
 use crate::ports::{
     AttemptId, ECS_PAGE_MAX, Ecs, ExecutionFilter, Outgoing, Queue, QueueName, RecordKind,
     ShardKey, StoreError, TaskView,
@@ -24,8 +26,16 @@ use crate::step::{Outbox, StepError};
 use crate::watcher;
 use crate::wire::{self, EventMessage, LaunchMessage, WorkMessage};
 
-/// Attempts for which ECS is asked one by one; for more, the whole cluster is read, 100 tasks a call (E7).
+/// Attempts for which ECS is asked one by one; for more, what runs in the cluster is read first, 100 tasks a call (E7).
 const SINGLE_MAX: usize = 3;
+/// Pages of what runs that are read for one batch of questions; who is not on them is asked for alone.
+const RUNNING_PAGES_MAX: usize = 10;
+/// Milliseconds before the end of an invocation in which nothing new is begun: what there is to say is sent then.
+const RESERVE_MS: u64 = 12_000;
+/// The longest an invocation may last, which a clock that is not of this world need not know.
+const INVOCATION_MAX: Duration = Duration::from_mins(15);
+/// Seconds before a message comes again for which an invocation had no time left.
+const AGAIN_LATE_S: u64 = 5;
 /// Seconds before an attempt that ECS did not know is asked for again.
 const AGAIN_S: u64 = 60;
 /// Milliseconds by which a shard is overdue before the schedule wakes it: its own tick has then been lost.
@@ -56,6 +66,20 @@ pub struct Probe {
     pub launched_ms: u64,
     /// How often ECS knew nothing of it.
     pub missed: u8,
+}
+
+/// Shards that were read; an error for those that this release cannot read.
+type Shards = HashMap<ShardKey, Result<Option<Shard>, ()>>;
+
+/// What is stored of an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Known {
+    /// Another attempt's turn, or nothing at all.
+    Over,
+    /// The state of its task run.
+    Is(State),
+    /// Something that this release cannot read.
+    Unreadable,
 }
 
 /// What one schedule did.
@@ -92,23 +116,74 @@ impl Reconciler {
             return Ok(());
         }
         let mut outbox = Outbox::default();
-        match self.look(&probes).await {
-            Ok(found) => {
-                let mut shards = HashMap::new();
-                for probe in &probes {
-                    let name = settle::started_by(&probe.id);
-                    let tasks = found.get(&name).map_or(&[][..], Vec::as_slice);
-                    self.answer(probe, tasks, &mut shards, &mut outbox).await?;
+        let mut shards = Shards::new();
+        let running = match self.running(&probes).await {
+            Ok(running) => running,
+            Err(error) => return self.all_later(&probes, error).await,
+        };
+        for (index, probe) in probes.iter().enumerate() {
+            let name = settle::started_by(&probe.id);
+            let tasks = match running.get(&name) {
+                Some(tasks) => Ok(tasks.clone()),
+                None => self.single(&name).await,
+            };
+            match tasks {
+                Ok(tasks) => self.answer(probe, &tasks, &mut shards, &mut outbox).await?,
+                Err(error) => {
+                    // What was answered so far is said all the same.
+                    outbox.send(&*self.queue).await?;
+                    let rest = probes.get(index..).unwrap_or_default();
+                    return self.all_later(rest, error).await;
                 }
             }
-            Err(StepError::Ecs(error)) if fargate::answer(&error) == Answer::Throttled => {
+        }
+        outbox.send(&*self.queue).await?;
+        Ok(())
+    }
+
+    /// [`Self::ask`], while there is time; what there is none for is asked later.
+    async fn ask_until(&self, probes: Vec<Probe>, deadline_ms: u64) -> Result<(), StepError> {
+        let asked = Box::pin(self.ask(probes.clone()));
+        match self.while_there_is_time(deadline_ms, asked).await {
+            Some(outcome) => outcome,
+            None => self.all_later(&probes, StepError::Throttled).await,
+        }
+    }
+
+    /// Work within an invocation that ends then; none if there is no time left for it. It may be cut off anywhere: what it
+    /// does may be done twice.
+    async fn while_there_is_time<T>(
+        &self,
+        deadline_ms: u64,
+        work: impl Future<Output = T>,
+    ) -> Option<T> {
+        let now = self.ports.clock.now_ms();
+        let left = deadline_ms.saturating_sub(RESERVE_MS).saturating_sub(now);
+        if left == 0 {
+            return None;
+        }
+        let left = Duration::from_millis(left).min(INVOCATION_MAX);
+        tokio::time::timeout(left, work).await.ok()
+    }
+
+    /// ECS was asked too fast, or was about to be: these are asked for later. Any other error is passed on.
+    async fn all_later(&self, probes: &[Probe], error: StepError) -> Result<(), StepError> {
+        match error {
+            StepError::Ecs(error) if fargate::answer(&error) == Answer::Throttled => {
                 let now = self.ports.clock.now_ms();
                 self.bucket().throttled(now);
-                for probe in &probes {
-                    later(probe, probe.missed, &mut outbox)?;
-                }
             }
-            Err(error) => return Err(error),
+            StepError::Throttled => {}
+            error @ (StepError::Store(_)
+            | StepError::Queue(_)
+            | StepError::Turn(_)
+            | StepError::Wire(_)
+            | StepError::Ecs(_)
+            | StepError::Other(_)) => return Err(error),
+        }
+        let mut outbox = Outbox::default();
+        for probe in probes {
+            later(probe, probe.missed, AGAIN_S, &mut outbox)?;
         }
         outbox.send(&*self.queue).await?;
         Ok(())
@@ -118,45 +193,47 @@ impl Reconciler {
         self.bucket.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tasks by `startedBy`.
-    async fn look(&self, probes: &[Probe]) -> Result<HashMap<String, Vec<TaskView>>, StepError> {
-        let calls = if probes.len() <= SINGLE_MAX {
-            probes.len()
-        } else {
-            1
-        };
-        for _ in 0..calls {
-            if self.bucket().take(self.ports.clock.now_ms()).is_err() {
-                // As if ECS had said so itself: it is asked later.
-                return Err(StepError::Ecs(crate::ports::EcsError {
-                    code: "ThrottlingException".to_owned(),
-                    message: "the reconciler's own limit".to_owned(),
-                    resource_ids: Vec::new(),
-                }));
-            }
-        }
+    /// Pays for one call of ECS.
+    fn pay(&self) -> Result<(), StepError> {
+        let now = self.ports.clock.now_ms();
+        self.bucket().take(now).map_err(|_| StepError::Throttled)
+    }
+
+    /// What runs in the cluster, by `startedBy`, as far as that is worth it; nothing for a few questions.
+    async fn running(&self, probes: &[Probe]) -> Result<HashMap<String, Vec<TaskView>>, StepError> {
         let mut found: HashMap<String, Vec<TaskView>> = HashMap::new();
-        let mut add = |tasks: Vec<TaskView>| {
-            for task in tasks {
-                found.entry(task.started_by.clone()).or_default().push(task);
-            }
-        };
         if probes.len() <= SINGLE_MAX {
-            for probe in probes {
-                let name = settle::started_by(&probe.id);
-                add(settle::tasks(&*self.ecs, Some(&name)).await?);
-            }
-        } else {
-            add(settle::tasks(&*self.ecs, None).await?);
+            return Ok(found);
         }
+        let mut next = None;
+        for _ in 0..RUNNING_PAGES_MAX {
+            self.pay()?;
+            let (arns, more) = self.ecs.list(None, false, next).await?;
+            for page in arns.chunks(ECS_PAGE_MAX) {
+                for task in self.ecs.describe(page).await? {
+                    found.entry(task.started_by.clone()).or_default().push(task);
+                }
+            }
+            next = more;
+            if next.is_none() {
+                break;
+            }
+        }
+        // One that has stopped since may have another beside it.
+        found.retain(|_, tasks| tasks.iter().any(|task| !task.is_stopped()));
         Ok(found)
+    }
+
+    async fn single(&self, started_by: &str) -> Result<Vec<TaskView>, StepError> {
+        self.pay()?;
+        Ok(settle::tasks(&*self.ecs, Some(started_by)).await?)
     }
 
     async fn answer(
         &self,
         probe: &Probe,
         tasks: &[TaskView],
-        shards: &mut HashMap<ShardKey, Option<Shard>>,
+        shards: &mut Shards,
         outbox: &mut Outbox,
     ) -> Result<(), StepError> {
         let id = &probe.id;
@@ -164,7 +241,7 @@ impl Reconciler {
         let age = now.saturating_sub(probe.launched_ms);
         if let Some(task) = tasks.iter().find(|task| !task.is_stopped()) {
             self.start_in_time(task, now).await?;
-            if self.state(id, shards).await? == Some(State::Launching) {
+            if self.state(id, shards).await? == Known::Is(State::Launching) {
                 outbox.say(&reports::probed(id, Truth::Alive).into())?;
             }
             return Ok(());
@@ -181,7 +258,7 @@ impl Reconciler {
             return Ok(outbox.say(&reports::probed(id, Truth::Absent).into())?);
         }
         if probe.missed == 0 {
-            return later(probe, 1, outbox);
+            return later(probe, 1, AGAIN_S, outbox);
         }
         info!(execution_id = %id.execution, "ECS knows nothing of an attempt");
         Ok(outbox.say(&reports::probed(id, Truth::Gone).into())?)
@@ -198,22 +275,24 @@ impl Reconciler {
         Ok(())
     }
 
-    async fn state(
-        &self,
-        id: &AttemptId,
-        shards: &mut HashMap<ShardKey, Option<Shard>>,
-    ) -> Result<Option<State>, StoreError> {
+    async fn state(&self, id: &AttemptId, shards: &mut Shards) -> Result<Known, StoreError> {
         let key = id.shard_key();
         if !shards.contains_key(&key) {
             let row = self.ports.store.shard(&key).await?;
-            let shard = row.and_then(|row| Shard::decode(&row.bytes).ok());
-            shards.insert(key.clone(), shard);
+            let shard = row.map(|row| Shard::decode(&row.bytes)).transpose();
+            let shard = shard.inspect_err(|error| {
+                warn!(execution_id = %id.execution, shard = %key.shard, %error, "a shard of another release");
+            });
+            shards.insert(key.clone(), shard.map_err(drop));
         }
-        let shard = shards.get(&key).and_then(Option::as_ref);
-        let slot = shard.and_then(|shard| shard.slots.get(usize::from(id.task_run.slot)));
-        Ok(slot
-            .filter(|slot| slot.attempt == id.attempt)
-            .map(|slot| slot.state))
+        let Some(Ok(shard)) = shards.get(&key) else {
+            return Ok(Known::Unreadable);
+        };
+        let slot = shard
+            .as_ref()
+            .and_then(|shard| shard.slots.get(usize::from(id.task_run.slot)))
+            .filter(|slot| slot.attempt == id.attempt);
+        Ok(slot.map_or(Known::Over, |slot| Known::Is(slot.state)))
     }
 
     /// Wakes what is overdue, starts what was only stored, and now and then stops what nobody wants.
@@ -261,7 +340,7 @@ impl Reconciler {
     /// costs until it does (E6).
     async fn stop_ghosts(&self, now: u64) -> Result<usize, StepError> {
         let mut next = None;
-        let mut shards = HashMap::new();
+        let mut shards = Shards::new();
         let mut stopped = 0;
         loop {
             let (arns, more) = self.ecs.list(None, false, next).await?;
@@ -286,7 +365,7 @@ impl Reconciler {
         &self,
         task: &TaskView,
         now: u64,
-        shards: &mut HashMap<ShardKey, Option<Shard>>,
+        shards: &mut Shards,
     ) -> Result<bool, StepError> {
         let young = now.saturating_sub(task.created_ms.unwrap_or(now)) < GHOST_MS;
         if young || task.is_stopped() {
@@ -295,55 +374,82 @@ impl Reconciler {
         let Some(id) = watcher::attempt(&self.ports, &task.started_by).await? else {
             return Ok(false);
         };
-        let state = self.state(&id, shards).await?;
-        Ok(!state.is_some_and(State::is_live))
+        Ok(match self.state(&id, shards).await? {
+            Known::Over => true,
+            Known::Is(state) => !state.is_live(),
+            // Of another release while both are in use: whoever can read it decides.
+            Known::Unreadable => false,
+        })
     }
 }
 
-fn later(probe: &Probe, missed: u8, outbox: &mut Outbox) -> Result<(), StepError> {
+fn later(probe: &Probe, missed: u8, seconds: u64, outbox: &mut Outbox) -> Result<(), StepError> {
     let message = LaunchMessage::Probe {
         id: probe.id.clone(),
         launched_ms: probe.launched_ms,
         missed,
     };
-    Ok(outbox.launch_later(&message, AGAIN_S, None)?)
+    Ok(outbox.launch_later(&message, seconds, None)?)
+}
+
+/// A launch or a stop.
+async fn one(
+    launcher: &Launcher,
+    message: &LaunchMessage,
+    outbox: &mut Outbox,
+) -> Result<(), StepError> {
+    match message {
+        LaunchMessage::Launch { id, since_ms } => launcher.launch(id, *since_ms, outbox).await,
+        LaunchMessage::Stop {
+            id,
+            since_ms,
+            missed,
+        } => launcher.stop(id, *since_ms, *missed, outbox).await,
+        LaunchMessage::Probe { .. } => Ok(()),
+    }
 }
 
 /// A batch of the launch queue: launches and stops one by one, questions together. What is to be said of them goes out
-/// together at the end: were it lost, their redelivery would say it again.
+/// together at the end: were it lost, their redelivery would say it again. What `deadline_ms`, the end of the
+/// invocation, leaves no time for comes again by itself: a slow ECS makes no dead letters.
 pub async fn handle_launches(
-    launcher: &crate::launcher::Launcher,
+    launcher: &Launcher,
     reconciler: &Reconciler,
     texts: &[&str],
+    deadline_ms: u64,
 ) -> Vec<Result<(), StepError>> {
     let mut outcomes: BTreeMap<usize, Result<(), StepError>> = BTreeMap::new();
     let mut probes = Vec::new();
     let mut outbox = Outbox::default();
     launcher.begin();
     for (index, text) in texts.iter().enumerate() {
-        let outcome = match wire::decode(text) {
-            Err(error) => Err(error.into()),
-            Ok(LaunchMessage::Launch { id, since_ms }) => {
-                launcher.launch(&id, since_ms, &mut outbox).await
-            }
-            Ok(LaunchMessage::Stop {
-                id,
-                since_ms,
-                missed,
-            }) => launcher.stop(&id, since_ms, missed, &mut outbox).await,
-            Ok(LaunchMessage::Probe {
-                id,
-                launched_ms,
-                missed,
-            }) => {
-                let probe = Probe {
-                    id,
-                    launched_ms,
-                    missed,
-                };
-                probes.push((index, probe));
+        let message = match wire::decode(text) {
+            Ok(message) => message,
+            Err(error) => {
+                outcomes.insert(index, Err(error.into()));
                 continue;
             }
+        };
+        if let LaunchMessage::Probe {
+            id,
+            launched_ms,
+            missed,
+        } = &message
+        {
+            let probe = Probe {
+                id: id.clone(),
+                launched_ms: *launched_ms,
+                missed: *missed,
+            };
+            probes.push((index, probe));
+            continue;
+        }
+        let work = Box::pin(one(launcher, &message, &mut outbox));
+        let outcome = match reconciler.while_there_is_time(deadline_ms, work).await {
+            Some(outcome) => outcome,
+            None => outbox
+                .launch_later(&message, AGAIN_LATE_S, None)
+                .map_err(StepError::from),
         };
         outcomes.insert(index, outcome);
     }
@@ -352,8 +458,8 @@ pub async fn handle_launches(
         let said = outcomes.values_mut().filter(|outcome| outcome.is_ok());
         said.for_each(|outcome| *outcome = Err(StepError::Other(text.clone())));
     }
-    let asked = probes.iter().map(|(_, probe)| probe.clone()).collect();
-    let answered = reconciler.ask(asked).await;
+    let asked: Vec<Probe> = probes.iter().map(|(_, probe)| probe.clone()).collect();
+    let answered = reconciler.ask_until(asked, deadline_ms).await;
     for (index, _) in probes {
         let outcome = match &answered {
             Ok(()) => Ok(()),

@@ -1,14 +1,15 @@
 //! What is known of an ended attempt, as the message that tells its shard.
 
-use operon_core::agent::{AgentMessage, AgentResult, AgentSaid, AttemptName};
+use operon_core::agent::{AgentMessage, AgentResult, AgentSaid, AttemptName, CacheEntry};
 use operon_core::exec::{
     Event, LAUNCH_GRACE_MS, Outcome, Reason, Shard, State, TIMEOUT_UNKNOWN_MS, Truth,
 };
 use operon_core::lang::model::Dynamic;
 use operon_core::plan::ShardId;
 use serde_json::{Map, Value};
+use tracing::warn;
 
-use crate::evaluate::{Evaluator, Site};
+use crate::evaluate::{EvaluateError, Evaluator, Site};
 use crate::planner::{Active, Message};
 use crate::ports::{AttemptId, AttemptResult, AttemptRow, ShardKey, StoreError, TaskRunKey, Usage};
 use crate::rows;
@@ -89,6 +90,7 @@ pub fn seen(id: &AttemptId, result: &AttemptResult, task_arn: Option<String>) ->
         message: result.message.clone(),
         outputs: result.outputs.clone(),
         outputs_uri: None,
+        cache: None,
         output_files: Vec::new(),
         metrics: Vec::new(),
         usage: Usage::default(),
@@ -207,6 +209,7 @@ impl Evaluator {
         row.item = self.item(site).await.unwrap_or_default();
         row.created_ms = launched_ms.unwrap_or(result.started_ms);
         row.outputs_uri.clone_from(&result.outputs_uri);
+        let cache = result.cache;
         let ended = AttemptResult {
             outcome: result.outcome,
             exit_code: result.exit_code,
@@ -217,7 +220,32 @@ impl Evaluator {
             started_ms: result.started_ms,
             ended_ms: result.ended_ms,
         };
-        self.done(id, row, ended, &[]).await.map(Some)
+        let message = self.done(id, row, ended, &[]).await?;
+        if let Some(row) = &message.row {
+            self.keep(row, cache.as_ref()).await;
+        }
+        Ok(Some(message))
+    }
+
+    /// Keeps the outputs of an attempt that succeeded for an identical task run. Whoever finds none executes it, so
+    /// nothing is lost where that fails.
+    pub async fn keep(&self, row: &AttemptRow, cache: Option<&CacheEntry>) {
+        let Some(cache) = cache.filter(|_| matches!(row.state.as_str(), "SUCCESS" | "WARNING"))
+        else {
+            return;
+        };
+        let store = &*self.ports.store;
+        let expires = cache.expires_ms(self.ports.clock.now_ms());
+        let kept = match self.row_outputs(row).await {
+            Ok(outputs) => store
+                .put_cached(&cache.key, &outputs, expires)
+                .await
+                .map_err(EvaluateError::Store),
+            Err(error) => Err(error),
+        };
+        if let Err(reason) = kept {
+            warn!(%reason, attempt = %row.id(), "the outputs could not be cached");
+        }
     }
 }
 

@@ -3,7 +3,9 @@
 use std::fmt::Write as _;
 
 use operon_core::exec::{Reason, RootPhase, Shard, Slot, State};
-use operon_core::plan::{Layout, NodeKind};
+use operon_core::lang::model::{SlaBehavior, SlaKind};
+use operon_core::plan::{Layout, Node, NodeKind, Plan};
+use serde_json::{Map, Value};
 
 use crate::evaluate::Site;
 use crate::ports::{AttemptRow, ExecutionRow, Usage};
@@ -148,7 +150,7 @@ pub fn blank(site: Site<'_>, attempt: u8) -> Option<AttemptRow> {
         created_ms: 0,
         started_ms: None,
         ended_ms: None,
-        outputs: serde_json::Map::new(),
+        outputs: Map::new(),
         outputs_uri: None,
         metrics: Vec::new(),
         usage: Usage::default(),
@@ -175,8 +177,45 @@ fn parent_name(site: Site<'_>) -> Option<String> {
     site.plan.plan.task_run_name(&owner, slot)
 }
 
+/// What the task says that fails an execution for a missed assertion among its service levels.
+fn missed_level(props: &Map<String, Value>) -> Option<String> {
+    let message = props.get("errorMessage")?.as_str()?;
+    message
+        .starts_with("service level `")
+        .then(|| message.to_owned())
+}
+
+/// Whether the execution's first limit of time, by which it fails, is that of a service level.
+fn by_service_level(plan: &Plan) -> bool {
+    let levels = plan.sla.iter().filter_map(|sla| match sla.kind {
+        SlaKind::MaxDuration { duration_ms } if sla.behavior == SlaBehavior::Fail => {
+            Some(duration_ms)
+        }
+        SlaKind::MaxDuration { .. } | SlaKind::ExecutionAssertion { .. } => None,
+    });
+    levels
+        .min()
+        .is_some_and(|level| plan.timeout_ms.is_none_or(|timeout| level < timeout))
+}
+
 /// Which task failed the execution, as far as the root shard knows: the first one, and why.
 fn failed_task(layout: &Layout<'_>, root: &Shard) -> String {
+    let mut states: Vec<Option<State>> = vec![None; layout.nodes.len()];
+    for (slot, at) in (0_u16..).zip(&root.slots) {
+        let place = layout.node_of(slot).map(usize::from);
+        if let Some(state) = place.and_then(|place| states.get_mut(place)) {
+            *state = Some(at.state);
+        }
+    }
+    // A failure in a group that did not fail was tolerated there.
+    let tolerated = |node: &Node| {
+        let parents = std::iter::successors(node.parent, |parent| {
+            layout.nodes.get(usize::from(*parent))?.parent
+        });
+        parents
+            .filter_map(|parent| *states.get(usize::from(parent))?)
+            .any(|state| state != State::Failed)
+    };
     let failed = (0_u16..).zip(&root.slots).skip(1).find_map(|(slot, at)| {
         let node = layout.nodes.get(usize::from(layout.node_of(slot)?))?;
         let itself = match &node.kind {
@@ -188,11 +227,17 @@ fn failed_task(layout: &Layout<'_>, root: &Shard) -> String {
             | NodeKind::Sleep { .. }
             | NodeKind::Check(_) => true,
         };
-        (at.state == State::Failed && itself && !node.hidden).then_some((node, at.reason()))
+        let cause = at.state == State::Failed && itself && !node.hidden && !tolerated(node);
+        cause.then_some((node, at.reason()))
     });
     let Some((node, reason)) = failed else {
         return "a task failed".to_owned();
     };
+    if let NodeKind::Task(task) = &node.kind
+        && let Some(level) = missed_level(&task.props)
+    {
+        return level;
+    }
     let why = match (&node.kind, reason) {
         (_, Reason::None) => return format!("task `{}` failed", node.id),
         (NodeKind::Task(_), Reason::ChildFailed) => "the execution that it started failed",
@@ -205,7 +250,7 @@ fn failed_task(layout: &Layout<'_>, root: &Shard) -> String {
 /// Brings an execution's row up to its root shard; true when it changed.
 pub fn update_execution(
     row: &mut ExecutionRow,
-    layout: &Layout<'_>,
+    (plan, layout): (&Plan, &Layout<'_>),
     root: &Shard,
     now_ms: u64,
 ) -> bool {
@@ -219,6 +264,9 @@ pub fn update_execution(
         let reason = root.slots.first().map(Slot::reason);
         row.reason = match reason {
             Some(Reason::ChildFailed) => Some(failed_task(layout, root)),
+            Some(Reason::ExecutionTimeout) if by_service_level(plan) => {
+                reason_words(Reason::ServiceLevel)
+            }
             Some(reason) => reason_words(reason),
             None => None,
         };

@@ -22,6 +22,9 @@ pub enum StepError {
     /// ECS did not answer.
     #[error(transparent)]
     Ecs(#[from] EcsError),
+    /// ECS would be asked faster than this function may.
+    #[error("ECS is asked too often; it is asked later")]
+    Throttled,
     /// Something else, for people.
     #[error("{0}")]
     Other(String),

@@ -221,8 +221,8 @@ impl Worker {
         } = launch;
         let now = self.now_ms();
         let store = &*self.ports().store;
-        if let Some((key, _)) = &cache
-            && let Some(outputs) = store.cached(key, now).await?
+        if let Some(cache) = &cache
+            && let Some(outputs) = store.cached(&cache.key, now).await?
         {
             return self
                 .report(id, row, reports::cached(now, outputs), &[])
@@ -239,16 +239,11 @@ impl Worker {
         let Some(result) = result else {
             return Ok(());
         };
-        let outputs = matches!(result.outcome, Outcome::Success | Outcome::Warning)
-            .then(|| result.outputs.clone());
-        self.report(id, row, result, &secrets).await?;
-        if let Some(((key, ttl), outputs)) = cache.zip(outputs).filter(|_| secrets.is_empty()) {
-            let expires = ttl.map(|ttl| now.saturating_add(ttl));
-            if let Err(reason) = store.put_cached(&key, &outputs, expires).await {
-                warn!(%reason, execution_id = %id.execution, "outputs could not be cached");
-            }
+        let message = self.evaluator().done(id, row, result, &secrets).await?;
+        if let Some(row) = &message.row {
+            self.evaluator().keep(row, cache.as_ref()).await;
         }
-        Ok(())
+        self.tell(message.into()).await
     }
 
     /// The fence: whether the shard still wants it. Read anew each time.

@@ -205,8 +205,9 @@ async fn quotas(sdk: &Sdk) -> Findings {
     found
 }
 
-/// Whether a repository of the account has an image.
-async fn of_registry(sdk: &Sdk, repository: &str, tag: &str) -> Finding {
+/// Whether a repository of an account has an image. ECS may pull from those of its own only, and so may hardly anybody
+/// else be asked.
+async fn of_registry(sdk: &Sdk, account: &str, repository: &str, tag: &str) -> Finding {
     let images = match service(sdk, ServiceName::Images) {
         Ok(images) => images,
         Err(error) => return Finding::Bad(error.to_string()),
@@ -215,7 +216,9 @@ async fn of_registry(sdk: &Sdk, repository: &str, tag: &str) -> Finding {
         Some(_) => json!({"imageDigest": tag}),
         None => json!({"imageTag": tag}),
     };
-    let wish = json!({"repositoryName": repository, "imageIds": [named]});
+    let wish = json!({
+        "registryId": account, "repositoryName": repository, "imageIds": [named],
+    });
     let target = "AmazonEC2ContainerRegistry_V20150921.DescribeImages";
     match images.ask(target, "1.1", &wish).await {
         Ok(_) => Finding::Good(format!("{repository}:{tag} is there")),
@@ -230,8 +233,14 @@ async fn pull(sdk: &Sdk, name: &str) -> Finding {
     let Some(image) = Image::parse(name) else {
         return Finding::Bad(format!("`{name}` is no name of an image"));
     };
-    if image.is_ecr() {
-        return of_registry(sdk, &image.repository, &image.reference).await;
+    if let Some((account, region)) = image.ecr() {
+        let own = sdk.region();
+        if region != own {
+            return Finding::Bad(format!(
+                "{name}: ECS may pull from repositories of {own} only; copy the image there"
+            ));
+        }
+        return of_registry(sdk, account, &image.repository, &image.reference).await;
     }
     match ask(&image).await {
         Ok(status) => cloud::judge_manifest(name, status),

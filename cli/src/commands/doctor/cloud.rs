@@ -119,9 +119,11 @@ impl Image {
         })
     }
 
-    /// Whether it is a private repository of ECR, which only a role of the account may ask.
-    pub(super) fn is_ecr(&self) -> bool {
-        self.registry.contains(".dkr.ecr.")
+    /// Account and region of a private repository of ECR.
+    pub(super) fn ecr(&self) -> Option<(&str, &str)> {
+        let (account, rest) = self.registry.split_once(".dkr.ecr.")?;
+        let (region, _) = rest.split_once('.')?;
+        Some((account, region))
     }
 
     /// Where its manifest is.
@@ -261,7 +263,8 @@ mod tests {
     #[test]
     fn private_repositories_of_the_account_are_known() {
         let image = Image::parse("1.dkr.ecr.us-east-1.amazonaws.com/x:1").unwrap();
-        assert!(image.is_ecr());
+        assert_eq!(image.ecr(), Some(("1", "us-east-1")));
+        assert_eq!(Image::parse("ghcr.io/a/b:1").unwrap().ecr(), None);
         assert_eq!(
             image.manifest_url(),
             "https://1.dkr.ecr.us-east-1.amazonaws.com/v2/x/manifests/1"

@@ -4,6 +4,8 @@
 //! `outputs.<task>.vars`. The file named by `OPERON_OUTPUTS` holds a JSON object, or one per line, or lines
 //! `key=value`; the file named by `OPERON_METRICS` holds JSON metrics. Later values win.
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -17,6 +19,18 @@ pub const LINE_MAX: usize = 1024 * 1024;
 pub const OUTPUTS_MAX: usize = 1024 * 1024;
 /// Metrics of one attempt at most; further ones are dropped with a warning.
 pub const METRICS_MAX: usize = 1000;
+
+/// The text of a message as queues take it: SQS refuses U+FFFE and U+FFFF, which JSON need not escape. JSON in, JSON
+/// out.
+#[must_use]
+pub fn for_queue(json: &str) -> Cow<'_, str> {
+    if json.contains(['\u{fffe}', '\u{ffff}']) {
+        let escaped = json.replace('\u{fffe}', "\\ufffe");
+        Cow::Owned(escaped.replace('\u{ffff}', "\\uffff"))
+    } else {
+        Cow::Borrowed(json)
+    }
+}
 
 /// What an attempt has said so far.
 #[derive(Debug, Default)]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::AttemptName;
+use super::{AttemptName, CacheEntry};
 use crate::exec::{Outcome, Reason};
 
 /// One message of the agent on the plan queue.
@@ -71,6 +71,9 @@ pub struct AgentResult {
     /// Artifact with the outputs, when they are larger than [`OUTPUTS_INLINE_MAX`](super::OUTPUTS_INLINE_MAX).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outputs_uri: Option<String>,
+    /// As it was asked for with [`AgentSpec`](super::AgentSpec): where outputs of a success are kept for reuse.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<CacheEntry>,
     /// Output files with their checksums; in the manifest only.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub output_files: Vec<OutputFile>,

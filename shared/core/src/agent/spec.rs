@@ -27,6 +27,9 @@ pub struct AgentSpec {
     /// Memory of `main` in MiB, for the message when it ran out; 0 when there is no limit of its own.
     #[serde(default)]
     pub memory_mib: u32,
+    /// Where the outputs are kept for an identical task run; the agent hands it back with its result.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<CacheEntry>,
     /// Environment variables of `stage` and `agent` whose values are secrets: masked wherever they would be
     /// forwarded, and what [`Part::Secret`] may name. A value is never in this document.
     #[serde(default)]
@@ -52,10 +55,30 @@ impl AgentSpec {
             target,
             timeout_ms,
             memory_mib: 0,
+            cache: None,
             secret_variables: Vec::new(),
             reports: ReportTimes::default(),
             limits: AgentLimits::default(),
         }
+    }
+}
+
+/// An entry of the task cache: what `taskCache` keeps the outputs under.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CacheEntry {
+    /// Hash of all that makes two attempts do the same.
+    pub key: String,
+    /// Milliseconds it lives from the end of the attempt; none for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl_ms: Option<u64>,
+}
+
+impl CacheEntry {
+    /// When an entry that is written now is no longer used; none when it always is.
+    #[must_use]
+    pub fn expires_ms(&self, now_ms: u64) -> Option<u64> {
+        self.ttl_ms.map(|ttl| now_ms.saturating_add(ttl))
     }
 }
 

@@ -11,6 +11,13 @@ fn attempt() -> AttemptName {
     "exec-1:0.12/5:3:2".parse().unwrap()
 }
 
+fn cache() -> CacheEntry {
+    CacheEntry {
+        key: "00ff".to_owned(),
+        ttl_ms: Some(60_000),
+    }
+}
+
 fn spec() -> AgentSpec {
     let target = Target {
         bucket: "data".to_owned(),
@@ -19,6 +26,7 @@ fn spec() -> AgentSpec {
     };
     let mut spec = AgentSpec::new(attempt(), "align[12]", target, 900_000);
     spec.memory_mib = 2_048;
+    spec.cache = Some(cache());
     spec.output_files = vec!["results/*.tsv".to_owned()];
     spec.secret_variables = vec!["SLACK_HOOK".to_owned()];
     spec.input_files = vec![
@@ -81,6 +89,7 @@ fn a_specification_as_json() {
             },
             "timeoutMs": 900_000,
             "memoryMib": 2_048,
+            "cache": {"key": "00ff", "ttlMs": 60_000},
             "secretVariables": ["SLACK_HOOK"],
             "reports": {"startedAfterMs": 5_000, "heartbeatMs": 240_000},
             "limits": {
@@ -141,6 +150,7 @@ fn messages_as_json() {
         message: Some("the container ran out of memory".to_owned()),
         outputs: [("exitCode".to_owned(), json!(137))].into_iter().collect(),
         outputs_uri: None,
+        cache: Some(cache()),
         output_files: vec![OutputFile {
             name: "a.tsv".to_owned(),
             uri: "operon:///exec-1/3-2/a.tsv".to_owned(),
@@ -171,6 +181,7 @@ fn messages_as_json() {
             "exitCode": 137,
             "message": "the container ran out of memory",
             "outputs": {"exitCode": 137},
+            "cache": {"key": "00ff", "ttlMs": 60_000},
             "outputFiles": [
                 {"name": "a.tsv", "uri": "operon:///exec-1/3-2/a.tsv", "bytes": 3, "sha256": "00ff"},
             ],

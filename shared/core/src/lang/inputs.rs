@@ -17,7 +17,7 @@ use serde_json::{Map, Value};
 use super::model::{Input, InputType};
 use crate::expr::{Context, Template};
 
-pub use check::{bound_error, check_value};
+pub use check::{bound_error, check_output, check_value};
 pub use json_schema::schema_error;
 
 /// What is wrong with one input.

@@ -49,7 +49,7 @@ pub struct Flow {
     pub tasks: TaskList,
     /// Runs when a task failed, before the execution ends.
     pub errors: TaskList,
-    /// Runs at the end in every case but a kill, while the execution is still running.
+    /// Runs at the end, while the execution is still running, unless it is stopped (a kill, an `Exit`, the time).
     pub finally: TaskList,
     /// Runs after the execution's state is final; cannot change it.
     pub after_execution: TaskList,
@@ -334,6 +334,33 @@ pub struct Input {
     /// Properties of an OBJECT, columns of a TABLE.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub properties: Vec<Input>,
+}
+
+impl Input {
+    /// An input of that type and nothing else.
+    #[must_use]
+    pub fn of_type(input_type: InputType) -> Self {
+        Self {
+            id: String::new(),
+            input_type,
+            required: true,
+            defaults: None,
+            display_name: None,
+            description: None,
+            depends_on: None,
+            min: None,
+            max: None,
+            validator: None,
+            values: Vec::new(),
+            expression: None,
+            allow_custom_value: true,
+            auto_select_first: false,
+            allowed_file_extensions: Vec::new(),
+            item_type: None,
+            json_schema: None,
+            properties: Vec::new(),
+        }
+    }
 }
 
 /// Type of an input.

@@ -122,7 +122,8 @@ pub struct PluginProblem {
     pub diagnostic: Diagnostic,
 }
 
-const PROPERTY: &[PropInfo] = &[
+/// What a plugin says of a property.
+pub(super) const PROPERTY: &[PropInfo] = &[
     catalogue::prop("type", PropType::Enum(TYPE_NAMES), "What it may hold."),
     catalogue::prop("required", PropType::Bool, "Whether a task must give it."),
     catalogue::prop("default", PropType::Any, "Taken when a task does not."),

@@ -3,6 +3,7 @@
 
 mod catalogue;
 mod document;
+mod examples;
 mod flows;
 mod guides;
 mod kestra;

@@ -168,7 +168,8 @@ impl Evaluator {
         Ok(path)
     }
 
-    pub(super) async fn row_outputs(
+    /// The outputs of an attempt, also where they are an artifact.
+    pub(crate) async fn row_outputs(
         &self,
         row: &AttemptRow,
     ) -> Result<Map<String, Value>, EvaluateError> {

@@ -38,13 +38,19 @@ const THROTTLED: [&str; 6] = [
     "requestlimitexceeded",
     "too many concurrent attempts",
 ];
-const NO_CAPACITY: [&str; 6] = [
+/// What IAM and the services behind it say. The text names the resource (`… on resource: arn:…`), and no waiting helps.
+const DENIED: [&str; 4] = [
+    "not authorized",
+    "accessdenied",
+    "access denied",
+    "unauthorizedoperation",
+];
+const NO_CAPACITY: [&str; 5] = [
     "capacity is unavailable",
     "capacity unavailable",
     "limit on the number of vcpus",
     "limit on the number of tasks",
     "insufficient capacity",
-    "resource:",
 ];
 const UNKNOWN: [&str; 7] = [
     "serverexception",
@@ -65,6 +71,8 @@ pub fn answer(error: &EcsError) -> Answer {
         Answer::Launched
     } else if has(&text, &THROTTLED) {
         Answer::Throttled
+    } else if has(&text, &DENIED) {
+        Answer::Refused(text)
     } else if has(&text, &NO_CAPACITY) {
         Answer::NoCapacity(text)
     } else if has(&error.code, &UNKNOWN) {
@@ -96,9 +104,13 @@ pub fn placed(failures: &[EcsFailure]) -> Answer {
     } else {
         text.join("; ")
     };
+    // `RESOURCE:CPU` and the like.
+    let full = failures
+        .iter()
+        .any(|failure| failure.reason.starts_with("RESOURCE:"));
     if has(&text, &THROTTLED) {
         Answer::Throttled
-    } else if has(&text, &NO_CAPACITY) {
+    } else if full || has(&text, &NO_CAPACITY) {
         Answer::NoCapacity(text)
     } else {
         // `AGENT`, `MISSING`, `ATTRIBUTE` and silence are ECS's own faults: another try may do.
@@ -214,6 +226,8 @@ fn start_failure(task: &TaskView) -> Reason {
         &["cannotpull", "image manifest", "pull access denied"],
     ) {
         Reason::CannotPull
+    } else if has(&text, &DENIED) {
+        Reason::StartFailed
     } else if has(&text, &NO_CAPACITY) || has(&text, &["capacity"]) {
         Reason::NoCapacity
     } else if has(&text, &["timeout", "timed out"]) {
@@ -303,10 +317,16 @@ mod tests {
             answer(&error("ServerException", "")),
             Answer::Unknown(_)
         ));
-        assert!(matches!(
-            answer(&error("AccessDeniedException", "no")),
-            Answer::Refused(_)
-        ));
+        let pass = "User: arn:aws:sts::1:assumed-role/launcher/f is not authorized to perform: iam:PassRole on \
+                    resource: arn:aws:iam::1:role/task because no identity-based policy allows it";
+        for (code, message) in [
+            ("AccessDeniedException", "no"),
+            ("AccessDeniedException", pass),
+            ("ClientException", pass),
+        ] {
+            let answer = answer(&error(code, message));
+            assert!(matches!(answer, Answer::Refused(_)), "{code} {message}");
+        }
         let mut conflict = error("ConflictException", "");
         assert!(matches!(answer(&conflict), Answer::Refused(_)));
         conflict.resource_ids.push("arn".to_owned());
@@ -348,6 +368,13 @@ mod tests {
         );
         assert_eq!(
             start("ResourceInitializationError: unable to pull secrets"),
+            Some(Reason::StartFailed)
+        );
+        assert_eq!(
+            start(
+                "ResourceInitializationError: unable to pull secrets or registry auth: execution resource retrieval \
+                 failed: User is not authorized to perform: secretsmanager:GetSecretValue on resource: arn:aws:x"
+            ),
             Some(Reason::StartFailed)
         );
         let spot = stopped("SpotInterruption", "Your Spot Task was interrupted.", &[]);

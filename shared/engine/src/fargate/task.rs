@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use operon_core::agent::{
     self, AgentInput, AgentSpec, AttemptName, CONTAINER_AGENT, CONTAINER_MAIN, CONTAINER_STAGE,
-    Part, ReportTimes, S3Object, Source, Target,
+    CacheEntry, Part, ReportTimes, S3Object, Source, Target,
 };
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -169,12 +169,14 @@ pub struct Build {
 /// Key of the agent's document below the output prefix of an attempt.
 pub const SPEC_KEY: &str = ".operon/spec.json";
 
-/// Makes the task of an attempt. `arns` names each of its [`secrets_of`]. The error is a sentence for people.
+/// Makes the task of an attempt. `arns` names each of its [`secrets_of`]; `cache` is what the agent hands back with the
+/// result. The error is a sentence for people.
 pub fn build(
     site: &Site,
     spec: &AttemptSpec,
     size: Size,
     arns: &BTreeMap<SecretRef, String>,
+    cache: Option<CacheEntry>,
 ) -> Result<Build, String> {
     let name: AttemptName = spec
         .id
@@ -210,6 +212,7 @@ pub fn build(
         }
     }
     let mut document = document(site, spec, size, name, &variables)?;
+    document.cache = cache;
     let definition = definition(site, spec, by_reference, &variables, arns, pull);
     let mut command = (!spec.command.is_empty()).then(|| spec.command.clone());
     let main_mib = size.memory_mib.saturating_sub(AGENT_MIB);

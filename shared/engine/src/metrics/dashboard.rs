@@ -99,6 +99,11 @@ fn ours(name: &str, outcome: &str) -> Metric {
     }
 }
 
+/// Counted by the template's filters of the functions' logs: messages that a function gave back.
+const UNHANDLED: &str = "unhandled_messages";
+/// Seconds that a message may be delayed on purpose (SQS); its age counts from when it was sent.
+const DELAY_MAX_S: u32 = 900;
+
 fn of_service(namespace: &str, name: &str, dimensions: Vec<(&'static str, String)>) -> Metric {
     Metric {
         namespace: namespace.to_owned(),
@@ -344,6 +349,23 @@ pub fn alarms() -> Vec<Alarm> {
             threshold: 0,
         })
         .collect();
+    // A message that fails comes again, and its function has not failed: without these no canary would see it. Two are
+    // left to a message that is itself the mistake.
+    alarms.extend(["Planner", "Launcher"].into_iter().map(|function| {
+        let name = function.to_lowercase();
+        Alarm {
+            id: format!("{function}Refuses"),
+            description: format!("Messages of the {name} fail and come again."),
+            metric: of_service(
+                &format!("{NAMESPACE}/${{Stage}}"),
+                UNHANDLED,
+                vec![("function", name)],
+            ),
+            statistic: "Sum",
+            period_s: 300,
+            threshold: 2,
+        }
+    }));
     for queue in [
         ("Plan", "plan"),
         ("Launch", "launch"),
@@ -371,7 +393,7 @@ pub fn alarms() -> Vec<Alarm> {
     for (queue, name) in [("Plan", "plan"), ("Launch", "launch")] {
         alarms.push(Alarm {
             id: format!("{queue}QueueWaits"),
-            description: format!("Messages of {name} wait for more than five minutes."),
+            description: format!("Messages of {name} wait for five minutes too long."),
             metric: of_service(
                 "AWS/SQS",
                 "ApproximateAgeOfOldestMessage",
@@ -379,7 +401,7 @@ pub fn alarms() -> Vec<Alarm> {
             ),
             statistic: "Maximum",
             period_s: 60,
-            threshold: 300,
+            threshold: DELAY_MAX_S + 300,
         });
     }
     alarms.push(Alarm {

@@ -5,7 +5,7 @@ use operon_core::plan::Layout;
 
 use super::PlanQueue;
 use crate::evaluate::Site;
-use crate::finish::last_try;
+use crate::finish::{failed_by_outputs, last_try};
 use crate::planner::Message;
 use crate::ports::{AttemptId, ExecutionId, ExecutionRow, Outgoing, QueueName, ShardKey};
 use crate::rows;
@@ -37,7 +37,8 @@ impl PlanQueue {
             return Ok(()); // Restarted meanwhile.
         }
         let mut row = active.row();
-        if rows::update_execution(&mut row, &layout, &root, self.now_ms())
+        if !failed_by_outputs(&row)
+            && rows::update_execution(&mut row, (&active.plan.plan, &layout), &root, self.now_ms())
             && row.state != "RETRIED"
             && active.row().state != "RETRIED"
         {

@@ -30,7 +30,7 @@ const SQL_BYTES_MAX: usize = 256 * 1024;
 const PARAMETERS_MAX: usize = 100;
 /// Bytes of rows that become outputs: more than anybody wants to see in one place.
 pub const FETCH_BYTES_MAX: usize = 1024 * 1024;
-/// Bytes of rows that become a file: half of what a function of the cloud has on its disk.
+/// Bytes of rows that become a file: ten of them fit twice on the disk of a function of the cloud.
 pub const STORE_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// Longest statement; a function of the cloud has five minutes.
 pub(super) const TIME_MAX: Duration = Duration::from_mins(15);

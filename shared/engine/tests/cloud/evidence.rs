@@ -235,9 +235,12 @@ async fn e07_nobody_polls_and_the_reconciler_reads_100_tasks_a_call() {
             + counts.get(&("ECS", "list")).copied().unwrap_or(0)
     };
     assert_eq!(asked(&cloud), 0, "the way of a success asks ECS nothing");
-    // All at once: a page of the list for each state, and 100 tasks a description.
-    let probe = || Probe {
-        id: attempt("e1", 1),
+    // All at once: a page of what runs, and 100 tasks a description.
+    let launches = cloud.ecs.launches();
+    let running: Vec<AttemptId> = launches.into_iter().map(|(id, _)| id).collect();
+    assert_eq!(running.len(), 30);
+    let probe = |id: &AttemptId| Probe {
+        id: id.clone(),
         launched_ms: cloud.now(),
         missed: 0,
     };
@@ -246,14 +249,21 @@ async fn e07_nobody_polls_and_the_reconciler_reads_100_tasks_a_call() {
         let ecs = Arc::clone(&cloud.ecs) as Arc<dyn Ecs>;
         Reconciler::new(cloud.ports.ports(), queue, ecs)
     };
-    let together = (0..120).map(|_| probe()).collect();
+    let together = running.iter().map(probe).collect();
     reconciler().ask(together).await.unwrap();
     assert!(asked(&cloud) <= 5, "{}", asked(&cloud));
-    // One by one it would be a call for each.
-    for _ in 0..120 {
-        reconciler().ask(vec![probe()]).await.unwrap();
+    // One by one it would be calls for each.
+    for id in &running {
+        reconciler().ask(vec![probe(id)]).await.unwrap();
     }
-    assert!(asked(&cloud) > 120, "{}", asked(&cloud));
+    assert!(asked(&cloud) > 60, "{}", asked(&cloud));
+    // Of those that do not run some are asked for, as fast as this function may; the others come again.
+    let before = asked(&cloud);
+    let unknown = (0..60).map(|slot| probe(&attempt("gone", slot))).collect();
+    reconciler().ask(unknown).await.unwrap();
+    assert!(asked(&cloud) - before < 60, "{}", asked(&cloud) - before);
+    let again = cloud.queues.bodies(QueueName::Launch);
+    assert!(again.len() >= 40, "{}", again.len());
     assert!(cloud.run(&id, 5 * HOUR).await);
     assert_eq!(cloud.row(&id).await.state, "SUCCESS");
 }

@@ -4,6 +4,7 @@
 
 mod claims;
 mod evidence;
+mod late;
 mod life;
 mod policies;
 mod polls;

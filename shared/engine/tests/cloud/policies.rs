@@ -3,7 +3,9 @@
 
 use operon_engine::ports::{ExecutionFilter, ExecutionRow, StateStore as _};
 use operon_engine::reports::CACHED;
-use operon_testkit::cloud::{CloudWorld, Fate, Shape};
+use operon_testkit::cloud::{CloudWorld, Fate, Shape, Signals};
+
+use serde_json::json;
 
 use super::{HOUR, plan, plan_of};
 
@@ -113,6 +115,41 @@ async fn flows_share_a_lock_and_say_what_becomes_of_who_finds_it_taken() {
 }
 
 #[tokio::test]
+async fn outputs_of_an_identical_container_are_reused_and_a_failure_is_not() {
+    // Also where its end is known by the manifest alone.
+    for agent in [true, false] {
+        let signals = Signals {
+            agent,
+            ..Signals::ALL
+        };
+        let mut cloud = CloudWorld::default();
+        for (image, shape, reused) in [
+            ("x", Shape::Exit(1), false),
+            ("x", Shape::Success, false),
+            ("x", Shape::Exit(1), true),
+            ("y", Shape::Success, false),
+        ] {
+            cloud.ecs.script(move |_| Fate {
+                signals,
+                ..Fate::ends(shape.clone())
+            });
+            let flow = plan(&format!(
+                "tasks:\n  - {{id: a, type: container, containerImage: {image}, taskCache: {{enabled: true}}}}\n"
+            ));
+            let id = cloud.start(&flow).await;
+            assert!(cloud.run(&id, HOUR).await);
+            let rows = cloud.rows(&id).await;
+            let row = rows.iter().rfind(|row| row.task == "a").unwrap();
+            let said = row.message.as_deref() == Some(CACHED);
+            assert_eq!(said, reused, "{image}: {row:?}");
+            let failed = i32::from(row.state == "FAILED");
+            assert_eq!(row.outputs["exitCode"], failed, "{image}");
+            assert!(!reused || failed == 0, "{image}: {row:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn outputs_of_an_identical_task_run_are_reused_while_they_are_fresh() {
     let mut cloud = CloudWorld::default();
     for (format, wait_ms, reused) in [
@@ -191,4 +228,83 @@ async fn tries_end_when_the_first_is_too_long_ago() {
     assert!(rows.len() > 2, "{}", rows.len());
     assert!(age <= 45 * MINUTE, "{age}");
     assert!(last.ended_ms.unwrap() - first + 10 * MINUTE > 45 * MINUTE);
+}
+
+#[tokio::test]
+async fn outputs_have_their_types_or_the_execution_has_failed() {
+    for (ty, value, required, state, shown) in [
+        ("INT", "'5'", true, "SUCCESS", json!(5)),
+        ("STRING", "5", true, "SUCCESS", json!("5")),
+        ("JSON", "'[1]'", true, "SUCCESS", json!([1])),
+        (
+            "FILE",
+            "'operon:///a/b'",
+            true,
+            "SUCCESS",
+            json!("operon:///a/b"),
+        ),
+        ("INT", "'abc'", true, "FAILED", json!(null)),
+        ("FILE", "'abc'", true, "FAILED", json!(null)),
+        ("STRING", "outputs.b.value", true, "FAILED", json!(null)),
+        ("STRING", "outputs.b.value", false, "SUCCESS", json!(null)),
+    ] {
+        let mut cloud = CloudWorld::default();
+        let flow = plan(&format!(
+            "tasks:\n  - {{id: a, type: return, format: x}}\n  - {{id: b, type: return, format: x, runIf: \"{{{{ false }}}}\"}}\nafterExecution:\n  - {{id: z, type: return, format: \"{{{{ execution.state }}}}\"}}\noutputs:\n  - {{id: x, type: {ty}, required: {required}, value: \"{{{{ {value} }}}}\"}}\n"
+        ));
+        let id = cloud.start(&flow).await;
+        assert!(cloud.run(&id, HOUR).await);
+        cloud.wait(HOUR).await;
+        let row = cloud.row(&id).await;
+        assert_eq!(row.state, state, "{ty} {value}: {row:?}");
+        assert_eq!(
+            row.outputs.get("x").unwrap_or(&json!(null)),
+            &shown,
+            "{ty} {value}"
+        );
+        let said = row.reason.unwrap_or_default();
+        assert_eq!(said.starts_with("output `x` "), state == "FAILED", "{said}");
+    }
+}
+
+#[tokio::test]
+async fn what_fails_an_execution_is_named_and_what_was_tolerated_is_not() {
+    for (lines, reason) in [
+        (
+            "tasks:\n  - {id: g, type: allow-failure, tasks: [{id: g1, type: fail}]}\n  - {id: p1, type: fail}\n",
+            "task `p1` failed: task failed",
+        ),
+        (
+            "sla: [{id: soon, type: MAX_DURATION, duration: PT5M, behavior: FAIL}]\ntasks:\n  - {id: a, type: sleep, duration: PT1H}\n",
+            "service level missed",
+        ),
+        (
+            "timeout: PT4M\nsla: [{id: soon, type: MAX_DURATION, duration: PT5M, behavior: FAIL}]\ntasks:\n  - {id: a, type: sleep, duration: PT1H}\n",
+            "execution timeout",
+        ),
+        (
+            "sla: [{id: t, type: EXECUTION_ASSERTION, assert: \"{{ false }}\", behavior: FAIL}]\ntasks:\n  - {id: sla-t, type: return, format: x}\n",
+            "service level `t` is missed",
+        ),
+    ] {
+        let mut cloud = CloudWorld::default();
+        let id = cloud.start(&plan(lines)).await;
+        assert!(cloud.run(&id, 2 * HOUR).await);
+        let row = cloud.row(&id).await;
+        assert_eq!(row.state, "FAILED", "{lines}");
+        assert_eq!(row.reason.as_deref(), Some(reason), "{lines}");
+    }
+}
+
+#[tokio::test]
+async fn labels_that_a_task_gave_are_seen_by_those_after_it() {
+    let mut cloud = CloudWorld::default();
+    let flow = plan(
+        "labels: {x: \"0\"}\ntasks:\n  - {id: a, type: labels, labels: {x: \"1\"}}\n  - {id: b, type: return, format: \"{{ labels.x }}\"}\n",
+    );
+    let id = cloud.start(&flow).await;
+    assert!(cloud.run(&id, HOUR).await);
+    let rows = cloud.rows(&id).await;
+    let b = rows.iter().find(|row| row.task == "b").unwrap();
+    assert_eq!(b.outputs["value"], "1");
 }

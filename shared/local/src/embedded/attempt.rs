@@ -105,8 +105,8 @@ impl Inner {
         } = launch;
         let store = &self.parts.store;
         let created = row.created_ms;
-        if let Some((key, _)) = &cache
-            && let Ok(Some(outputs)) = store.cached(key, created).await
+        if let Some(cache) = &cache
+            && let Ok(Some(outputs)) = store.cached(&cache.key, created).await
         {
             let result = cached(created, outputs);
             return Some(self.report(&id, row, result, &[], created).await);
@@ -145,14 +145,9 @@ impl Inner {
                 self.subflow(active, &id, call).await?
             }
         };
-        let succeeded = !matches!(result.outcome, Outcome::Failed(_));
-        let outputs = result.outputs.clone();
         let message = self.report(&id, row, result, &secrets, created).await;
-        if let Some((key, ttl)) = cache.filter(|_| succeeded && secrets.is_empty()) {
-            let expires = ttl.map(|ttl| created.saturating_add(ttl));
-            if let Err(reason) = store.put_cached(&key, &outputs, expires).await {
-                warn!(%reason, attempt = %id, "the outputs could not be cached");
-            }
+        if let Some(row) = &message.row {
+            self.evaluator.keep(row, cache.as_ref()).await;
         }
         Some(message)
     }

@@ -1,8 +1,8 @@
 //! What is heard of a task: from its agent, and from ECS.
 
-use operon_core::agent::AgentResult;
+use operon_core::agent::{AgentResult, AgentSpec, CacheEntry, ENV_SPEC};
 use operon_core::exec::{Outcome, Reason};
-use operon_engine::ports::{AttemptId, Usage};
+use operon_engine::ports::{AttemptId, RunTask, Usage};
 use operon_engine::reports;
 use serde_json::{Map, Value, json};
 
@@ -34,6 +34,7 @@ pub(super) fn result_of(task: &Task) -> Option<AgentResult> {
         message: None,
         outputs,
         outputs_uri: None,
+        cache: cache_of(&task.run),
         output_files: Vec::new(),
         metrics: Vec::new(),
         usage: Usage::default(),
@@ -42,6 +43,14 @@ pub(super) fn result_of(task: &Task) -> Option<AgentResult> {
         task_arn: Some(task.view.arn.clone()),
         log: None,
     })
+}
+
+/// Where its specification says that the outputs are kept; the agent hands it back.
+fn cache_of(run: &RunTask) -> Option<CacheEntry> {
+    let mut variables = run.containers.iter().flat_map(|one| &one.environment);
+    let (_, text) = variables.find(|(name, _)| name == ENV_SPEC)?;
+    let spec: AgentSpec = serde_json::from_str(text).ok()?;
+    spec.cache
 }
 
 /// The message that says it.

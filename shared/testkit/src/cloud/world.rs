@@ -297,7 +297,8 @@ impl CloudWorld {
                     reconciler,
                     ..
                 } = &self.functions;
-                let handled = handle_launches(launcher, reconciler, &texts).await;
+                let deadline = self.now() + 60_000;
+                let handled = handle_launches(launcher, reconciler, &texts, deadline).await;
                 handled.iter().map(Result::is_ok).collect()
             }
             QueueName::Work => {

@@ -86,11 +86,12 @@ pub(super) fn launcher(model: &mut Model<'_>, world: &World, out: &mut Vec<Next>
     }
 }
 
-/// The runtime's contract: an attempt is launched at most once, ever, and never after it was stopped.
+/// The runtime's contract: an attempt is launched at most once while its token lives, and never after it was stopped.
 fn launch(model: &mut Model<'_>, world: &mut World, token: u16) {
     let random = model.mutated(Mutant::RandomToken) || model.mutated(Mutant::RandomTokenNoFence);
     let entry = &mut world.runtime[usize::from(token)];
-    if entry.fate == Fate::Absent || random && entry.started == 1 {
+    if entry.fate == Fate::Absent || entry.forgotten || random && entry.started == 1 {
+        entry.forgotten = false;
         entry.fate = Fate::Alive;
         entry.started += 1;
         if model.setup.started {
@@ -152,6 +153,31 @@ pub(super) fn runtime(model: &mut Model<'_>, world: &World, out: &mut Vec<Next>)
                     fate,
                     lost: false,
                 },
+                world: next,
+            });
+        }
+    }
+}
+
+/// A token outlives the time in which its attempt may be launched: not before that may it be forgotten.
+pub(super) fn expiries(model: &mut Model<'_>, world: &World, out: &mut Vec<Next>) {
+    if world.faults.expiry == 0 {
+        return;
+    }
+    let hand = world.launcher;
+    for token in 0..u16::try_from(model.attempts.len()).unwrap_or(u16::MAX) {
+        let known = world.runtime[usize::from(token)];
+        let over = known.started > 0 && known.fate != Fate::Alive && !known.forgotten;
+        let (cell, slot, attempt) = *model.attempts.value(token);
+        let task_run = model.shard(world, cell).slots[usize::from(slot)];
+        let wanted = task_run.state == State::Launching && task_run.attempt == attempt
+            || hand.place == Place::Read && *model.work.value(hand.input) == Work::Launch(token);
+        if over && !wanted {
+            let mut next = *world;
+            next.faults.expiry -= 1;
+            next.runtime[usize::from(token)].forgotten = true;
+            out.push(Next {
+                step: Step::Forgotten { token },
                 world: next,
             });
         }

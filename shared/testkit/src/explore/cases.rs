@@ -30,6 +30,14 @@ const fn also(infrastructure: u8, timeout: u8, kill: u8, restart: u8) -> Faults 
     }
 }
 
+/// A launch that comes again when the runtime has forgotten that it was made.
+const fn expiry() -> Faults {
+    Faults {
+        expiry: 1,
+        ..Faults::of(1, 1, 0, 1)
+    }
+}
+
 /// The cases that the tests run: together some million worlds.
 #[must_use]
 pub fn small() -> Vec<Case> {
@@ -39,6 +47,7 @@ pub fn small() -> Vec<Case> {
         case(chain(), Faults::of(0, 1, 1, 0)),
         case(chain().without_sweeper(), Faults::of(2, 1, 0, 1)),
         case(diamond(), none),
+        case(chain().without_sweeper(), expiry()),
         case(nap(), Faults::of(2, 2, 2, 0)),
         case(guarded(), Faults::of(0, 0, 1, 0)),
         case(
@@ -254,6 +263,13 @@ pub fn mutants() -> Vec<MutantCase> {
             Faults::of(1, 1, 0, 1),
             Some(Mutant::NoFence),
             None,
+        ),
+        mutant(
+            "M8 no fence, tokens expire",
+            without(),
+            expiry(),
+            Some(Mutant::NoFence),
+            twice,
         ),
         mutant(
             "M9 reports not fenced by attempt",

@@ -103,7 +103,7 @@ pub enum Mutant {
     RandomTokenNoFence,
     /// M7: every launch has a new client token.
     RandomToken,
-    /// M8: the launcher does not look whether the launch is still wanted. Harmless while tokens live.
+    /// M8: the launcher does not look whether the launch is still wanted. Harmless while tokens live, and only then.
     NoFence,
     /// M9: a report counts for whatever attempt is live.
     UnfencedCompletion,

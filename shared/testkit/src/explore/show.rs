@@ -80,6 +80,9 @@ pub(super) fn step(model: &Model<'_>, before: &World, next: &Next) -> String {
             format!("{} {how}{report}", attempt(model, token))
         }
         Step::Killed { execution } => format!("a person kills execution {execution}"),
+        Step::Forgotten { token } => {
+            format!("the runtime forgets the token of {}", attempt(model, token))
+        }
         Step::Restarted { execution } => format!("a person restarts execution {execution}"),
         Step::QuarantinePasses { execution } => {
             format!("the quarantine of execution {execution} passes")

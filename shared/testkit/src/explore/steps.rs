@@ -3,7 +3,7 @@
 use operon_core::exec::{Event, RootPhase, State};
 
 use super::Mutant;
-use super::around::{launcher, people, runtime};
+use super::around::{expiries, launcher, people, runtime};
 use super::model::{Due, Input, Model, Op};
 use super::world::{Fate, Hand, Place, World};
 
@@ -66,6 +66,9 @@ pub(super) enum Step {
         fate: Fate,
         lost: bool,
     },
+    Forgotten {
+        token: u16,
+    },
     Killed {
         execution: u8,
     },
@@ -96,6 +99,7 @@ pub(super) fn successors(model: &mut Model<'_>, world: &World, out: &mut Vec<Nex
     }
     launcher(model, world, out);
     runtime(model, world, out);
+    expiries(model, world, out);
     people(model, world, out);
 }
 

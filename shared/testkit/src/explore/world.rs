@@ -29,6 +29,8 @@ pub struct Faults {
     pub kill: u8,
     /// A person restarts the execution after it is over.
     pub restart: u8,
+    /// The runtime forgets the client token of an attempt that is over and whose launch is no longer wanted.
+    pub expiry: u8,
 }
 
 impl Faults {
@@ -42,6 +44,7 @@ impl Faults {
         timeout: 0,
         kill: 0,
         restart: 0,
+        expiry: 0,
     };
 
     /// The four faults of the design's own model: crashes, duplicates, losses, failures.
@@ -68,6 +71,7 @@ impl std::fmt::Display for Faults {
             ("timeout", self.timeout),
             ("kill", self.kill),
             ("restart", self.restart),
+            ("expiry", self.expiry),
         ];
         let mut first = true;
         for (name, count) in named.into_iter().filter(|(_, count)| *count > 0) {
@@ -126,6 +130,8 @@ pub(super) struct Token {
     pub(super) fate: Fate,
     /// Runtime tasks started for it.
     pub(super) started: u8,
+    /// Its client token lives no longer: a further launch starts a further task.
+    pub(super) forgotten: bool,
 }
 
 /// A set of up to 128 numbers.

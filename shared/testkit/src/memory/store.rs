@@ -34,6 +34,10 @@ struct Tables {
     /// Labels that people gave.
     given: BTreeMap<ExecutionId, BTreeMap<String, Option<String>>>,
     plans: BTreeMap<String, Vec<u8>>,
+    /// Plans that cannot be read.
+    damaged: BTreeSet<String>,
+    /// The message of detail items that are not taken.
+    refused: Option<String>,
     /// Hashes of the plans of a flow; the index is the revision, less one.
     revisions: BTreeMap<(String, String), Vec<String>>,
     shards: BTreeMap<ShardKey, (ShardRow, Option<u64>)>,
@@ -79,6 +83,16 @@ impl MemoryStore {
             clock,
             faults,
         }
+    }
+
+    /// From now on no detail item with that message is written, nor what is to be written with it.
+    pub fn refuse_rows(&self, message: &str) {
+        self.with(|tables| tables.refused = Some(message.to_owned()));
+    }
+
+    /// From now on the plan with that hash cannot be read.
+    pub fn damage_plan(&self, hash: &str) {
+        self.with(|tables| tables.damaged.insert(hash.to_owned()));
     }
 
     /// An execution, for the test itself: neither counted nor failed.
@@ -286,7 +300,16 @@ impl StateStore for MemoryStore {
     }
 
     async fn plan(&self, hash: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        self.look("plan", |tables| tables.plans.get(hash).cloned())
+        let found = self.look("plan", |tables| {
+            (
+                tables.plans.get(hash).cloned(),
+                tables.damaged.contains(hash),
+            )
+        })?;
+        match found {
+            (Some(_), true) => Err(StoreError::Corrupt(format!("plan {hash}"))),
+            (found, _) => Ok(found),
+        }
     }
 
     async fn revision(&self, namespace: &str, flow: &str, hash: &str) -> Result<u32, StoreError> {
@@ -362,6 +385,10 @@ impl StateStore for MemoryStore {
     }
 
     async fn write(&self, write: Write) -> Result<Vec<SaveOutcome>, StoreError> {
+        let refused = self.with(|tables| tables.refused.clone());
+        if refused.is_some() && write.attempts.iter().any(|row| row.message == refused) {
+            return Err(StoreError::Failed("an item is refused".to_owned()));
+        }
         // One item after the other, in the order of the contract, as a table without transactions does it.
         let mut outcomes = Vec::with_capacity(write.shards.len());
         let mut sources: BTreeMap<ShardKey, u64> = write.read.into_iter().collect();

@@ -177,7 +177,7 @@ pub const TASK: &[PropInfo] = &[
     prop(
         "taskCache",
         PropType::Object(TASK_CACHE),
-        "Reuse the outputs of an identical earlier task run. On AWS those of built-in tasks only.",
+        "Reuse the outputs of an identical earlier task run that used no secret.",
     )
     .alias(&["cacheOutputs"])
     .example("{enabled: true, ttl: P7D}"),

@@ -18,7 +18,7 @@ const ERRORS: PropInfo = prop(
 const FINALLY: PropInfo = prop(
     "finally",
     PropType::Tasks,
-    "Run at the end in every case but a kill.",
+    "Run at the end, unless the execution is stopped.",
 );
 const TASKS: PropInfo = prop("tasks", PropType::Tasks, "The children.").required();
 const CONCURRENT: PropInfo = prop(

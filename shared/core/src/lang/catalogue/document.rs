@@ -472,7 +472,7 @@ pub const FLOW: &[PropInfo] = &[
     prop(
         "finally",
         PropType::Tasks,
-        "Run at the end in every case but a kill, while the execution is still running.",
+        "Run at the end, while the execution is still running; not when it is stopped: by a kill, an `Exit`, its `timeout` or a service level (`sla`).",
     ),
     prop(
         "afterExecution",

@@ -91,6 +91,43 @@ pub fn check_value(
     }
 }
 
+/// The value of a flow's output in the form of its type, or what is wrong with it. A text type takes everything: what is
+/// no text is written as JSON. What an input limits beyond its type an output does not.
+pub fn check_output(ty: InputType, value: &Value) -> Result<Value, String> {
+    let input = Input::of_type(ty);
+    match ty {
+        InputType::String | InputType::Secret => Ok(match value {
+            Value::String(_) => value.clone(),
+            other => Value::from(other.to_string()),
+        }),
+        InputType::Select => text(value).map(Value::from),
+        InputType::MultiSelect | InputType::Array => items(value).map(Value::from),
+        InputType::Table => match items(value)? {
+            rows if rows.iter().all(Value::is_object) => Ok(Value::from(rows)),
+            _ => Err(format!("{} is not a list of objects", shown(value))),
+        },
+        InputType::Object => match parsed(value)? {
+            object @ Value::Object(_) => Ok(object),
+            _ => Err(format!("{} is not an object", shown(value))),
+        },
+        InputType::File => match file(&input, value)? {
+            Value::String(text) if text.contains("://") => Ok(Value::from(text)),
+            _ => Err(format!("{} is not the URI of a file", shown(value))),
+        },
+        InputType::Int
+        | InputType::Float
+        | InputType::Boolean
+        | InputType::Duration
+        | InputType::Date
+        | InputType::Time
+        | InputType::DateTime
+        | InputType::Json
+        | InputType::Yaml
+        | InputType::Uri
+        | InputType::Email => check_value(&input, value, &[]),
+    }
+}
+
 fn shown(value: &Value) -> String {
     let text = value.to_string();
     if text.chars().count() > 60 {

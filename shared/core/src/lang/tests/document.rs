@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use super::{plugins, root};
+use super::{examples, plugins, root};
 use crate::expr;
 use crate::lang::amount::duration_text;
 use crate::lang::catalogue::{
@@ -79,7 +79,8 @@ const DEVIATIONS: &str = "\
 | `recoverMissedSchedules` is `ALL` by default | `LAST`: an outage is made up for once |
 | An input that is not valid leaves no trace | The trigger is refused when the flow is checked, or the execution ends `FAILED` |
 | Task runners are chosen by name | Process and Docker locally; on AWS, Fargate; `resources` decide the size |
-| `pluginDefaults` are gone in 2.0 | They work, `taskDefaults` too |
+| `pluginDefaults` are gone in 2.0 | They work, `taskDefaults` too; a property that a task writes replaces the default as a whole, also a map |
+| `finally` runs however the execution ends | Not when it is stopped: by a kill, an `Exit`, its `timeout`, a service level |
 | `ForEach`, `ForEachItem`, `EachSequential`, `EachParallel` are gone in 2.0 | They are `Loop` |
 | Expressions in scripts are usual | They are a warning: pass values with `env`, `secrets` and `inputFiles` |
 | Unknown properties are sometimes ignored | They are errors, except `x-…` |
@@ -104,6 +105,14 @@ fn page() -> String {
     ] {
         writeln!(out, "### {title}\n").unwrap();
         table(&mut out, props);
+        if props == INPUT {
+            writeln!(
+                out,
+                "One of each type:\n\n```yaml\n{}\n```\n",
+                examples::INPUTS
+            )
+            .unwrap();
+        }
     }
     out.push_str("## Every task\n\n");
     table(&mut out, TASK);
@@ -124,6 +133,7 @@ fn page() -> String {
     table(&mut out, TRIGGER);
     out.push_str("## Trigger types\n\n");
     trigger_types().for_each(|info| type_section(&mut out, info));
+    out.push_str(&examples::hands_back());
     plugin_section(&mut out);
     expressions(&mut out);
     out.push_str(DEVIATIONS);
@@ -292,6 +302,7 @@ fn plugin_section(out: &mut String) {
          A property has `type` (string, int, float, bool, duration, list, map, any), `required`, `default`,\n\
          `description`, `enum`, `min`, `max` and `pattern`.\n\n",
     );
+    writeln!(out, "```yaml\n{}\n```\n", examples::PLUGIN).unwrap();
     for plugin in plugins().iter() {
         one_plugin(out, plugin);
     }
@@ -322,7 +333,7 @@ fn one_plugin(out: &mut String, plugin: &Plugin) {
         )
         .unwrap();
     }
-    out.push('\n');
+    writeln!(out, "\n```yaml\n{}\n```\n", examples::of_plugin(plugin)).unwrap();
 }
 
 fn expressions(out: &mut String) {

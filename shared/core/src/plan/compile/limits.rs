@@ -109,7 +109,7 @@ pub(super) fn check(flow: &Flow) -> Result<(), Vec<CompileError>> {
 }
 
 /// The task lists inside a task, whether each is a loop's body, and whether the task is a loop.
-fn lists_of(task: &Task) -> (Vec<(&TaskList, bool)>, bool) {
+pub(super) fn lists_of(task: &Task) -> (Vec<(&TaskList, bool)>, bool) {
     match &task.kind {
         TaskKind::Run | TaskKind::Pause { .. } | TaskKind::Sleep { .. } => (Vec::new(), false),
         TaskKind::Group {

@@ -5,14 +5,24 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value, json};
 
+use super::limits::lists_of;
 use crate::lang::model::{
     Dynamic, Flow, Resources, Sla, SlaBehavior, SlaKind, Task, TaskKind, TaskList,
 };
 
 /// The flow with one `sla-<id>` choice per assertion at the end of `finally`: when the assertion does not
-/// hold, its labels are added and its behaviour is carried out.
+/// hold, its labels are added and its behaviour is carried out. Where the flow has tasks whose ids begin like that, these
+/// begin with one more dash.
 pub(super) fn with_assertions(flow: &Flow) -> Cow<'_, Flow> {
-    let assertions: Vec<Task> = flow.sla.iter().filter_map(assertion).collect();
+    let mut prefix = "sla-".to_owned();
+    while taken(flow, &prefix) {
+        prefix.push('-');
+    }
+    let assertions: Vec<Task> = flow
+        .sla
+        .iter()
+        .filter_map(|sla| assertion(sla, &prefix))
+        .collect();
     if assertions.is_empty() {
         return Cow::Borrowed(flow);
     }
@@ -36,11 +46,29 @@ pub(super) fn with_assertions(flow: &Flow) -> Cow<'_, Flow> {
     Cow::Owned(flow)
 }
 
-fn assertion(sla: &Sla) -> Option<Task> {
+fn taken(flow: &Flow, prefix: &str) -> bool {
+    let mut open = vec![
+        &flow.tasks,
+        &flow.errors,
+        &flow.finally,
+        &flow.after_execution,
+    ];
+    while let Some(list) = open.pop() {
+        for task in &list.tasks {
+            if task.id.starts_with(prefix) {
+                return true;
+            }
+            open.extend(lists_of(task).0.into_iter().map(|(list, _)| list));
+        }
+    }
+    false
+}
+
+fn assertion(sla: &Sla, prefix: &str) -> Option<Task> {
     let SlaKind::ExecutionAssertion { assert } = &sla.kind else {
         return None;
     };
-    let id = |part: &str| format!("sla-{}{part}", sla.id);
+    let id = |part: &str| format!("{prefix}{}{part}", sla.id);
     let mut breached = Vec::new();
     if !sla.labels.is_empty() {
         breached.push(run(
@@ -51,7 +79,7 @@ fn assertion(sla: &Sla) -> Option<Task> {
     }
     match sla.behavior {
         SlaBehavior::Fail => {
-            let message = format!("service level `{}` is missed", sla.id);
+            let message = missed_message(&sla.id);
             breached.push(run(
                 id("-fail"),
                 "core.execution.Fail",
@@ -83,6 +111,11 @@ fn assertion(sla: &Sla) -> Option<Task> {
         finally: TaskList::default(),
     };
     Some(task(id(""), "core.flow.If", Map::new(), kind))
+}
+
+/// What an execution says that failed by an assertion.
+fn missed_message(id: &str) -> String {
+    format!("service level `{id}` is missed")
 }
 
 fn run(id: String, class: &str, props: Value) -> Task {

@@ -44,7 +44,7 @@ fn built(spec: &AttemptSpec) -> Result<Build, String> {
         .into_iter()
         .map(|secret| (secret.clone(), format!("arn:{}", secret.1)))
         .collect();
-    build(&site(), spec, size_for(100, 0).unwrap(), &arns)
+    build(&site(), spec, size_for(100, 0).unwrap(), &arns, None)
 }
 
 #[test]
@@ -177,7 +177,7 @@ fn secrets_go_by_reference_only() {
             "arn".to_owned(),
         )]
         .into();
-        assert!(build(&site(), &spec, size_for(100, 0).unwrap(), &arns).is_err());
+        assert!(build(&site(), &spec, size_for(100, 0).unwrap(), &arns, None).is_err());
     }
 }
 
@@ -230,7 +230,7 @@ fn a_parameter_is_a_secret_of_a_program_and_no_login() {
             .into_iter()
             .map(|secret| (secret.clone(), arn(&secret.1)))
             .collect();
-        build(&site(), spec, size_for(100, 0).unwrap(), &arns)
+        build(&site(), spec, size_for(100, 0).unwrap(), &arns, None)
     };
     let env = json!({"TOKEN": marker("genomics", "TOKEN")});
     let one = made(&spec(&json!({"containerImage": "x:1", "env": env}), "e")).unwrap();

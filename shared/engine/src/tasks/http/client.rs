@@ -89,6 +89,9 @@ pub(super) fn check(url: &Url, allow_link_local: bool) -> Result<(), String> {
     if !matches!(url.scheme(), "http" | "https") {
         return Err(format!("`{}` is not an HTTP address", url.scheme()));
     }
+    if guard::is_runtime_api(url) {
+        return Err("the address is that of the function itself".to_owned());
+    }
     if allow_link_local {
         return Ok(());
     }

@@ -3,16 +3,24 @@
 //! Link-local addresses are where clouds serve credentials to whoever asks (169.254.169.254,
 //! 169.254.170.2, `fd00:ec2::254`). A flow whose address is an input must not be a way to them.
 //!
+//! On Lambda there is one more: the Runtime API on the function's own loopback, from which whoever asks takes the next
+//! event away from the function.
+//!
 //! Invariant: unless the task allows it, no connection is opened to such an address: literal ones are
 //! refused in the request and in every redirect, names when they are resolved for the connection itself.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::LazyLock;
 
 use reqwest::Url;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 /// EC2's metadata service over IPv6, the only one outside the link-local ranges.
 const EC2_METADATA: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
+
+/// `host:port` of the Runtime API of Lambda; none elsewhere.
+static RUNTIME_API: LazyLock<Option<String>> =
+    LazyLock::new(|| std::env::var("AWS_LAMBDA_RUNTIME_API").ok());
 
 /// A refused address.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +54,31 @@ fn inner(ip: Ipv6Addr) -> Option<Ipv4Addr> {
     ip.to_ipv4()
 }
 
+/// Whether a request would go to the Runtime API of this function.
+pub(super) fn is_runtime_api(url: &Url) -> bool {
+    is_api(url, RUNTIME_API.as_deref())
+}
+
+fn is_api(url: &Url, api: Option<&str>) -> bool {
+    let Some((host, port)) = api.and_then(|api| api.rsplit_once(':')) else {
+        return false;
+    };
+    let asked = url.host_str().unwrap_or_default();
+    let bare = asked.trim_start_matches('[').trim_end_matches(']');
+    let named = bare.eq_ignore_ascii_case(host) || bare.eq_ignore_ascii_case("localhost");
+    let own = named || bare.parse().is_ok_and(is_own);
+    own && url.port_or_known_default() == port.parse().ok()
+}
+
+/// Whether an address leads to this machine itself, also where IPv6 wraps IPv4.
+fn is_own(ip: IpAddr) -> bool {
+    let own = |ip: Ipv4Addr| ip.is_loopback() || ip.is_unspecified();
+    match ip {
+        IpAddr::V4(ip) => own(ip),
+        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unspecified() || inner(ip).is_some_and(own),
+    }
+}
+
 /// Refuses a literal address.
 pub(super) fn check(url: &Url) -> Result<(), Refused> {
     let host = url.host_str().unwrap_or_default();
@@ -67,7 +100,12 @@ impl Resolve for GuardedResolver {
         Box::pin(async move {
             let found: Vec<SocketAddr> =
                 tokio::net::lookup_host((host.as_str(), 0)).await?.collect();
-            if found.iter().any(|address| is_link_local(address.ip())) {
+            // On Lambda no name of somebody else may lead back into the function.
+            let own = RUNTIME_API.is_some() && host != "localhost";
+            if found.iter().any(|address| {
+                let ip = address.ip();
+                is_link_local(ip) || own && is_own(ip)
+            }) {
                 return Err(Refused { host }.into());
             }
             let found: Addrs = Box::new(found.into_iter());
@@ -111,6 +149,38 @@ mod tests {
             let url = Url::parse(&format!("http://{host}/")).unwrap();
             assert!(check(&url).is_ok(), "{host}");
         }
+    }
+
+    #[test]
+    fn a_function_is_not_asked_for_its_own_work() {
+        let api = Some("127.0.0.1:9001");
+        let asks = |host: &str, api| {
+            let url = Url::parse(&format!("http://{host}/2018-06-01/runtime/invocation/next"));
+            is_api(&url.unwrap(), api)
+        };
+        for host in [
+            "127.0.0.1:9001",
+            "127.0.0.2:9001",
+            "LOCALHOST:9001",
+            "0.0.0.0:9001",
+            "2130706433:9001",
+            "[::1]:9001",
+            "[::]:9001",
+            "[::ffff:127.0.0.1]:9001",
+        ] {
+            assert!(asks(host, api), "{host}");
+            assert!(!asks(host, None), "{host}");
+        }
+        for host in [
+            "127.0.0.1:9002",
+            "127.0.0.1",
+            "10.0.0.1:9001",
+            "example.org:9001",
+        ] {
+            assert!(!asks(host, api), "{host}");
+        }
+        assert!(asks("sandbox:9001", Some("sandbox:9001")));
+        assert!(asks("127.0.0.1", Some("127.0.0.1:80")));
     }
 
     #[tokio::test]
