@@ -236,6 +236,19 @@ class TestTemplate(unittest.TestCase):
         # Ten cents each, and ten of an account are free.
         self.assertEqual((row[2], row[3]), (f"{max(0, alarms - 10) / 10:.2f}", f"{alarms / 10:.2f}"))
 
+    def test_what_a_function_gives_back_is_counted_in_its_own_log(self) -> None:
+        source = (INFRA.parent / "shared/aws/src/sqs.rs").read_text(encoding="utf-8")
+        filters = of_type("AWS::Logs::MetricFilter")
+        self.assertEqual(set(filters), {"PlannerUnhandled", "LauncherUnhandled"})
+        for name, text in filters.items():
+            function = name.removesuffix("Unhandled")
+            self.assertIn(f"LogGroupName: !Ref {function}Logs", text)
+            said = re.search(r"\$\.message = \"([^\"]+)\"", text)
+            assert said is not None
+            self.assertIn(f'"{said[1]}"', source)
+            self.assertIn(f"!Ref {function}Refuses", of_type("AWS::Serverless::Function")[function])
+            self.assertIn(f"Value: {function.lower()} }}", of_type("AWS::CloudWatch::Alarm")[f"{function}Refuses"])
+
     def test_nothing_may_connect_to_containers(self) -> None:
         for name, text in of_type("AWS::EC2::SecurityGroup").items():
             self.assertNotIn("SecurityGroupIngress", text, name)

@@ -39,6 +39,9 @@ _ATTEMPT = {"execution": "exec-1", "task_run": {"shard": "0", "slot": 3}, "attem
 _PROBLEM_STATUS_MAX = 499
 
 
+# Messages of the intake's own queue are events of triggers; those of others belong to a trigger that reads them.
+INTAKE = "arn:aws:sqs:us-east-1:000000000000:intake"
+
 def _sqs(body: Mapping[str, object]) -> dict[str, object]:
     record = {
         "messageId": "00000000-0000-0000-0000-000000000001",
@@ -48,7 +51,7 @@ def _sqs(body: Mapping[str, object]) -> dict[str, object]:
         "messageAttributes": {},
         "md5OfBody": "",
         "eventSource": "aws:sqs",
-        "eventSourceARN": "arn:aws:sqs:us-east-1:000000000000:bench",
+        "eventSourceARN": INTAKE,
         "awsRegion": "us-east-1",
     }
     return {"Records": [record]}
@@ -264,7 +267,7 @@ def settings(runtime_port: int, aws_port: int, certificates: Path) -> dict[str, 
         "OPERON_IAM_ROLES": "arn:aws:iam::000000000000:user/bench=viewer",
         "OPERON_SCHEDULE_GROUP": "bench",
         "OPERON_SCHEDULE_ROLE_ARN": "arn:aws:iam::000000000000:role/schedule",
-        "OPERON_INTAKE_QUEUE_ARN": "arn:aws:sqs:us-east-1:000000000000:intake",
+        "OPERON_INTAKE_QUEUE_ARN": INTAKE,
     }
 
 

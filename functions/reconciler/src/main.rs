@@ -9,7 +9,9 @@ use operon_aws::ecs::FargateEcs;
 use operon_aws::world::World;
 use operon_engine::dead_letters;
 use operon_engine::reconciler::{Reconciler, Summary};
+use operon_engine::triggers::Triggers;
 use serde_json::Value;
+use tracing::warn;
 
 /// Minutes between two looks at all triggers.
 const ARM_MIN: u64 = 15;
@@ -23,18 +25,27 @@ async fn main() -> Result<(), Error> {
     let triggers = world.triggers();
     let (world, reconciler, dead, triggers) = (&world, &reconciler, &dead, &triggers);
     run(service_fn(|_: LambdaEvent<Value>| async move {
-        // Whatever else goes wrong in this minute: what was given up is seen.
-        let buried = bury(world, dead).await;
-        let summary = reconciler.schedule().await?;
-        triggers.look_at_due().await?;
-        if (world.ports.clock.now_ms() / 60_000).is_multiple_of(ARM_MIN) {
-            // Whoever deployed a flow may have died before its triggers were armed.
-            triggers.arm_all().await?;
-        }
-        buried?;
-        Ok::<Summary, Error>(summary)
+        let done = minute(world, reconciler, triggers).await;
+        // Whatever else went wrong: what was given up is seen.
+        bury(world, dead).await?;
+        done
     }))
     .await
+}
+
+/// Wakes what is due.
+async fn minute(
+    world: &World,
+    reconciler: &Reconciler,
+    triggers: &Triggers,
+) -> Result<Summary, Error> {
+    let summary = reconciler.schedule().await?;
+    triggers.look_at_due().await?;
+    if (world.ports.clock.now_ms() / 60_000).is_multiple_of(ARM_MIN) {
+        // Whoever deployed a flow may have died before its triggers were armed.
+        triggers.arm_all().await?;
+    }
+    Ok(summary)
 }
 
 /// What was given up becomes a record and a visible failure; only then it leaves its queue. One that cannot keeps none
@@ -46,7 +57,10 @@ async fn bury(world: &World, dead: &DeadLetterQueues) -> Result<(), Error> {
         let (ports, queue) = (&world.ports, &*world.queues);
         match dead_letters::bury(ports, queue, given.from, &given.body, &reason).await {
             Ok(_) => dead.delete(&given).await?,
-            Err(error) => wrong = Err(error.into()),
+            Err(error) => {
+                warn!(queue = given.from.name(), %error, "a dead letter could not be kept");
+                wrong = Err(error.into());
+            }
         }
     }
     wrong

@@ -12,7 +12,7 @@ use crate::signed::{Service, ServiceName, SignedError, form, in_xml};
 
 /// Characters of a topic message's subject (SNS, `Publish`).
 const SUBJECT_CHARS_MAX: usize = 100;
-/// `SendEmail` of SES.
+/// `SendEmail` of SES, which knows no token: what may have been sent is not sent again.
 const SEND_EMAIL: &str = "/v2/email/outbound-emails";
 /// One transmission; messages are small.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -74,7 +74,7 @@ impl Messages for AwsMessages {
             }},
         });
         let headers = [("content-type", "application/json")];
-        let sent = ready(&self.ses)?.post(SEND_EMAIL, &headers, message.to_string().into(), true);
+        let sent = ready(&self.ses)?.post(SEND_EMAIL, &headers, message.to_string().into(), false);
         sent.await
             .map(drop)
             .map_err(|error| failed("SES did not take the message", &error))
@@ -109,7 +109,7 @@ impl Messages for AwsMessages {
         ];
         pairs.extend(subject.as_deref().map(|subject| ("Subject", subject)));
         let headers = [("content-type", "application/x-www-form-urlencoded")];
-        let sent = ready(&self.sns)?.post("/", &headers, form(&pairs).into(), true);
+        let sent = ready(&self.sns)?.post("/", &headers, form(&pairs).into(), false);
         let answer = sent
             .await
             .map_err(|error| failed("SNS did not take the message", &error))?;

@@ -23,6 +23,8 @@ const ATTEMPTS_MAX: u32 = 4;
 const PAUSE: Duration = Duration::from_millis(200);
 /// Until a connection stands.
 const CONNECT: Duration = Duration::from_secs(3);
+/// Why nobody answers when no connection stands.
+const UNREACHABLE: &str = "it cannot be reached";
 /// Bytes of an answer that are read.
 const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 
@@ -302,16 +304,16 @@ impl Service {
         let mut attempt = 1;
         loop {
             let sent = self.transmit(&head, body.clone()).await;
-            let again = may_repeat
-                && attempt < ATTEMPTS_MAX
+            // What was refused for its rate, or never arrived, was not done.
+            let again = attempt < ATTEMPTS_MAX
                 && match &sent {
                     Ok(_) | Err(SignedError::Missing(_) | SignedError::Unsignable(_)) => false,
-                    Err(SignedError::Silent { .. }) => true,
+                    Err(SignedError::Silent { reason, .. }) => may_repeat || reason == UNREACHABLE,
                     Err(SignedError::Refused { status, code, .. }) => {
-                        *status >= 500
-                            || *status == 429
+                        *status == 429
                             || code.contains("Throttl")
-                            || code.contains("ConcurrentModification")
+                            || may_repeat
+                                && (*status >= 500 || code.contains("ConcurrentModification"))
                     }
                 };
             if !again {
@@ -365,7 +367,7 @@ impl Service {
             self.silent(if error.is_timeout() {
                 "it takes too long".to_owned()
             } else if error.is_connect() {
-                "it cannot be reached".to_owned()
+                UNREACHABLE.to_owned()
             } else {
                 "the connection broke off".to_owned()
             })

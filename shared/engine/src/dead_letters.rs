@@ -14,6 +14,7 @@ use sha2::{Digest as _, Sha256};
 use tracing::error;
 
 use crate::Ports;
+use crate::plans::{PlanError, Plans};
 use crate::ports::{
     AttemptId, ExecutionId, Outgoing, Queue, QueueName, Record, RecordKey, RecordKind,
     RecordOutcome, RecordQuery, RecordWrite, ShardKey, StoreError, Write,
@@ -248,13 +249,15 @@ async fn poison(
     Ok(())
 }
 
-/// Why there is no plan; none when there is one.
+/// Why there is no plan that this release can use; none when there is one.
 async fn unreadable(ports: &Ports, plan_hash: &str) -> Result<Option<String>, StoreError> {
-    match ports.store.plan(plan_hash).await {
-        Ok(Some(_)) => Ok(None),
-        Ok(None) => Ok(Some("is missing".to_owned())),
-        Err(StoreError::Corrupt(text)) => Ok(Some(format!("cannot be read: {text}"))),
-        Err(error @ (StoreError::Busy(_) | StoreError::Failed(_))) => Err(error),
+    match Plans::default().get(&*ports.store, plan_hash).await {
+        Ok(_) => Ok(None),
+        Err(PlanError::Missing(_)) => Ok(Some("is missing".to_owned())),
+        Err(PlanError::Damaged { what, .. } | PlanError::Store(StoreError::Corrupt(what))) => {
+            Ok(Some(format!("cannot be read: {what}")))
+        }
+        Err(PlanError::Store(error @ (StoreError::Busy(_) | StoreError::Failed(_)))) => Err(error),
     }
 }
 

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use operon_core::exec::{Shard, State};
 use operon_core::expr::Context;
 use operon_core::lang::model::InputType;
-use operon_core::plan::ShardId;
+use operon_core::plan::{Node, NodeKind, ShardId};
 use serde_json::{Map, Value, json};
 
 use self::mentioned::Mentioned;
@@ -21,12 +21,16 @@ pub use self::outputs::LOOP_OUTPUTS_MAX;
 pub use self::site::Site;
 pub(crate) use self::site::address;
 use crate::Ports;
+use crate::finish::failed_by_outputs;
 use crate::items::LoopItems;
 use crate::lookups::Lookups;
 use crate::ports::{AttemptRow, ExecutionId, ExecutionMeta, ShardKey, StoreError, TaskRunKey};
 use crate::rows;
 use crate::shards::Shards;
 use crate::templates::{RenderError, Tree};
+
+/// How the type of the task ends that gives an execution labels.
+const LABELS: &str = ".execution.Labels";
 
 /// Bytes of outputs kept in a detail item; larger ones go to an artifact (design.md, "State that scales").
 pub const OUTPUTS_INLINE_MAX: usize = 4096;
@@ -139,6 +143,9 @@ impl Evaluator {
         let mut roots = Map::new();
         let mut secrets = Vec::new();
         for root in &mentioned.roots {
+            if extra.contains_key(root) {
+                continue;
+            }
             let value = match root.as_str() {
                 "inputs" => self.inputs(site, &mut secrets).await?,
                 "vars" => Value::Object(site.plan.plan.variables.clone()),
@@ -170,8 +177,14 @@ impl Evaluator {
         Ok(Context::new(roots, lookups.clone()).with_secrets(secrets))
     }
 
-    /// `labels` as they are now: a task may have given some.
+    /// `labels` as they are now where the flow has a task that gives some; else as the execution was created with, which
+    /// costs no look into the store.
     async fn labels(&self, site: Site<'_>) -> Result<Value, EvaluateError> {
+        let mut nodes = site.plan.plan.scopes.iter().flat_map(|scope| &scope.nodes);
+        let gives = |node: &Node| matches!(&node.kind, NodeKind::Task(task) if task.task_type.ends_with(LABELS));
+        if !nodes.any(gives) {
+            return Ok(json!(site.meta.labels));
+        }
         let row = self.ports.store.execution(&site.meta.id).await?;
         Ok(json!(
             row.as_ref().map_or(&site.meta.labels, |row| &row.labels)
@@ -216,9 +229,16 @@ impl Evaluator {
     async fn execution(&self, site: Site<'_>, overlay: &Overlay) -> Result<Value, EvaluateError> {
         let root = self.shard(site.meta, &ShardId::ROOT, overlay).await?;
         let state = root.and_then(|shard| shard.slots.first().map(|slot| slot.state));
-        let state = state
+        let mut state = state
             .filter(|state| state.is_terminal())
             .map_or("RUNNING", rows::state_name);
+        // What its shards do not say.
+        if matches!(state, "SUCCESS" | "WARNING") && !site.plan.plan.outputs.is_empty() {
+            let row = self.ports.store.execution(&site.meta.id).await?;
+            if row.as_ref().is_some_and(failed_by_outputs) {
+                state = "FAILED";
+            }
+        }
         Ok(json!({
             "id": site.meta.id,
             "startDate": rfc3339(site.meta.created_ms),

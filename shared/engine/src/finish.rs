@@ -111,8 +111,11 @@ impl Evaluator {
         if active.plan.plan.outputs.is_empty() || !row.outputs.is_empty() {
             return Ok(row);
         }
+        // How it ended is known; a value that was left out then may only be added.
+        let (state, reason) = (row.state.clone(), row.reason.clone());
         self.put_outputs(active, &mut row, &Overlay::default())
             .await?;
+        (row.state, row.reason) = (state, reason);
         self.put_row(&row, read).await?;
         Ok(row)
     }
@@ -153,7 +156,7 @@ impl Evaluator {
             match found {
                 Ok(value) => outputs.extend(value.map(|value| (output.id.clone(), value))),
                 Err(why) => {
-                    wrong.get_or_insert_with(|| format!("{OUTPUT}`{}` {why}", output.id));
+                    wrong.get_or_insert_with(|| format!("{OUTPUT}{}` {why}", output.id));
                 }
             }
         }
@@ -224,7 +227,7 @@ impl Evaluator {
 }
 
 /// How the reason begins of an execution that failed by its outputs alone.
-const OUTPUT: &str = "output ";
+const OUTPUT: &str = "output `";
 
 /// Whether all tasks of an execution ended well, and it failed by its outputs: its shards do not say that.
 pub(crate) fn failed_by_outputs(row: &ExecutionRow) -> bool {

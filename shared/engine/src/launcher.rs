@@ -181,9 +181,8 @@ impl Launcher {
             warn!(execution_id = %id.execution, "a built-in task on the launch queue");
             return Ok(());
         };
-        let store = &*self.evaluator().ports.store;
         if let Some(cache) = &cache
-            && let Some(outputs) = store.cached(&cache.key, now).await?
+            && let Some(outputs) = self.evaluator().reusable(cache, now).await?
         {
             return self.reuse(id, row, outputs, outbox).await;
         }

@@ -37,8 +37,11 @@ impl Evaluator {
         };
         let tree = Tree::parse(&serde_json::Value::String(key.clone()))?;
         let site = Site::flow(plan, meta);
+        // As the execution was created with: who takes a lock and who gives it back must name the same one.
+        let labels = serde_json::json!(meta.labels);
+        let extra = Map::from_iter([("labels".to_owned(), labels)]);
         let rendered = self
-            .render(site, &tree, &Map::new(), &Overlay::default())
+            .render(site, &tree, &extra, &Overlay::default())
             .await?;
         let name = text_of(&rendered.value);
         if name.is_empty() || name.len() > 512 || !rendered.secrets.is_empty() {

@@ -11,7 +11,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use operon_core::exec::{Command, Event};
+use operon_core::exec::{Command, Event, State};
 use operon_core::plan::Layout;
 use tracing::warn;
 
@@ -142,7 +142,9 @@ impl PlanQueue {
             let own = |(_, incoming): &&(usize, Incoming)| incoming.message.key == key;
             let group: Vec<&(usize, Incoming)> = batch.iter().filter(own).collect();
             let messages: Vec<&Incoming> = group.iter().map(|(_, incoming)| incoming).collect();
-            if self.carry(&messages).await.is_ok() {
+            // One that is alone is tried once more, as the last.
+            let some = group.len() > 1 && group.len() < batch.len();
+            if some && self.carry(&messages).await.is_ok() {
                 continue;
             }
             // What one message of a shard says must not be the end of the others.
@@ -249,6 +251,26 @@ impl PlanQueue {
             outbox.push(QueueName::Plan, Outgoing::now(text));
         }
         outbox.send(&*self.queue).await?;
+        self.keep_outputs(batch).await
+    }
+
+    /// Keeps for reuse what the attempts left that count.
+    async fn keep_outputs(&self, batch: &[&Incoming]) -> Result<(), StepError> {
+        for Incoming { message, .. } in batch {
+            let (Some(row), Some(cache)) = (&message.row, &message.cache) else {
+                continue;
+            };
+            let store = &*self.evaluator().ports.store;
+            let stored = self.evaluator().shards.get(store, &message.key).await?;
+            let slots = stored.shard.as_deref().map(|shard| &shard.slots);
+            let slot = slots.and_then(|slots| slots.get(usize::from(row.task_run.slot)));
+            let counts = slot.is_some_and(|slot| {
+                slot.attempt == row.attempt && matches!(slot.state, State::Success | State::Warning)
+            });
+            if counts {
+                self.evaluator().keep(row, Some(cache)).await;
+            }
+        }
         Ok(())
     }
 

@@ -8,6 +8,7 @@ mod rows;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use operon_core::agent::CacheEntry;
 use operon_core::exec::{self, Command, Event, RootPhase, Shard, Slot, State, Time};
 use operon_core::plan::{Layout, ShardId};
 use tracing::warn;
@@ -41,6 +42,8 @@ pub struct Message {
     pub row: Option<Box<AttemptRow>>,
     /// Where it came from, for acknowledging.
     pub receipt: Option<i64>,
+    /// Where the outputs of that attempt are kept for reuse, once it counts.
+    pub cache: Option<CacheEntry>,
     /// It has been delivered before: whoever had it may have died after its write.
     pub redelivered: bool,
 }
@@ -54,6 +57,7 @@ impl Message {
             event,
             row: None,
             receipt: None,
+            cache: None,
             redelivered: false,
         }
     }
@@ -389,7 +393,13 @@ impl Planner {
             let rows = self.rows_of(&turn, now_ms).await?;
             write.attempts.extend(rows.iter().cloned());
             let mut row = self.row_before(&turn, &layout).await?;
+            // What has ended and is recorded does not end otherwise, whatever its outputs would be by now.
+            let over = |shard: &Shard| matches!(shard.phase, RootPhase::Ended | RootPhase::Over);
+            let recorded = turn.stored.shard.as_deref().is_some_and(|before| {
+                over(before) && over(&turn.next) && before.round == turn.next.round
+            }) && row.ended_ms.is_some();
             let execution = turn.key.shard == ShardId::ROOT
+                && !recorded
                 && update_execution(
                     &mut row,
                     (&turn.active.plan.plan, &layout),

@@ -144,26 +144,24 @@ impl Reconciler {
     /// [`Self::ask`], while there is time; what there is none for is asked later.
     async fn ask_until(&self, probes: Vec<Probe>, deadline_ms: u64) -> Result<(), StepError> {
         let asked = Box::pin(self.ask(probes.clone()));
-        match self.while_there_is_time(deadline_ms, asked).await {
-            Some(outcome) => outcome,
-            None => self.all_later(&probes, StepError::Throttled).await,
+        let left = self.left(deadline_ms);
+        if !left.is_zero()
+            && let Ok(outcome) = tokio::time::timeout(left, asked).await
+        {
+            return outcome;
         }
+        warn!(
+            probes = probes.len(),
+            "attempts are asked after later: there is no time left"
+        );
+        self.all_later(&probes, StepError::Throttled).await
     }
 
-    /// Work within an invocation that ends then; none if there is no time left for it. It may be cut off anywhere: what it
-    /// does may be done twice.
-    async fn while_there_is_time<T>(
-        &self,
-        deadline_ms: u64,
-        work: impl Future<Output = T>,
-    ) -> Option<T> {
+    /// The time that an invocation that ends then has left for work. Whatever is cut off by it may be done twice.
+    fn left(&self, deadline_ms: u64) -> Duration {
         let now = self.ports.clock.now_ms();
         let left = deadline_ms.saturating_sub(RESERVE_MS).saturating_sub(now);
-        if left == 0 {
-            return None;
-        }
-        let left = Duration::from_millis(left).min(INVOCATION_MAX);
-        tokio::time::timeout(left, work).await.ok()
+        Duration::from_millis(left).min(INVOCATION_MAX)
     }
 
     /// ECS was asked too fast, or was about to be: these are asked for later. Any other error is passed on.
@@ -210,6 +208,7 @@ impl Reconciler {
             self.pay()?;
             let (arns, more) = self.ecs.list(None, false, next).await?;
             for page in arns.chunks(ECS_PAGE_MAX) {
+                self.pay()?;
                 for task in self.ecs.describe(page).await? {
                     found.entry(task.started_by.clone()).or_default().push(task);
                 }
@@ -225,7 +224,10 @@ impl Reconciler {
     }
 
     async fn single(&self, started_by: &str) -> Result<Vec<TaskView>, StepError> {
-        self.pay()?;
+        // Two lists and a description.
+        for _ in 0..3 {
+            self.pay()?;
+        }
         Ok(settle::tasks(&*self.ecs, Some(started_by)).await?)
     }
 
@@ -411,7 +413,7 @@ async fn one(
 
 /// A batch of the launch queue: launches and stops one by one, questions together. What is to be said of them goes out
 /// together at the end: were it lost, their redelivery would say it again. What `deadline_ms`, the end of the
-/// invocation, leaves no time for comes again by itself: a slow ECS makes no dead letters.
+/// invocation, leaves no time to begin comes again by itself: one that is slow makes no dead letters of the others.
 pub async fn handle_launches(
     launcher: &Launcher,
     reconciler: &Reconciler,
@@ -444,12 +446,17 @@ pub async fn handle_launches(
             probes.push((index, probe));
             continue;
         }
-        let work = Box::pin(one(launcher, &message, &mut outbox));
-        let outcome = match reconciler.while_there_is_time(deadline_ms, work).await {
-            Some(outcome) => outcome,
-            None => outbox
+        let outcome = if reconciler.left(deadline_ms).is_zero() {
+            outbox
                 .launch_later(&message, AGAIN_LATE_S, None)
-                .map_err(StepError::from),
+                .map_err(StepError::from)
+        } else {
+            let work = Box::pin(one(launcher, &message, &mut outbox));
+            // One that alone takes that long is seen, and in the end a dead letter.
+            let late = || Err(StepError::Other("it takes too long".to_owned()));
+            tokio::time::timeout(reconciler.left(deadline_ms), work)
+                .await
+                .unwrap_or_else(|_| late())
         };
         outcomes.insert(index, outcome);
     }

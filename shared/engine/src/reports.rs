@@ -11,7 +11,10 @@ use tracing::warn;
 
 use crate::evaluate::{EvaluateError, Evaluator, Site};
 use crate::planner::{Active, Message};
-use crate::ports::{AttemptId, AttemptResult, AttemptRow, ShardKey, StoreError, TaskRunKey, Usage};
+use crate::ports::{
+    ArtifactError, ArtifactUri, AttemptId, AttemptResult, AttemptRow, ShardKey, StoreError,
+    TaskRunKey, Usage,
+};
 use crate::rows;
 use crate::wire::{EventMessage, PlanMessage};
 
@@ -221,10 +224,36 @@ impl Evaluator {
             ended_ms: result.ended_ms,
         };
         let message = self.done(id, row, ended, &[]).await?;
-        if let Some(row) = &message.row {
-            self.keep(row, cache.as_ref()).await;
+        Ok(Some(Message { cache, ..message }))
+    }
+
+    /// Outputs that an identical task run left, unless a file of theirs is gone.
+    pub async fn reusable(
+        &self,
+        cache: &CacheEntry,
+        now_ms: u64,
+    ) -> Result<Option<Map<String, Value>>, StoreError> {
+        let Some(outputs) = self.ports.store.cached(&cache.key, now_ms).await? else {
+            return Ok(None);
+        };
+        let mut open: Vec<&Value> = outputs.values().collect();
+        while let Some(value) = open.pop() {
+            match value {
+                Value::Array(items) => open.extend(items),
+                Value::Object(entries) => open.extend(entries.values()),
+                Value::String(text) => {
+                    let uri = ArtifactUri::is_uri(text).then(|| text.parse::<ArtifactUri>());
+                    if let Some(Ok(uri)) = uri
+                        && let Err(ArtifactError::Missing(_)) =
+                            self.ports.artifacts.size(&uri).await
+                    {
+                        return Ok(None);
+                    }
+                }
+                Value::Null | Value::Bool(_) | Value::Number(_) => {}
+            }
         }
-        Ok(Some(message))
+        Ok(Some(outputs))
     }
 
     /// Keeps the outputs of an attempt that succeeded for an identical task run. Whoever finds none executes it, so
@@ -235,7 +264,8 @@ impl Evaluator {
             return;
         };
         let store = &*self.ports.store;
-        let expires = cache.expires_ms(self.ports.clock.now_ms());
+        let ended = row.ended_ms.unwrap_or_else(|| self.ports.clock.now_ms());
+        let expires = cache.expires_ms(ended);
         let kept = match self.row_outputs(row).await {
             Ok(outputs) => store
                 .put_cached(&cache.key, &outputs, expires)

@@ -220,9 +220,8 @@ impl Worker {
             ..
         } = launch;
         let now = self.now_ms();
-        let store = &*self.ports().store;
         if let Some(cache) = &cache
-            && let Some(outputs) = store.cached(&cache.key, now).await?
+            && let Some(outputs) = self.evaluator().reusable(cache, now).await?
         {
             return self
                 .report(id, row, reports::cached(now, outputs), &[])
@@ -240,10 +239,13 @@ impl Worker {
             return Ok(());
         };
         let message = self.evaluator().done(id, row, result, &secrets).await?;
-        if let Some(row) = &message.row {
-            self.evaluator().keep(row, cache.as_ref()).await;
+        let row = cache.as_ref().and(message.row.clone());
+        // First what others wait for.
+        self.tell(message.into()).await?;
+        if let Some(row) = row {
+            self.evaluator().keep(&row, cache.as_ref()).await;
         }
-        self.tell(message.into()).await
+        Ok(())
     }
 
     /// The fence: whether the shard still wants it. Read anew each time.

@@ -4,7 +4,7 @@ use operon_core::exec::{Event, RootPhase};
 use operon_core::plan::Layout;
 
 use super::PlanQueue;
-use crate::evaluate::Site;
+use crate::evaluate::{Overlay, Site};
 use crate::finish::{failed_by_outputs, last_try};
 use crate::planner::Message;
 use crate::ports::{AttemptId, ExecutionId, ExecutionRow, Outgoing, QueueName, ShardKey};
@@ -42,6 +42,10 @@ impl PlanQueue {
             && row.state != "RETRIED"
             && active.row().state != "RETRIED"
         {
+            let overlay = Overlay::default();
+            self.evaluator()
+                .put_outputs(&active, &mut row, &overlay)
+                .await?;
             self.evaluator().put_row(&row, stored.version).await?;
             self.planner.retire(id);
         }

@@ -262,6 +262,9 @@ async fn outputs_have_their_types_or_the_execution_has_failed() {
             &shown,
             "{ty} {value}"
         );
+        let rows = cloud.rows(&id).await;
+        let z = rows.iter().find(|row| row.task == "z").unwrap();
+        assert_eq!(z.outputs["value"], state, "{ty} {value}");
         let said = row.reason.unwrap_or_default();
         assert_eq!(said.starts_with("output `x` "), state == "FAILED", "{said}");
     }
@@ -307,4 +310,18 @@ async fn labels_that_a_task_gave_are_seen_by_those_after_it() {
     let rows = cloud.rows(&id).await;
     let b = rows.iter().find(|row| row.task == "b").unwrap();
     assert_eq!(b.outputs["value"], "1");
+}
+
+#[tokio::test]
+async fn a_lock_by_labels_is_given_back_although_a_task_changed_them() {
+    let mut cloud = CloudWorld::default();
+    let flow = plan(
+        "labels: {x: \"0\"}\nconcurrency: {limit: 1, key: \"{{ labels.x }}\"}\ntasks:\n  - {id: a, type: labels, labels: {x: \"1\"}}\n  - {id: b, type: container, containerImage: x}\n",
+    );
+    let first = cloud.start(&flow).await;
+    cloud.settle().await;
+    let second = cloud.start(&flow).await;
+    assert!(cloud.run(&first, HOUR).await);
+    assert!(cloud.run(&second, HOUR / 4).await);
+    assert_eq!(cloud.row(&second).await.state, "SUCCESS");
 }

@@ -103,10 +103,9 @@ impl Inner {
             row,
             secrets,
         } = launch;
-        let store = &self.parts.store;
         let created = row.created_ms;
         if let Some(cache) = &cache
-            && let Ok(Some(outputs)) = store.cached(&cache.key, created).await
+            && let Ok(Some(outputs)) = self.evaluator.reusable(cache, created).await
         {
             let result = cached(created, outputs);
             return Some(self.report(&id, row, result, &[], created).await);

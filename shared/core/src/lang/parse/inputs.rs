@@ -517,9 +517,6 @@ impl Reader<'_> {
                 ));
             }
             let output_type = fields.value("type").and_then(|node| self.input_type(node));
-            // What is inside is not declared for outputs.
-            let inside = |of: &InputType| matches!(of, InputType::Object | InputType::Table);
-            let output_type = output_type.map(|of| if inside(&of) { InputType::Json } else { of });
             let value = fields.get("value").and_then(|field| self.field(field));
             outputs.push(FlowOutput {
                 id,

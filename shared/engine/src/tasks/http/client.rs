@@ -65,9 +65,9 @@ impl Manner {
             } else {
                 Policy::none()
             });
-        if !self.allow_link_local {
-            builder = builder.dns_resolver(GuardedResolver);
-        }
+        builder = builder.dns_resolver(GuardedResolver {
+            allow_link_local: self.allow_link_local,
+        });
         builder.build()
     }
 }

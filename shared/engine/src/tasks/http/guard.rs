@@ -65,9 +65,25 @@ fn is_api(url: &Url, api: Option<&str>) -> bool {
     };
     let asked = url.host_str().unwrap_or_default();
     let bare = asked.trim_start_matches('[').trim_end_matches(']');
+    let bare = bare.trim_end_matches('.');
     let named = bare.eq_ignore_ascii_case(host) || bare.eq_ignore_ascii_case("localhost");
-    let own = named || bare.parse().is_ok_and(is_own);
+    let itself = |ip: IpAddr| is_own(ip) || Some(plain(ip)) == host.parse().ok().map(plain);
+    let own = named || bare.parse().is_ok_and(itself);
     own && url.port_or_known_default() == port.parse().ok()
+}
+
+/// Whether an address is that of the Runtime API.
+fn is_api_host(ip: IpAddr) -> bool {
+    let host = RUNTIME_API.as_deref().and_then(|api| api.rsplit_once(':'));
+    host.and_then(|(host, _)| host.parse().ok()).map(plain) == Some(plain(ip))
+}
+
+/// The IPv4 address that an IPv6 address wraps, or the address itself.
+fn plain(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(_) => ip,
+        IpAddr::V6(inside) => inner(inside).map_or(ip, IpAddr::V4),
+    }
 }
 
 /// Whether an address leads to this machine itself, also where IPv6 wraps IPv4.
@@ -92,20 +108,24 @@ pub(super) fn check(url: &Url) -> Result<(), Refused> {
 }
 
 /// Resolves names, and refuses those that lead to such an address.
-pub(super) struct GuardedResolver;
+pub(super) struct GuardedResolver {
+    /// Whether the task means such an address. Never the function itself.
+    pub(super) allow_link_local: bool,
+}
 
 impl Resolve for GuardedResolver {
     fn resolve(&self, name: Name) -> Resolving {
         let host = name.as_str().to_owned();
+        let allow_link_local = self.allow_link_local;
         Box::pin(async move {
             let found: Vec<SocketAddr> =
                 tokio::net::lookup_host((host.as_str(), 0)).await?.collect();
             // On Lambda no name of somebody else may lead back into the function.
             let own = RUNTIME_API.is_some() && host != "localhost";
-            if found.iter().any(|address| {
-                let ip = address.ip();
-                is_link_local(ip) || own && is_own(ip)
-            }) {
+            let refused = |ip: IpAddr| {
+                is_link_local(ip) && !allow_link_local || own && (is_own(ip) || is_api_host(ip))
+            };
+            if found.iter().any(|address| refused(address.ip())) {
                 return Err(Refused { host }.into());
             }
             let found: Addrs = Box::new(found.into_iter());
@@ -162,6 +182,7 @@ mod tests {
             "127.0.0.1:9001",
             "127.0.0.2:9001",
             "LOCALHOST:9001",
+            "localhost.:9001",
             "0.0.0.0:9001",
             "2130706433:9001",
             "[::1]:9001",
@@ -180,13 +201,20 @@ mod tests {
             assert!(!asks(host, api), "{host}");
         }
         assert!(asks("sandbox:9001", Some("sandbox:9001")));
+        assert!(asks(
+            "[::ffff:169.254.100.1]:9001",
+            Some("169.254.100.1:9001")
+        ));
         assert!(asks("127.0.0.1", Some("127.0.0.1:80")));
     }
 
     #[tokio::test]
     async fn a_name_is_refused_by_what_it_resolves_to() {
         // A literal stands for a name here: it resolves to itself without a name server.
-        let resolve = |name: &str| GuardedResolver.resolve(name.parse().unwrap());
+        let guard = |allow_link_local| GuardedResolver { allow_link_local };
+        let resolve = |name: &str| guard(false).resolve(name.parse().unwrap());
+        let meant = guard(true).resolve("169.254.169.254".parse().unwrap());
+        assert!(meant.await.is_ok());
         let error = resolve("169.254.169.254").await.map(|_| ()).unwrap_err();
         assert!(error.downcast_ref::<Refused>().is_some());
         assert!(resolve("127.0.0.1").await.is_ok());
