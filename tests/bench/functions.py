@@ -37,10 +37,9 @@ _SYSTEM_CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 # Names of an execution that is nowhere: the function reads, finds nothing, and is done.
 _ATTEMPT = {"execution": "exec-1", "task_run": {"shard": "0", "slot": 3}, "attempt": 1}
 _PROBLEM_STATUS_MAX = 499
-
-
 # Messages of the intake's own queue are events of triggers; those of others belong to a trigger that reads them.
-INTAKE = "arn:aws:sqs:us-east-1:000000000000:intake"
+_INTAKE = "arn:aws:sqs:us-east-1:000000000000:intake"
+
 
 def _sqs(body: Mapping[str, object]) -> dict[str, object]:
     record = {
@@ -51,7 +50,7 @@ def _sqs(body: Mapping[str, object]) -> dict[str, object]:
         "messageAttributes": {},
         "md5OfBody": "",
         "eventSource": "aws:sqs",
-        "eventSourceARN": INTAKE,
+        "eventSourceARN": _INTAKE,
         "awsRegion": "us-east-1",
     }
     return {"Records": [record]}
@@ -267,7 +266,7 @@ def settings(runtime_port: int, aws_port: int, certificates: Path) -> dict[str, 
         "OPERON_IAM_ROLES": "arn:aws:iam::000000000000:user/bench=viewer",
         "OPERON_SCHEDULE_GROUP": "bench",
         "OPERON_SCHEDULE_ROLE_ARN": "arn:aws:iam::000000000000:role/schedule",
-        "OPERON_INTAKE_QUEUE_ARN": INTAKE,
+        "OPERON_INTAKE_QUEUE_ARN": _INTAKE,
     }
 
 
