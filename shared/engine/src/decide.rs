@@ -122,29 +122,18 @@ impl Evaluator {
         }
     }
 
-    /// A list or map; a text is a URI of a file with JSON or JSON lines, or JSON itself.
+    /// A list or map; a text is JSON, JSON lines, or the URI of a file with either, or with a text per line.
     async fn loop_values(&self, value: Value) -> Result<Value, EvaluateError> {
         let Value::String(text) = value else {
             return Ok(value);
         };
-        let text = if ArtifactUri::is_uri(&text) {
+        let file = ArtifactUri::is_uri(&text);
+        let text = if file {
             self.text_of(&text).await?
         } else {
             text
         };
-        if let Ok(value @ (Value::Array(_) | Value::Object(_))) = serde_json::from_str(&text) {
-            return Ok(value);
-        }
-        let lines: Result<Vec<Value>, _> = text
-            .lines()
-            .filter(|line| !line.trim().is_empty())
-            .map(serde_json::from_str::<Value>)
-            .collect();
-        lines.map(Value::Array).map_err(|error| {
-            EvaluateError::Expression(format!(
-                "the values of the loop are a text that is neither a JSON list or map nor JSON lines: {error}"
-            ))
-        })
+        values_of(&text, file).map_err(EvaluateError::Expression)
     }
 
     async fn text_of(&self, uri: &str) -> Result<String, EvaluateError> {
@@ -291,6 +280,25 @@ pub fn duration_ms(value: &Value) -> Result<u64, String> {
         .ok_or_else(|| format!("{value} is not a duration; write `PT15M` or `15m`"))
 }
 
+/// What a text gives a loop: JSON, JSON lines, and of a file also the lines themselves.
+fn values_of(text: &str, file: bool) -> Result<Value, String> {
+    if let Ok(value @ (Value::Array(_) | Value::Object(_))) = serde_json::from_str(text) {
+        return Ok(value);
+    }
+    let lines = text.lines().filter(|line| !line.trim().is_empty());
+    let values: Result<Vec<Value>, _> = lines.clone().map(serde_json::from_str::<Value>).collect();
+    // A file of objects with a broken line is a mistake, not a list of names.
+    let structured = |line: &str| line.trim_start().starts_with(['{', '[']);
+    match values {
+        Ok(values) => Ok(Value::Array(values)),
+        Err(_) if file && !lines.clone().any(structured) => Ok(lines.map(Value::from).collect()),
+        Err(error) => Err(format!(
+            "the values of the loop are a text that is neither a JSON list or map nor JSON lines: {error}; give a list, \
+             or the URI of a file with one value per line"
+        )),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
@@ -298,6 +306,20 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_loop_takes_the_lines_of_a_file_as_json_or_as_texts_never_mixed() {
+        let of = |text: &str| values_of(text, true).unwrap();
+        assert_eq!(of("mpox\n\nebola zaire\n"), json!(["mpox", "ebola zaire"]));
+        assert_eq!(of("1\n2\n"), json!([1, 2]));
+        assert_eq!(of("7\n007\n"), json!(["7", "007"]));
+        assert_eq!(of("{\"a\": 1}\n{\"a\": 2}\n"), json!([{"a": 1}, {"a": 2}]));
+        assert_eq!(of("[1, 2]"), json!([1, 2]));
+        assert!(values_of("{\"a\": 1}\n{\"a\": \n", true).is_err());
+        // A text that is no file is as likely a mistake.
+        let why = values_of("mpox\nebola", false).unwrap_err();
+        assert!(why.contains("one value per line"), "{why}");
+    }
 
     fn split(format: ItemFormat, rows: u64, bytes: Option<u64>, partitions: Option<u64>) -> Split {
         Split {

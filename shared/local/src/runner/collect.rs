@@ -208,18 +208,36 @@ fn regular(dir: &WorkDir, path: &Path) -> io::Result<Option<PathBuf>> {
     )
 }
 
-/// Stores the files under `prefix` and gives `outputFiles`.
+/// Stores the files under `prefix` and gives `outputFiles`. A store may take a file over instead of copying it, so
+/// that of a directory which other tasks go on writing to, it is given copies.
 pub(crate) async fn store(
     found: &Collected,
+    dir: &WorkDir,
     prefix: &str,
     artifacts: &dyn ArtifactStore,
 ) -> Result<Map<String, Value>, String> {
     let mut uris = Map::new();
-    for (name, path) in &found.files {
+    for (number, (name, path)) in found.files.iter().enumerate() {
         let key = format!("{}/{name}", prefix.trim_matches('/'));
         let failed = |error| format!("the output file `{name}` cannot be stored: {error}");
         let uri = ArtifactUri::new(&key).map_err(failed)?;
-        artifacts.put_file(&uri, path).await.map_err(failed)?;
+        if dir.is_shared() {
+            let copy = dir.control.join(format!("kept-{number}"));
+            let (from, to) = (path.clone(), copy.clone());
+            blocking(move || fs::copy(from, to))
+                .await
+                .map_err(|error| {
+                    format!(
+                        "the output file `{name}` cannot be copied before it is stored: {error}"
+                    )
+                })?;
+            let stored = artifacts.put_file(&uri, &copy).await;
+            // What cannot be removed now goes with the attempt's directories.
+            let _ = blocking(move || fs::remove_file(copy)).await;
+            stored.map_err(failed)?;
+        } else {
+            artifacts.put_file(&uri, path).await.map_err(failed)?;
+        }
         uris.insert(name.clone(), Value::String(uri.to_string()));
     }
     Ok(uris)
@@ -232,4 +250,44 @@ pub(crate) async fn find_async(dir: &WorkDir, patterns: &[String]) -> io::Result
     }
     let (dir, patterns) = (dir.clone(), patterns.to_vec());
     blocking(move || find(&dir, &patterns)).await
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+    use super::*;
+    use crate::artifacts::DirectoryArtifacts;
+    use crate::runner::testing::attempt_id;
+
+    #[tokio::test]
+    async fn what_is_kept_of_a_shared_directory_does_not_change_with_it() {
+        use std::os::unix::fs::MetadataExt as _;
+        let state = tempfile::tempdir().unwrap();
+        let artifacts = DirectoryArtifacts::open(&state.path().join("artifacts")).unwrap();
+        for (number, shared) in [(1, Some("wdir")), (2, None)] {
+            let dir = WorkDir::of(state.path(), &attempt_id(number), "a", shared);
+            for path in [dir.path.clone(), dir.output()] {
+                fs::create_dir_all(path).unwrap();
+            }
+            let file = dir.path.join("note");
+            fs::write(&file, "before").unwrap();
+            let mode = fs::metadata(&file).unwrap().mode();
+            let found = find(&dir, &["note".to_owned()]).unwrap();
+            let prefix = format!("kept/{number}");
+            store(&found, &dir, &prefix, &artifacts).await.unwrap();
+            let uri = ArtifactUri::new(&format!("{prefix}/note")).unwrap();
+            let kept = artifacts.local_path(&uri, state.path()).await.unwrap();
+            let inode = |path: &Path| fs::metadata(path).unwrap().ino();
+            let linked = inode(&kept) == inode(&file);
+            // The directory of one attempt alone goes with it, so its files are taken over.
+            assert_eq!(linked, shared.is_none());
+            if shared.is_some() {
+                assert_eq!(fs::metadata(&file).unwrap().mode(), mode);
+                fs::write(&file, "after").unwrap();
+                assert_eq!(artifacts.get(&uri, 99).await.unwrap(), "before");
+                assert_eq!(fs::read_dir(&dir.control).unwrap().count(), 1);
+            }
+        }
+    }
 }

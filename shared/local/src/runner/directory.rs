@@ -126,6 +126,11 @@ impl WorkDir {
         Ok(dir)
     }
 
+    /// Whether other attempts work in it too, now or later.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.shared
+    }
+
     /// `TMPDIR`.
     pub(crate) fn temporary(&self) -> PathBuf {
         self.control.join("tmp")

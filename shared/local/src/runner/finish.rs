@@ -68,7 +68,7 @@ pub(crate) async fn collect(
             for warning in &found.warnings {
                 log.note(LogLevel::Warn, warning);
             }
-            match collect::store(&found, &spec.output_prefix, artifacts).await {
+            match collect::store(&found, dir, &spec.output_prefix, artifacts).await {
                 Ok(uris) => files = uris,
                 Err(why) => problem = problem.or(Some(why)),
             }

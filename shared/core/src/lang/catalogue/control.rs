@@ -75,7 +75,7 @@ const LOOP_PROPS: &[PropInfo] = &[
     prop(
         "values",
         VALUES,
-        "A list, a map, or a template that gives one; a JSON text; or an artifact's URI, taken line by line. One of `values` and `items`.",
+        "A list, a map, or a template that gives one; a JSON text; or the URI of an artifact with JSON, or with one value per line: JSON if every line is, else texts. One of `values` and `items`.",
     )
     .alias(&["value"])
     .dynamic()
@@ -457,7 +457,7 @@ pub(super) const TYPES: &[TypeInfo] = &[
             "io.kestra.core.tasks.flows.WorkingDirectory",
             "io.kestra.core.tasks.flows.Worker",
         ],
-        doc: "Runs its children one after the other in one directory: each sees the files of those before it.",
+        doc: "Runs its children one after the other in one directory: each sees the files of those before it. `if`, `switch` and groups may be inside; a loop may not, because its iterations would not share the directory.",
         example: "id: shared\ntype: working-directory\ntasks:\n  - {id: make, type: shell, script: date > when.txt}\n  - {id: show, type: shell, script: cat when.txt}",
         props: &[
             TASKS,

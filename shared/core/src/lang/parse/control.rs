@@ -39,7 +39,9 @@ impl Reader<'_> {
             Shape::If => self.if_task(fields, inside),
             Shape::Switch => self.switch_task(fields, inside),
             Shape::Loop => {
-                // Iterations may run side by side, so none of them has the directory around the loop.
+                if parent.shared_directory {
+                    self.loop_in_directory(task, place);
+                }
                 let inside = Parent {
                     shared_directory: false,
                     ..inside
@@ -58,6 +60,24 @@ impl Reader<'_> {
                 self.group_task(task, fields, info, inside)
             }
         };
+    }
+
+    /// Iterations may run side by side, and not where the directory is, so none of them has it.
+    fn loop_in_directory(&mut self, task: &Task, place: &Span) {
+        self.push(
+            Diagnostic::error(
+                Rule::InvalidValue,
+                place.clone(),
+                format!(
+                    "the loop `{}` is inside a `WorkingDirectory`, whose directory its iterations do not share",
+                    short(&task.id)
+                ),
+            )
+            .with_help(
+                "repeat in the commands of one task, or put the `WorkingDirectory` among the `tasks` of the loop: each \
+                 iteration has its own then",
+            ),
+        );
     }
 
     fn group_task(

@@ -26,7 +26,7 @@ use crate::runner::directory::{Spares, WorkDir};
 use crate::runner::finish::{self, Ending};
 use crate::runner::log::{AttemptLog, now_ms};
 use crate::runner::process::{signal_name, words};
-use crate::runner::stage::{self, StageError};
+use crate::runner::stage::{self, For, StageError};
 
 /// Why a container was told to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,7 +90,13 @@ async fn in_directory(
         ready = ready(shared, docker, spec, image, options.pull, log) => ready?,
         () = stopped(&mut stop) => return Err(not_started_any_more()),
     }
-    stage::input_files(dir, &spec.input_files, shared.artifacts.as_ref()).await?;
+    stage::input_files(
+        dir,
+        &spec.input_files,
+        shared.artifacts.as_ref(),
+        For::Container,
+    )
+    .await?;
     let container = create(shared, docker, image, spec, &options, dir).await?;
     let done = in_container(shared, docker, &container, spec, log, stop).await;
     if let Err(error) = shared.remove(&container).await {

@@ -20,7 +20,7 @@ use super::system::{self, MARKER};
 use crate::runner::directory::WorkDir;
 use crate::runner::finish::{self, Ending};
 use crate::runner::log::{AttemptLog, Lines, now_ms};
-use crate::runner::stage::{self, StageError};
+use crate::runner::stage::{self, For, StageError};
 
 /// Bytes read from a pipe at once.
 const READ_BYTES: usize = 16 * 1024;
@@ -79,7 +79,13 @@ async fn in_directory(
     if spec.only_files {
         return files::run(shared, spec, dir, log).await;
     }
-    stage::input_files(dir, &spec.input_files, shared.artifacts.as_ref()).await?;
+    stage::input_files(
+        dir,
+        &spec.input_files,
+        shared.artifacts.as_ref(),
+        For::Process,
+    )
+    .await?;
     let marker = shared.marker(&spec.id);
     let environment = environment(&spec.env, &own_environment(spec, dir, &marker));
     if *stop.borrow() {

@@ -10,7 +10,7 @@ use super::Shared;
 use crate::runner::directory::WorkDir;
 use crate::runner::finish::{self, Ending};
 use crate::runner::log::{AttemptLog, now_ms};
-use crate::runner::stage::{self, StageError};
+use crate::runner::stage::{self, For, StageError};
 
 /// Writes the input files, then collects the output files.
 pub(super) async fn run(
@@ -33,7 +33,13 @@ async fn both(
     log: &mut AttemptLog,
 ) -> Result<AttemptResult, StageError> {
     let started_ms = now_ms();
-    stage::input_files(dir, &spec.input_files, shared.artifacts.as_ref()).await?;
+    stage::input_files(
+        dir,
+        &spec.input_files,
+        shared.artifacts.as_ref(),
+        For::Process,
+    )
+    .await?;
     let ending = Ending {
         outcome: Outcome::Success,
         message: None,
