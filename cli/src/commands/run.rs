@@ -108,17 +108,32 @@ fn inputs(args: &RunArgs, plan: &Plan) -> anyhow::Result<BTreeMap<String, Value>
     }
     for (key, path) in &args.files {
         let path = absolute(Path::new(path))?;
-        if !path.is_file() {
-            return Err(Usage::new(format!(
-                "input `{key}`: there is no file `{}`",
-                path.display()
-            ))
-            .help("the path is relative to the current directory")
-            .into());
+        if let Err((what, help)) = regular(&path) {
+            let said = format!("input `{key}`: {what} `{}`", path.display());
+            return Err(Usage::new(said).help(help).into());
         }
         put(key, path.display().to_string())?;
     }
     Ok(values)
+}
+
+/// What is wrong with the path of a file that is given, and what to do about it.
+fn regular(path: &Path) -> Result<(), (&'static str, &'static str)> {
+    match std::fs::metadata(path) {
+        Ok(found) if found.is_file() => Ok(()),
+        Ok(found) if found.is_dir() => Err((
+            "a file is needed, and this is a directory:",
+            "pack it into an archive, or give one of its files",
+        )),
+        Ok(_) => Err((
+            "only a regular file can be given, and this is none:",
+            "write its content to a file first",
+        )),
+        Err(_) => Err((
+            "there is no file",
+            "the path is relative to the current directory",
+        )),
+    }
 }
 
 fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
@@ -202,4 +217,24 @@ pub(crate) async fn show_end(
     }
     console.flush();
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+    use super::*;
+
+    #[test]
+    fn what_is_no_regular_file_is_called_what_it_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let said = |path: &Path| regular(path).err().map(|(what, _)| what);
+        assert!(said(directory.path()).unwrap().contains("a directory"));
+        let null = Path::new("/dev/null");
+        assert!(said(null).unwrap().contains("only a regular file"));
+        let file = directory.path().join("f");
+        assert_eq!(said(&file), Some("there is no file"));
+        std::fs::write(&file, "x").unwrap();
+        assert_eq!(said(&file), None);
+    }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use operon_core::exec::Reason;
 use operon_engine::ports::{AttemptId, AttemptRow, ExecutionRow, StateStore, StoreError};
 use operon_local::logs::LogReader;
 use serde_json::Value;
@@ -46,8 +47,11 @@ impl Ended {
     }
 
     fn add(&mut self, run: &AttemptRow) {
-        // Groups and loops have no attempts; they fail because of what is in them.
-        let own = run.attempt > 0 || matches!(run.state.as_str(), "SKIPPED" | "CANCELLED");
+        // Groups and loops have no attempts; they fail because of what is in them, unless a reason is their own.
+        let own = run.attempt > 0
+            || matches!(run.state.as_str(), "SKIPPED" | "CANCELLED")
+            || (run.state == "FAILED"
+                && run.reason.as_deref() != Some(Reason::ChildFailed.words()));
         if own {
             *self.counts.entry(run.state.clone()).or_default() += 1;
         }
@@ -201,4 +205,64 @@ fn failure(
         ));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+    use operon_core::plan::ShardId;
+    use operon_engine::ports::{TaskRunKey, Usage};
+    use serde_json::Map;
+
+    use super::*;
+
+    fn row(task: &str, attempt: u8, state: &str, reason: Option<&str>) -> AttemptRow {
+        AttemptRow {
+            execution: "abc".parse().unwrap(),
+            task_run: TaskRunKey {
+                shard: ShardId::ROOT,
+                slot: 1,
+            },
+            attempt,
+            task: task.to_owned(),
+            name: task.to_owned(),
+            item: None,
+            parent: None,
+            state: state.to_owned(),
+            reason: reason.map(str::to_owned),
+            message: None,
+            exit_code: None,
+            created_ms: 1000,
+            started_ms: None,
+            ended_ms: Some(3000),
+            outputs: Map::new(),
+            outputs_uri: None,
+            metrics: Vec::new(),
+            usage: Usage::default(),
+        }
+    }
+
+    #[test]
+    fn what_failed_by_itself_is_counted_and_shown_and_what_holds_it_is_not() {
+        let mut ended = Ended {
+            counts: BTreeMap::new(),
+            failures: Vec::new(),
+            failed: 0,
+        };
+        let timeout = Reason::Timeout.words();
+        let held = Reason::ChildFailed.words();
+        for run in [
+            row("pause", 0, "FAILED", Some(timeout)),
+            row("group", 0, "FAILED", Some(held)),
+            row("done", 1, "SUCCESS", None),
+            row("group", 0, "SUCCESS", None),
+        ] {
+            ended.add(&run);
+        }
+        let shown: Vec<&str> = ended.failures.iter().map(|run| run.task.as_str()).collect();
+        assert_eq!(shown, ["pause"]);
+        assert_eq!(ended.failed, 1);
+        assert_eq!(counts(&ended.counts), ": task runs: 1 succeeded, 1 failed");
+    }
 }
