@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use operon_core::lang::Plugins;
-use operon_local::flows::{PluginFiles, flow_files, read_document};
+use operon_core::lang::diagnostic::{Diagnostic, Rule};
+use operon_local::flows::{FileError, PluginFiles, flow_files, read_document};
 use serde_json::json;
 
 use crate::args::{ValidateArgs, ValidateOutput};
@@ -85,9 +86,30 @@ fn files(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
 }
 
 fn check(path: &Path, plugins: &mut PluginsOf) -> anyhow::Result<Checked> {
-    let source = read_document(path).map_err(|error| {
-        Usage::new(error.to_string()).help("give the path of a YAML file, or of a directory")
-    })?;
+    let source = match read_document(path) {
+        Ok(source) => source,
+        // A file among others: they are looked at, too.
+        Err(error @ (FileError::NotText(_) | FileError::TooLarge(_))) => {
+            let rule = match error {
+                FileError::TooLarge(_) => Rule::YamlSize,
+                FileError::NotText(_) | FileError::Io { .. } | FileError::TooMany(_) => {
+                    Rule::YamlSyntax
+                }
+            };
+            return Ok(Checked {
+                path: path.display().to_string(),
+                source: String::new(),
+                findings: vec![Diagnostic::error(rule, 0..0, error.to_string())],
+                omitted: 0,
+            });
+        }
+        Err(error @ (FileError::Io { .. } | FileError::TooMany(_))) => {
+            let usage = Usage::new(error.to_string());
+            return Err(usage
+                .help("give the path of a YAML file, or of a directory")
+                .into());
+        }
+    };
     let directory = load::directory_of(path);
     let (files, known, problems) = plugins.of(&directory)?;
     if directory.file_name().is_some_and(|name| name == "plugins") {

@@ -82,3 +82,25 @@ fn the_binary_describes_itself() {
     assert!(lab.operon(&["completions", "bash"]).out.contains("operon"));
     assert_eq!(lab.operon(&["doctor"]).code, Some(0));
 }
+
+#[test]
+fn a_file_that_is_no_text_hides_no_other() {
+    let lab = Lab::new();
+    std::fs::create_dir(lab.path().join("flows")).unwrap();
+    std::fs::write(lab.path().join("flows/a.yaml"), b"id: \xff\n").unwrap();
+    lab.write(
+        "flows/b.yaml",
+        "id: b\nnamespace: lab\ntasks: [{id: t, type: lgo, message: x}]\n",
+    );
+    let done = lab.operon(&["validate", "flows", "-o", "json"]);
+    assert_eq!(done.code, Some(2), "{done}");
+    let said = done.json();
+    assert_eq!(said["files"], 2, "{done}");
+    let findings = said["findings"].as_array().unwrap();
+    let of = |name: &str| {
+        let mut all = findings.iter();
+        all.any(|finding| finding.to_string().contains(name))
+    };
+    assert!(of("a.yaml") && of("b.yaml"), "{done}");
+    assert!(done.out.contains("is not UTF-8 text"), "{done}");
+}

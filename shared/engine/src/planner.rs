@@ -393,13 +393,8 @@ impl Planner {
             let rows = self.rows_of(&turn, now_ms).await?;
             write.attempts.extend(rows.iter().cloned());
             let mut row = self.row_before(&turn, &layout).await?;
-            // What has ended and is recorded does not end otherwise, whatever its outputs would be by now.
-            let over = |shard: &Shard| matches!(shard.phase, RootPhase::Ended | RootPhase::Over);
-            let recorded = turn.stored.shard.as_deref().is_some_and(|before| {
-                over(before) && over(&turn.next) && before.round == turn.next.round
-            }) && row.ended_ms.is_some();
             let execution = turn.key.shard == ShardId::ROOT
-                && !recorded
+                && !is_recorded(&turn, &row)
                 && update_execution(
                     &mut row,
                     (&turn.active.plan.plan, &layout),
@@ -507,4 +502,13 @@ fn group(messages: Vec<Message>) -> Vec<(ShardKey, Vec<Message>)> {
         }
     }
     groups
+}
+
+/// Whether how an execution ended is recorded: it does not end otherwise, whatever its outputs would be by now.
+fn is_recorded(turn: &Turn, row: &ExecutionRow) -> bool {
+    let over = |shard: &Shard| matches!(shard.phase, RootPhase::Ended | RootPhase::Over);
+    let before = turn.stored.shard.as_deref();
+    let still = before
+        .is_some_and(|before| over(before) && over(&turn.next) && before.round == turn.next.round);
+    still && row.ended_ms.is_some()
 }
