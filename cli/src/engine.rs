@@ -14,7 +14,7 @@ use operon_engine::finish::last_try;
 use operon_engine::ports::{AttemptRow, ExecutionId, ExecutionRow, ShardKey};
 use operon_local::dispatch::Limits;
 use operon_local::embedded::{Engine, FlowSource, Observer};
-use operon_local::laptop::{Laptop, OpenError, Options};
+use operon_local::laptop::{Laptop, OpenError, Options, ports_beside};
 use operon_local::runner::RunnerChoice;
 use operon_local::state_dir::StateDirError;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -136,6 +136,11 @@ pub(crate) async fn open(
     shown: &Shown,
 ) -> anyhow::Result<Laptop> {
     opened(args, flows, shown).await.map_err(explained)
+}
+
+/// The ports of a state directory on which another engine works.
+pub(crate) fn beside(args: &EngineArgs) -> anyhow::Result<Ports> {
+    ports_beside(&args.state.dir, options(args)).map_err(explained)
 }
 
 /// [`open`], or nothing when another engine works on the state directory.

@@ -378,27 +378,61 @@ fn a_followed_log_ends_with_its_execution() {
 fn a_pause_is_answered_with_typed_values_without_a_server() {
     let lab = Lab::new();
     lab.flow("asks", super::remote::ASKS);
-    let left = lab.start(&["run", "asks.yaml"]);
-    let until = std::time::Instant::now() + std::time::Duration::from_mins(1);
     let state = |lab: &Lab| {
-        let listed = lab.operon(&["executions", "list", "-o", "json"]);
+        let listed = lab.operon(&["executions", "list", "--limit", "1", "-o", "json"]);
         let listed: serde_json::Value = serde_json::from_str(&listed.out).unwrap_or_default();
         listed["executions"][0]["state"].clone()
     };
-    while state(&lab) != "PAUSED" {
-        assert!(std::time::Instant::now() < until, "it never waits");
-        std::thread::sleep(std::time::Duration::from_millis(50));
+    // While `run` waits for it, and after that was killed.
+    for killed in [false, true] {
+        let waiting = lab.start(&["run", "asks.yaml"]);
+        let until = std::time::Instant::now() + std::time::Duration::from_mins(1);
+        while state(&lab) != "PAUSED" {
+            assert!(std::time::Instant::now() < until, "it never waits");
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        let id = lab.newest();
+        let mut run = Some(waiting);
+        if killed {
+            let left = run.take().unwrap();
+            signal(&left, Signal::SIGKILL);
+            finish(left);
+        }
+        let missing = lab.operon(&["executions", "resume", &id]);
+        assert_eq!(missing.code, Some(2), "{missing}");
+        assert_eq!(state(&lab), "PAUSED");
+        let resumed = lab.operon(&["executions", "resume", &id, "-i", "release=x"]);
+        assert_eq!(resumed.code, Some(0), "{resumed}");
+        if let Some(run) = run {
+            let run = finish(run);
+            assert_eq!(run.code, Some(0), "{run}");
+        }
+        let log = lab.operon(&["executions", "logs", &id]);
+        assert!(log.out.contains("2 copies of x"), "{log}");
     }
+}
+
+#[test]
+fn a_restart_finds_what_was_left_in_a_working_directory() {
+    let lab = Lab::new();
+    let flag = lab.path().join("flag");
+    lab.flow(
+        "shared",
+        &format!(
+            "tasks:\n  - id: wd\n    type: working-directory\n    tasks:\n      - {{id: m, type: shell, script: \"echo data > big.txt\"}}\n      \
+             - {{id: n, type: shell, script: \"cat big.txt; test -f {}\"}}\n",
+            flag.display()
+        ),
+    );
+    let done = lab.operon(&["run", "shared.yaml"]);
+    assert_eq!(done.code, Some(1), "{done}");
+    std::fs::write(&flag, "").unwrap();
     let id = lab.newest();
-    // The engine of `run` takes no values: it asks nobody.
-    let refused = lab.operon(&["executions", "resume", &id, "-i", "release=x"]);
-    assert_eq!(refused.code, Some(2), "{refused}");
-    signal(&left, Signal::SIGKILL);
-    finish(left);
-    let missing = lab.operon(&["executions", "resume", &id]);
-    assert_eq!(missing.code, Some(2), "{missing}");
-    let resumed = lab.operon(&["executions", "resume", &id, "-i", "release=x"]);
-    assert_eq!(resumed.code, Some(0), "{resumed}");
+    let again = lab.operon(&["executions", "restart", &id]);
+    assert_eq!(again.code, Some(0), "{again}");
     let log = lab.operon(&["executions", "logs", &id]);
-    assert!(log.out.contains("2 copies of x"), "{log}");
+    assert_eq!(log.out.matches("data").count(), 2, "{log}");
+    // Nothing is left of it once it has succeeded.
+    let left = std::fs::read_dir(lab.path().join(".operon/work")).map_or(0, Iterator::count);
+    assert_eq!(left, 0);
 }

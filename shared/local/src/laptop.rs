@@ -103,36 +103,12 @@ impl Laptop {
     ) -> Result<Self, OpenError> {
         let state = StateDir::open(path)?;
         let lock = state.lock()?;
-        let store = Arc::new(SqliteStore::open(&state.database())?);
-        let logs = Arc::new(LogFiles::start(&state.logs(), LOG_BYTES_MAX)?);
-        let variable = |name: &str| {
-            let found = options.variables.iter().find(|(key, _)| key == name);
-            found.and_then(|(_, value)| value.to_str())
-        };
-        let mut messages =
-            SmtpMessages::new(variable("OPERON_SMTP_URL"), variable("OPERON_MAIL_FROM"))
-                .map_err(OpenError::Messages)?;
-        if let Some(file) = variable("OPERON_SMTP_CA") {
-            let wrong =
-                |error: String| OpenError::Messages(format!("OPERON_SMTP_CA, {file}: {error}"));
-            let pem = std::fs::read(file).map_err(|error| wrong(error.to_string()))?;
-            messages = messages.with_authority(&pem).map_err(wrong)?;
-        }
-        let secrets =
-            LocalSecrets::capture(options.variables, options.secrets.as_deref(), state.root())?;
-        let ports = Ports {
-            store: store.clone(),
-            records: store.clone(),
-            artifacts: Arc::new(DirectoryArtifacts::open(&state.artifacts())?),
-            secrets: Arc::new(secrets),
-            clock: Arc::new(SystemClock),
-            messages: Arc::new(messages),
-            services: Arc::new(DirectoryServices(Buckets {
-                root: state.root().join(BUCKETS),
-                named: options.buckets,
-            })),
-            logs: logs.clone(),
-        };
+        let Inside { ports, store, logs } = inside(
+            &state,
+            options.variables,
+            options.secrets.as_deref(),
+            options.buckets,
+        )?;
         let config = RunnerConfig {
             log_bytes_max: LOG_BYTES_MAX,
             ..RunnerConfig::new(state.root())
@@ -205,4 +181,54 @@ impl TaskRunner for Dispatched {
     async fn forget(&self, id: &ExecutionId) {
         self.runner.forget(id).await;
     }
+}
+
+/// What an engine works with.
+struct Inside {
+    ports: Ports,
+    store: Arc<SqliteStore>,
+    logs: Arc<LogFiles>,
+}
+
+/// The ports of a state directory on which an engine works, for whoever answers it from another process.
+pub fn ports_beside(path: &Path, options: Options) -> Result<Ports, OpenError> {
+    let state = StateDir::open(path)?;
+    let secrets = options.secrets.as_deref();
+    inside(&state, options.variables, secrets, options.buckets).map(|inside| inside.ports)
+}
+
+fn inside(
+    state: &StateDir,
+    variables: Vec<(OsString, OsString)>,
+    secrets: Option<&Path>,
+    buckets: BTreeMap<String, PathBuf>,
+) -> Result<Inside, OpenError> {
+    let store = Arc::new(SqliteStore::open(&state.database())?);
+    let logs = Arc::new(LogFiles::start(&state.logs(), LOG_BYTES_MAX)?);
+    let variable = |name: &str| {
+        let found = variables.iter().find(|(key, _)| key == name);
+        found.and_then(|(_, value)| value.to_str())
+    };
+    let mut messages = SmtpMessages::new(variable("OPERON_SMTP_URL"), variable("OPERON_MAIL_FROM"))
+        .map_err(OpenError::Messages)?;
+    if let Some(file) = variable("OPERON_SMTP_CA") {
+        let wrong = |error: String| OpenError::Messages(format!("OPERON_SMTP_CA, {file}: {error}"));
+        let pem = std::fs::read(file).map_err(|error| wrong(error.to_string()))?;
+        messages = messages.with_authority(&pem).map_err(wrong)?;
+    }
+    let secrets = LocalSecrets::capture(variables, secrets, state.root())?;
+    let ports = Ports {
+        store: store.clone(),
+        records: store.clone(),
+        artifacts: Arc::new(DirectoryArtifacts::open(&state.artifacts())?),
+        secrets: Arc::new(secrets),
+        clock: Arc::new(SystemClock),
+        messages: Arc::new(messages),
+        services: Arc::new(DirectoryServices(Buckets {
+            root: state.root().join(BUCKETS),
+            named: buckets,
+        })),
+        logs: logs.clone(),
+    };
+    Ok(Inside { ports, store, logs })
 }

@@ -1,6 +1,7 @@
 //! `operon executions resume`: an answer to pauses, with the typed values that they ask for.
 //!
-//! Values are checked by whoever has the engine: this process, or the server that works on the state directory.
+//! Values are checked by the server that works on the state directory, else by this process; an engine that works there
+//! is told through its inbox.
 
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,12 +9,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use operon_core::exec::Event;
 use operon_core::lang::Plugins;
+use operon_engine::Ports;
 use operon_engine::evaluate::Evaluator;
 use operon_engine::flows::Flows;
 use operon_engine::operations::{Operations, Resume, Snapshot, Wishes};
 use operon_engine::ports::{EventSink, ShardKey, StoreError, TaskRunKey};
 use operon_local::flows::DirectoryFlows;
-use operon_local::laptop::Laptop;
 use serde_json::Value;
 
 use super::steer::{Until, refused, theirs};
@@ -55,25 +56,20 @@ pub(crate) fn resume(args: &ResumeOneArgs, console: &Rc<Console>) -> anyhow::Res
         let state = State::open(&args.engine.state.dir)?;
         let row = state.execution(&args.id).await?;
         let snapshot = Snapshot::read(&state.store, row).await.map_err(refused)?;
-        let pauses = snapshot.pauses(task_run.as_ref()).map_err(refused)?;
+        snapshot.pauses(task_run.as_ref()).map_err(refused)?;
         let flows = Box::new(DirectoryFlows);
         let Some(laptop) = engine::try_open(&args.engine, flows, &shown).await? else {
-            let asks = pauses.iter().any(|pause| !pause.inputs.is_empty());
-            if !args.inputs.is_empty() || (asks && !args.stop) {
-                return Err(Usage::new(
-                    "the pause asks for values, and the engine that works here takes none",
-                )
-                .help("wait until it is idle, or let `operon server` work on the state directory")
-                .into());
-            }
-            for (key, event) in snapshot.resume(&pauses, !args.stop) {
+            // Checked and kept here; the engine that works there is told.
+            let ports = engine::beside(&args.engine)?;
+            for (key, event) in answers(ports, args, task_run).await? {
                 state.store.post(&key, &event).await?;
             }
             return theirs(&state, &args.engine, console, &args.id, Until::Heard).await;
         };
         drop(state);
         laptop.engine.recover_tree(&args.id).await?;
-        for (key, event) in answers(&laptop, args, task_run).await? {
+        let ports = laptop.engine.evaluator().ports.clone();
+        for (key, event) in answers(ports, args, task_run).await? {
             laptop.engine.send(key, event);
         }
         let ids = std::slice::from_ref(&args.id);
@@ -84,11 +80,10 @@ pub(crate) fn resume(args: &ResumeOneArgs, console: &Rc<Console>) -> anyhow::Res
 
 /// Checks the values, keeps them, and gives what is to be sent.
 async fn answers(
-    laptop: &Laptop,
+    ports: Ports,
     args: &ResumeOneArgs,
     task_run: Option<TaskRunKey>,
 ) -> anyhow::Result<Wishes> {
-    let ports = laptop.engine.evaluator().ports.clone();
     let kept = Arc::new(Kept::default());
     let operations = Operations {
         flows: Flows::new(&ports, Arc::new(Plugins::default())),

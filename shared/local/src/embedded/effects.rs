@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::sync::PoisonError;
 
 use operon_core::exec::{Command, Event, RootPhase, Shard, Time};
+use operon_core::plan::NodeKind;
 use operon_engine::evaluate::EvaluateError;
 use operon_engine::planner::{Active, Effect, Message};
 use operon_engine::ports::{AttemptId, ExecutionId, ExecutionRow, ShardKey, StoreError};
@@ -129,10 +130,37 @@ impl Inner {
         };
         let over = |shard: &Shard| shard.phase == RootPhase::Over;
         if root.shard.as_deref().is_some_and(over) {
-            self.parts.runner.forget(&id).await;
+            if !self.keeps_directories(&id, &row).await {
+                self.parts.runner.forget(&id).await;
+            }
             let next = self.try_again(&id, root.version).await;
             self.over(&next.unwrap_or(row));
         }
+    }
+
+    /// Whether a restart may need what the children of a `WorkingDirectory` left: it goes on where they stopped.
+    async fn keeps_directories(&self, id: &ExecutionId, row: &ExecutionRow) -> bool {
+        if !matches!(row.state.as_str(), "FAILED" | "KILLED") {
+            return false;
+        }
+        let Ok(Some(active)) = self.planner.active(id).await else {
+            return false;
+        };
+        let mut nodes = active
+            .plan
+            .plan
+            .scopes
+            .iter()
+            .flat_map(|scope| &scope.nodes);
+        nodes.any(|node| {
+            matches!(
+                node.kind,
+                NodeKind::Group {
+                    working_directory: true,
+                    ..
+                }
+            )
+        })
     }
 
     /// Stores the outputs; the row with them, and the root shard.
