@@ -29,7 +29,9 @@ fn main() {
         .skip(1)
         .find_map(|argument| argument.parse().ok())
         .unwrap_or(10_000);
-    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build();
     let (events, took, cloud) = runtime.unwrap().block_on(planned(count));
     let rate = f64::from(u32::try_from(events).unwrap()) / took.as_secs_f64();
     println!("{events} events in {took:.2?}: {rate:.0} events/s (target {TARGET:.0})");
