@@ -89,20 +89,8 @@ fn check(path: &Path, plugins: &mut PluginsOf) -> anyhow::Result<Checked> {
     let source = match read_document(path) {
         Ok(source) => source,
         // A file among others: they are looked at, too.
-        Err(error @ (FileError::NotText(_) | FileError::TooLarge(_))) => {
-            let rule = match error {
-                FileError::TooLarge(_) => Rule::YamlSize,
-                FileError::NotText(_) | FileError::Io { .. } | FileError::TooMany(_) => {
-                    Rule::YamlSyntax
-                }
-            };
-            return Ok(Checked {
-                path: path.display().to_string(),
-                source: String::new(),
-                findings: vec![Diagnostic::error(rule, 0..0, error.to_string())],
-                omitted: 0,
-            });
-        }
+        Err(error @ FileError::NotText(_)) => return Ok(unread(path, Rule::YamlSyntax, &error)),
+        Err(error @ FileError::TooLarge(_)) => return Ok(unread(path, Rule::YamlSize, &error)),
         Err(error @ (FileError::Io { .. } | FileError::TooMany(_))) => {
             let usage = Usage::new(error.to_string());
             return Err(usage
@@ -130,6 +118,16 @@ fn check(path: &Path, plugins: &mut PluginsOf) -> anyhow::Result<Checked> {
         });
     }
     Ok(load::check(&path.display().to_string(), source, known).0)
+}
+
+/// A file whose only finding is that it cannot be taken as a document.
+fn unread(path: &Path, rule: Rule, error: &FileError) -> Checked {
+    Checked {
+        path: path.display().to_string(),
+        source: String::new(),
+        findings: vec![Diagnostic::error(rule, 0..0, error.to_string())],
+        omitted: 0,
+    }
 }
 
 /// Plugins by directory, loaded once.

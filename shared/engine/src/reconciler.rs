@@ -181,7 +181,7 @@ impl Reconciler {
         }
         let mut outbox = Outbox::default();
         for probe in probes {
-            later(probe, probe.missed, AGAIN_S, &mut outbox)?;
+            later(probe, probe.missed, &mut outbox)?;
         }
         outbox.send(&*self.queue).await?;
         Ok(())
@@ -260,7 +260,7 @@ impl Reconciler {
             return Ok(outbox.say(&reports::probed(id, Truth::Absent).into())?);
         }
         if probe.missed == 0 {
-            return later(probe, 1, AGAIN_S, outbox);
+            return later(probe, 1, outbox);
         }
         info!(execution_id = %id.execution, "ECS knows nothing of an attempt");
         Ok(outbox.say(&reports::probed(id, Truth::Gone).into())?)
@@ -385,13 +385,13 @@ impl Reconciler {
     }
 }
 
-fn later(probe: &Probe, missed: u8, seconds: u64, outbox: &mut Outbox) -> Result<(), StepError> {
+fn later(probe: &Probe, missed: u8, outbox: &mut Outbox) -> Result<(), StepError> {
     let message = LaunchMessage::Probe {
         id: probe.id.clone(),
         launched_ms: probe.launched_ms,
         missed,
     };
-    Ok(outbox.launch_later(&message, seconds, None)?)
+    Ok(outbox.launch_later(&message, AGAIN_S, None)?)
 }
 
 /// A launch or a stop.

@@ -261,8 +261,8 @@ impl Rewriter {
         }
         let slots = args.iter().map(|(slot, _)| *slot).collect();
         // Others that take null take no name that does not exist: a misspelt one would go unseen.
-        let asks = callable.kind == "test" || callable.name == "default";
-        let sees_missing = callable.takes_missing && callable.kind != "function" && asks;
+        let sees_missing =
+            callable.takes_missing && (callable.kind == "test" || callable.name == "default");
         self.site(span, lenient, Op::Call { callable, slots }, |this| {
             args.iter().try_for_each(|(slot, arg)| {
                 this.argument(arg, lenient || sees_missing && *slot == 0)

@@ -13,7 +13,7 @@ use operon_engine::step::Outbox;
 use operon_engine::wire::{self, EventMessage, PlanMessage};
 use operon_testkit::cloud::{CloudWorld, Defences, Fate, Shape, Signals, When};
 
-use super::{HOUR, chain, plan};
+use super::{HOUR, NoNames, chain, plan};
 
 fn attempt(execution: &str, slot: u16) -> AttemptId {
     AttemptId {
@@ -331,15 +331,7 @@ async fn e09_throttling_in_disguise_is_no_failure() {
 /// Two launchers that know nothing of each other's registrations but by the record.
 async fn registrations(shared: bool) -> usize {
     use operon_engine::launcher::{LaunchOptions, Launcher};
-    use operon_engine::ports::{SecretError, SecretNames};
 
-    struct NoNames;
-    #[async_trait::async_trait]
-    impl SecretNames for NoNames {
-        async fn arn(&self, _: &str, name: &str) -> Result<String, SecretError> {
-            Ok(name.to_owned())
-        }
-    }
     let mut cloud = CloudWorld::default();
     let flow = plan(
         "tasks:\n  - id: both\n    type: parallel\n    tasks:\n      - {id: a, type: container, containerImage: x}\n      - {id: b, type: container, containerImage: x}\n",

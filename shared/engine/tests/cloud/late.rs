@@ -2,32 +2,19 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use operon_core::exec::{Event, Outcome};
 use operon_engine::dead_letters;
 use operon_engine::fargate;
 use operon_engine::launcher::{LaunchOptions, Launcher};
 use operon_engine::ports::{
-    AttemptRow, Outgoing, QueueName, SecretError, SecretNames, ShardKey, ShardWrite,
-    StateStore as _, Write,
+    AttemptRow, Outgoing, QueueName, ShardKey, ShardWrite, StateStore as _, Write,
 };
 use operon_engine::reconciler::{Reconciler, handle_launches};
 use operon_engine::wire::{self, EventMessage, LaunchMessage, PlanMessage};
 use operon_testkit::cloud::{CloudWorld, Fate};
 use serde_json::json;
 
-use super::{HOUR, chain};
-
-const MINUTE: u64 = 60_000;
-
-struct NoNames;
-
-#[async_trait]
-impl SecretNames for NoNames {
-    async fn arn(&self, _: &str, name: &str) -> Result<String, SecretError> {
-        Ok(name.to_owned())
-    }
-}
+use super::{HOUR, MINUTE, NoNames, chain};
 
 /// Containers that run for half an hour.
 fn slow() -> CloudWorld {

@@ -13,9 +13,11 @@ mod steered;
 mod sweep;
 mod told;
 
+use async_trait::async_trait;
 use operon_core::lang::parse;
 use operon_core::lang::plugins::Plugins;
 use operon_core::plan::{Plan, compile};
+use operon_engine::ports::{SecretError, SecretNames};
 
 /// Compiles a flow written as YAML without id and namespace.
 fn plan(text: &str) -> Plan {
@@ -38,4 +40,15 @@ fn chain(length: usize) -> Plan {
     plan(&format!("tasks:\n{}", tasks.collect::<String>()))
 }
 
-const HOUR: u64 = 60 * 60 * 1000;
+const MINUTE: u64 = 60 * 1000;
+const HOUR: u64 = 60 * MINUTE;
+
+/// A store of secrets whose ARNs are their names.
+struct NoNames;
+
+#[async_trait]
+impl SecretNames for NoNames {
+    async fn arn(&self, _: &str, name: &str) -> Result<String, SecretError> {
+        Ok(name.to_owned())
+    }
+}

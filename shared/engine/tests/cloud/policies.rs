@@ -7,9 +7,7 @@ use operon_testkit::cloud::{CloudWorld, Fate, Shape, Signals};
 
 use serde_json::json;
 
-use super::{HOUR, plan, plan_of};
-
-const MINUTE: u64 = 60_000;
+use super::{HOUR, MINUTE, plan, plan_of};
 
 /// A flow whose container runs for an hour, with these lines.
 async fn long(lines: &str) -> (String, usize) {

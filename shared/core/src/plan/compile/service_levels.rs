@@ -79,7 +79,7 @@ fn assertion(sla: &Sla, prefix: &str) -> Option<Task> {
     }
     match sla.behavior {
         SlaBehavior::Fail => {
-            let message = missed_message(&sla.id);
+            let message = format!("service level `{}` is missed", sla.id);
             breached.push(run(
                 id("-fail"),
                 "core.execution.Fail",
@@ -111,11 +111,6 @@ fn assertion(sla: &Sla, prefix: &str) -> Option<Task> {
         finally: TaskList::default(),
     };
     Some(task(id(""), "core.flow.If", Map::new(), kind))
-}
-
-/// What an execution says that failed by an assertion.
-fn missed_message(id: &str) -> String {
-    format!("service level `{id}` is missed")
 }
 
 fn run(id: String, class: &str, props: Value) -> Task {
