@@ -24,7 +24,7 @@ async fn main() -> Result<(), Error> {
             wiring: world.wiring(),
             ..world.triggers()
         },
-        logs: world.task_logs()?,
+        logs: world.task_logs(),
     };
     run_with_streaming_response(application::service(application::api(parts, auth))).await
 }

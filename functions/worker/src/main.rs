@@ -15,7 +15,7 @@ use operon_engine::worker::Worker;
 async fn main() -> Result<(), Error> {
     let world = World::load(Role::Worker).await?;
     let flows = Flows::new(&world.ports, Arc::default());
-    let alerts = world.alerts(world.task_logs()?);
+    let alerts = world.alerts(world.task_logs());
     let worker = Worker::new(world.ports.clone(), world.queues.clone(), Arc::new(flows));
     let worker = worker.telling(alerts).polling(world.triggers());
     let (worker, logs) = (&worker, &world.logs);

@@ -7,26 +7,30 @@ use operon_aws::ecs::SecretArns;
 use operon_aws::signed::{Service, ServiceName};
 use operon_aws::{ManagedSecrets, secrets::KEPT};
 use operon_engine::ports::{SecretError, SecretNames as _, Secrets as _};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::world::World;
 
 /// One request.
 const LIMIT: Duration = Duration::from_secs(10);
 
+/// The version that a secret begins with.
+const TOKEN: &str = "00000000-0000-4000-8000-000000000000";
+
+/// Asks Secrets Manager for something.
+async fn managed(world: &World, operation: &str, body: Value) {
+    let service = Service::new(&world.sdk, ServiceName::Secrets, LIMIT);
+    let target = format!("secretsmanager.{operation}");
+    service.ask(&target, "1.1", &body).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_namespace_inherits_and_values_are_asked_for_again_after_a_while() {
     let world = World::new().await;
-    let client = world.sdk.secrets_manager();
     let put = async |name: &str, value: &str| {
         let full = format!("{}/{name}", world.name);
-        client
-            .create_secret()
-            .name(full)
-            .secret_string(value)
-            .send()
-            .await
-            .unwrap();
+        let secret = json!({"Name": full, "SecretString": value, "ClientRequestToken": TOKEN});
+        managed(&world, "CreateSecret", secret).await;
     };
     put("TOKEN", "everywhere").await;
     put("a/TOKEN", "in a").await;
@@ -42,13 +46,10 @@ async fn a_namespace_inherits_and_values_are_asked_for_again_after_a_while() {
     assert!(value("a/../b", "OWN").await.is_err());
 
     let full = format!("{}/a/TOKEN", world.name);
-    client
-        .put_secret_value()
-        .secret_id(&full)
-        .secret_string("rotated")
-        .send()
-        .await
-        .unwrap();
+    let rotated = json!({
+        "SecretId": full, "SecretString": "rotated", "ClientRequestToken": TOKEN.replace('0', "1"),
+    });
+    managed(&world, "PutSecretValue", rotated).await;
     assert_eq!(value("a.b", "TOKEN").await.unwrap(), "in a");
     world
         .clock
@@ -62,7 +63,7 @@ async fn a_namespace_inherits_and_values_are_asked_for_again_after_a_while() {
 #[tokio::test]
 async fn a_parameter_is_a_secret_too_and_the_nearer_namespace_counts() {
     let world = World::new().await;
-    let service = Service::new(world.sdk.config(), ServiceName::Parameters, LIMIT).unwrap();
+    let service = Service::new(&world.sdk, ServiceName::Parameters, LIMIT);
     let put = async |name: &str, kind: &str, value: &str| {
         let full = format!("/{}/{name}", world.name);
         let body = json!({"Name": full, "Type": kind, "Value": value, "Overwrite": true});
@@ -75,16 +76,9 @@ async fn a_parameter_is_a_secret_too_and_the_nearer_namespace_counts() {
     let own = put("a.b/KEY", "SecureString", "of a.b").await;
     put("a/KEY", "SecureString", "of a").await;
     put("a/PLAIN", "String", "hunter2").await;
-    let managed = format!("{}/KEY", world.name);
-    world
-        .sdk
-        .secrets_manager()
-        .create_secret()
-        .name(&managed)
-        .secret_string("managed")
-        .send()
-        .await
-        .unwrap();
+    let name = format!("{}/KEY", world.name);
+    let secret = json!({"Name": name, "SecretString": "managed", "ClientRequestToken": TOKEN});
+    managed(&world, "CreateSecret", secret).await;
     let secrets = ManagedSecrets::new(&world.sdk, &world.name, world.clock.clone());
     let secrets = Arc::new(secrets);
     let value = async |namespace, name| secrets.secret(namespace, name).await;

@@ -11,12 +11,8 @@ use crate::world::World;
 #[tokio::test]
 async fn an_object_is_removed_or_moved_while_it_has_that_content() {
     let world = World::new().await;
-    let lambda = Service::new(
-        world.sdk.config(),
-        ServiceName::Lambda,
-        Duration::from_secs(10),
-    );
-    let services = AwsServices::new(world.sdk.s3(), lambda.unwrap());
+    let lambda = Service::new(&world.sdk, ServiceName::Lambda, Duration::from_secs(10));
+    let services = AwsServices::new(world.sdk.s3(), lambda);
     let object = |key: &str| ObjectName {
         bucket: world.name.clone(),
         key: key.to_owned(),

@@ -19,11 +19,12 @@ use operon_engine::ports::{
     ContainerDefinition, ContainerView, Ecs, EcsError, EcsFailure, Output, RunReply, RunTask,
     SecretError, SecretNames, TaskDefinition, TaskView,
 };
+use serde_json::Value;
 
 use crate::config::Config;
 use crate::parameters::{Parameters, Wanted};
 use crate::sdk::Sdk;
-use crate::secrets::{Kept, ManagedSecrets};
+use crate::secrets::{Kept, ManagedSecrets, Manager};
 
 /// Bytes of an error's text at most.
 const TEXT_MAX: usize = 600;
@@ -392,7 +393,7 @@ impl Ecs for FargateEcs {
 
 /// ARNs of secrets, looked up by name; values are never read.
 pub struct SecretArns {
-    client: aws_sdk_secretsmanager::Client,
+    manager: Manager,
     parameters: Parameters,
     secrets: Arc<ManagedSecrets>,
     /// ARNs by full name. A loop of thousands asks for the same ones, and Parameter Store answers 40 times a second.
@@ -410,7 +411,7 @@ impl SecretArns {
     #[must_use]
     pub fn new(sdk: &Sdk, secrets: Arc<ManagedSecrets>) -> Self {
         Self {
-            client: sdk.secrets_manager(),
+            manager: Manager::new(sdk),
             parameters: Parameters::new(sdk),
             kept: secrets.nothing_kept(),
             secrets,
@@ -419,28 +420,13 @@ impl SecretArns {
 
     /// The ARN of a secret by its full name, in either store.
     async fn ask(&self, full: &str) -> Result<Option<String>, SecretError> {
-        let found = self.client.describe_secret().secret_id(full).send().await;
-        match found {
-            Ok(answer) => {
-                let arn = answer.arn().map(str::to_owned);
-                let missing = || SecretError::Failed(format!("secret `{full}` has no ARN"));
-                arn.ok_or_else(missing).map(Some)
-            }
-            Err(failed)
-                if failed
-                    .as_service_error()
-                    .and_then(ProvideErrorMetadata::code)
-                    == Some("ResourceNotFoundException") =>
-            {
-                let found = self.parameters.find(full, Wanted::Encrypted).await?;
-                Ok(found.map(|parameter| parameter.arn))
-            }
-            Err(failed) => {
-                let text = DisplayErrorContext(&failed).to_string();
-                let text: String = text.chars().take(TEXT_MAX).collect();
-                Err(SecretError::Failed(text))
-            }
-        }
+        let Some(answer) = self.manager.ask("DescribeSecret", full).await? else {
+            let found = self.parameters.find(full, Wanted::Encrypted).await?;
+            return Ok(found.map(|parameter| parameter.arn));
+        };
+        let arn = answer.get("ARN").and_then(Value::as_str).map(str::to_owned);
+        let missing = || SecretError::Failed(format!("secret `{full}` has no ARN"));
+        arn.ok_or_else(missing).map(Some)
     }
 }
 

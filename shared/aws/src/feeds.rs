@@ -7,13 +7,13 @@
 
 use std::time::Duration;
 
-use aws_config::SdkConfig;
 use operon_core::triggers::{Feed, QueueName, name};
 use operon_engine::ports::StoreError;
 use operon_engine::triggers::TriggerKey;
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 
+use crate::sdk::Sdk;
 use crate::signed::{Service, ServiceName, SignedError, form};
 
 /// One request.
@@ -42,15 +42,16 @@ pub struct Feeds {
 
 impl Feeds {
     /// Of this stage, into this queue.
-    pub fn new(config: &SdkConfig, stage: &str, queue_arn: &str) -> Result<Self, SignedError> {
-        let service = |name| Service::new(config, name, TIMEOUT);
-        Ok(Self {
-            events: service(ServiceName::Events)?,
-            topics: service(ServiceName::Topics)?,
-            lambda: service(ServiceName::Lambda)?,
+    #[must_use]
+    pub fn new(sdk: &Sdk, stage: &str, queue_arn: &str) -> Self {
+        let service = |name| Service::new(sdk, name, TIMEOUT);
+        Self {
+            events: service(ServiceName::Events),
+            topics: service(ServiceName::Topics),
+            lambda: service(ServiceName::Lambda),
             stage: stage.to_owned(),
             queue_arn: queue_arn.to_owned(),
-        })
+        }
     }
 
     /// Makes it, or makes it as it must be.
@@ -280,7 +281,8 @@ fn remedied(error: StoreError, remedy: &str) -> StoreError {
 }
 
 /// What may go well the next time is busy; anything else somebody has to do something about.
-fn refused(what: &str, error: &SignedError) -> StoreError {
+/// What a refusal means to whoever deploys: try again, or not.
+pub(crate) fn refused(what: &str, error: &SignedError) -> StoreError {
     let text = format!("AWS does not {what}: {error}");
     match error {
         SignedError::Silent { .. } => StoreError::Busy(text),

@@ -20,8 +20,8 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// The services for messages of a deployment.
 #[derive(Debug, Clone)]
 pub struct AwsMessages {
-    ses: Result<Service, SignedError>,
-    sns: Result<Service, SignedError>,
+    ses: Service,
+    sns: Service,
     /// Sender, unless a message has one.
     from: Option<String>,
     /// For tasks that name a server of their own.
@@ -29,11 +29,10 @@ pub struct AwsMessages {
 }
 
 impl AwsMessages {
-    /// The two services; connections are made when they are first used. An empty `from` is none. Without credentials,
-    /// which a function always has, each message says so.
+    /// The two services; connections are made when they are first used. An empty `from` is none.
     #[must_use]
     pub fn new(sdk: &Sdk, from: &str) -> Self {
-        let service = |name| Service::new(sdk.config(), name, TIMEOUT);
+        let service = |name| Service::new(sdk, name, TIMEOUT);
         Self {
             ses: service(ServiceName::Mail),
             sns: service(ServiceName::Topics),
@@ -43,14 +42,13 @@ impl AwsMessages {
     }
 }
 
-/// A service that can be asked.
-fn ready(service: &Result<Service, SignedError>) -> Result<&Service, MessageError> {
-    let unavailable = |error: &SignedError| MessageError::Unavailable(error.to_string());
-    service.as_ref().map_err(unavailable)
-}
-
 fn failed(what: &str, error: &SignedError) -> MessageError {
-    MessageError::Failed(format!("{what}: {error}"))
+    match error {
+        SignedError::Missing(text) => MessageError::Unavailable(text.clone()),
+        SignedError::Unsignable(_) | SignedError::Silent { .. } | SignedError::Refused { .. } => {
+            MessageError::Failed(format!("{what}: {error}"))
+        }
+    }
 }
 
 #[async_trait]
@@ -74,7 +72,9 @@ impl Messages for AwsMessages {
             }},
         });
         let headers = [("content-type", "application/json")];
-        let sent = ready(&self.ses)?.post(SEND_EMAIL, &headers, message.to_string().into(), false);
+        let sent = self
+            .ses
+            .post(SEND_EMAIL, &headers, message.to_string().into(), false);
         sent.await
             .map(drop)
             .map_err(|error| failed("SES did not take the message", &error))
@@ -109,7 +109,7 @@ impl Messages for AwsMessages {
         ];
         pairs.extend(subject.as_deref().map(|subject| ("Subject", subject)));
         let headers = [("content-type", "application/x-www-form-urlencoded")];
-        let sent = ready(&self.sns)?.post("/", &headers, form(&pairs).into(), false);
+        let sent = self.sns.post("/", &headers, form(&pairs).into(), false);
         let answer = sent
             .await
             .map_err(|error| failed("SNS did not take the message", &error))?;

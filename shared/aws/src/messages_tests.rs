@@ -5,45 +5,31 @@
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use operon_core::lang::{Plugins, parse};
 use operon_core::plan::compile;
 use operon_engine::ports::{AttemptRow, ExecutionRow};
 use operon_testkit::cloud::CloudWorld;
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt as _;
-use tokio::net::TcpListener;
 
 use super::*;
-use crate::testing::{request, sdk};
+use crate::testing::{Answer, Asked, server};
 
 const TOPIC: &str = "arn:aws:sns:eu-central-1:1:lab";
 const HOUR: u64 = 60 * 60 * 1000;
 
-/// Path and body of each request.
-type Asked = Arc<Mutex<Vec<(String, String)>>>;
-
 /// Services that give everything this answer: status, code and body.
-async fn services(status: u16, code: &'static str, said: String) -> (Sdk, Asked) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let asked = Asked::default();
-    let heard = Arc::clone(&asked);
-    tokio::spawn(async move {
-        while let Ok((mut socket, _)) = listener.accept().await {
-            if let Some((head, body)) = request(&mut socket).await {
-                let path = head.split(' ').nth(1).unwrap_or_default();
-                heard.lock().unwrap().push((path.to_owned(), body));
-                let answer = format!(
-                    "HTTP/1.1 {status} X\r\nx-amzn-errortype: {code}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{said}",
-                    said.len()
-                );
-                let _ = socket.write_all(answer.as_bytes()).await;
-            }
-        }
-    });
-    (sdk(port), asked)
+async fn services(status: u16, code: &'static str, body: String) -> (Sdk, Asked) {
+    let answer = Answer { status, code, body };
+    server(move |_, _| answer.clone()).await
+}
+
+/// Path and body of the one request.
+fn only(asked: &Asked) -> (String, String) {
+    let [(head, body)] = asked.lock().unwrap().clone().try_into().unwrap();
+    let path = head.split(' ').nth(1).unwrap_or_default();
+    (path.to_owned(), body)
 }
 
 /// An answer of SNS.
@@ -100,7 +86,7 @@ async fn a_task_publishes_to_a_topic() {
     let (execution, task_run) = run(sdk, publish()).await;
     assert_eq!(execution.state, "SUCCESS", "{task_run:?}");
     assert_eq!(task_run.outputs["messageId"], "m-1");
-    let [(path, body)] = asked.lock().unwrap().clone().try_into().unwrap();
+    let (path, body) = only(&asked);
     assert_eq!(path, "/");
     let form = reqwest::Url::parse(&format!("http://x/?{body}")).unwrap();
     let form: BTreeMap<String, String> = form.query_pairs().into_owned().collect();
@@ -171,7 +157,7 @@ async fn a_task_sends_e_mail_by_ses() {
     let (sdk, asked) = services(200, "", said).await;
     let (execution, task_run) = run(sdk, email()).await;
     assert_eq!(execution.state, "SUCCESS", "{task_run:?}");
-    let [(path, body)] = asked.lock().unwrap().clone().try_into().unwrap();
+    let (path, body) = only(&asked);
     assert_eq!(path, "/v2/email/outbound-emails");
     let text = |text: &str| json!({"Data": text, "Charset": "UTF-8"});
     let expected = json!({

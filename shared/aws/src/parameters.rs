@@ -10,7 +10,7 @@ use operon_engine::ports::SecretError;
 use serde_json::{Value, json};
 
 use crate::sdk::Sdk;
-use crate::signed::{Service, ServiceName, SignedError};
+use crate::signed::{Service, ServiceName};
 
 /// One transmission, answer included.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -47,24 +47,20 @@ pub enum Wanted {
 
 /// The parameters of an account and a region.
 #[derive(Debug, Clone)]
-pub struct Parameters(Result<Service, SignedError>);
+pub struct Parameters(Service);
 
 impl Parameters {
     /// With the credentials and the region of the configuration; what is missing there is said when one is asked for.
     #[must_use]
     pub fn new(sdk: &Sdk) -> Self {
-        Self(Service::new(sdk.config(), ServiceName::Parameters, TIMEOUT))
+        Self(Service::new(sdk, ServiceName::Parameters, TIMEOUT))
     }
 
     /// The parameter that holds the secret with this full name; none when there is no such parameter.
     pub async fn find(&self, full: &str, wanted: Wanted) -> Result<Option<Parameter>, SecretError> {
         let name = parameter_name(full);
         let body = json!({"Name": name, "WithDecryption": wanted == Wanted::Value});
-        let answer = match &self.0 {
-            Ok(service) => service.ask("AmazonSSM.GetParameter", "1.1", &body).await,
-            Err(error) => Err(error.clone()),
-        };
-        match answer {
+        match self.0.ask("AmazonSSM.GetParameter", "1.1", &body).await {
             Ok(answer) => read(&name, &answer, wanted).map(Some),
             Err(error) if error.is("ParameterNotFound") => Ok(None),
             Err(error) => Err(SecretError::Failed(format!(

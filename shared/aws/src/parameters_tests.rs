@@ -6,53 +6,24 @@ use std::sync::{Arc, Mutex};
 
 use operon_engine::ports::{SecretNames as _, Secrets as _};
 use operon_testkit::memory::TestClock;
-use tokio::io::AsyncWriteExt as _;
-use tokio::net::TcpListener;
 
 use super::*;
 use crate::ManagedSecrets;
 use crate::ecs::SecretArns;
-use crate::testing::{request, sdk};
+use crate::testing::{Answer, Asked, header, server};
 
-type Answer = (u16, String);
-type Answers = Arc<dyn Fn(&str, &Value) -> Answer + Send + Sync>;
+/// Secrets Manager and Parameter Store, which both speak JSON with a target.
+async fn stores(answers: impl Fn(&str, &Value) -> Answer + Send + Sync + 'static) -> (Sdk, Asked) {
+    server(move |head, body| {
+        let kind = "application/x-amz-json-1.1";
+        assert_eq!(header(head, "content-type"), kind);
+        answers(header(head, "x-amz-target"), &parsed(body))
+    })
+    .await
+}
 
-/// What was asked: target and body.
-type Asked = Arc<Mutex<Vec<(String, Value)>>>;
-
-/// Secrets Manager and Parameter Store at one address, as an emulator has them.
-async fn server(answers: Answers) -> (Sdk, Asked) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let asked = Asked::default();
-    let heard = Arc::clone(&asked);
-    tokio::spawn(async move {
-        while let Ok((mut socket, _)) = listener.accept().await {
-            let (answers, heard) = (Arc::clone(&answers), Arc::clone(&heard));
-            tokio::spawn(async move {
-                while let Some((head, body)) = request(&mut socket).await {
-                    let lower = head.to_lowercase();
-                    let body: Value = serde_json::from_str(&body).unwrap();
-                    let header = |name: &str| {
-                        let start = format!("{name}: ");
-                        let found = lower.lines().find_map(|line| line.strip_prefix(&start));
-                        found.unwrap_or_default().to_owned()
-                    };
-                    assert_eq!(header("content-type"), "application/x-amz-json-1.1");
-                    assert!(header("authorization").starts_with("aws4-hmac-sha256"));
-                    let target = header("x-amz-target");
-                    let (status, text) = answers(&target, &body);
-                    heard.lock().unwrap().push((target, body));
-                    let answer = format!(
-                        "HTTP/1.1 {status} X\r\ncontent-type: application/x-amz-json-1.1\r\ncontent-length: {}\r\n\r\n{text}",
-                        text.len()
-                    );
-                    let _ = socket.write_all(answer.as_bytes()).await;
-                }
-            });
-        }
-    });
-    (sdk(port), asked)
+fn parsed(body: &str) -> Value {
+    serde_json::from_str(body).unwrap()
 }
 
 fn parameter(kind: &str, value: &str) -> Answer {
@@ -60,12 +31,11 @@ fn parameter(kind: &str, value: &str) -> Answer {
     let answer = json!({"Parameter": {
         "ARN": arn, "Name": "/operon/s/T", "Type": kind, "Value": value, "Version": 1, "DataType": "text",
     }});
-    (200, answer.to_string())
+    Answer::new(200, answer.to_string())
 }
 
 fn refused(code: &str) -> Answer {
-    let answer = json!({"__type": code, "message": "said by the service"});
-    (400, answer.to_string())
+    Answer::refused(400, code)
 }
 
 async fn one(answer: Answer) -> (Result<Option<Parameter>, SecretError>, Asked) {
@@ -73,7 +43,7 @@ async fn one(answer: Answer) -> (Result<Option<Parameter>, SecretError>, Asked) 
 }
 
 async fn wanted(answer: Answer, how: Wanted) -> (Result<Option<Parameter>, SecretError>, Asked) {
-    let (sdk, asked) = server(Arc::new(move |_, _| answer.clone())).await;
+    let (sdk, asked) = stores(move |_, _| answer.clone()).await;
     let parameters = Parameters::new(&sdk);
     let found = parameters.find("operon/s/T", how).await;
     (found, asked)
@@ -87,8 +57,9 @@ async fn a_parameter_is_found_by_its_name_and_not_printed() {
     assert!(found.arn.ends_with(":parameter/operon/s/T"));
     assert!(!format!("{found:?}").contains("hunter2"));
     let body = json!({"Name": "/operon/s/T", "WithDecryption": true});
-    let expected = ("amazonssm.getparameter".to_owned(), body);
-    assert_eq!(*asked.lock().unwrap(), [expected]);
+    let [(head, sent)] = asked.lock().unwrap().clone().try_into().unwrap();
+    assert_eq!(header(&head, "x-amz-target"), "AmazonSSM.GetParameter");
+    assert_eq!(parsed(&sent), body);
 }
 
 #[tokio::test]
@@ -114,15 +85,15 @@ async fn who_is_denied_hears_what_the_service_says() {
 #[tokio::test]
 async fn a_service_that_is_busy_is_asked_again_and_given_up() {
     let tries = Mutex::new(0);
-    let (sdk, asked) = server(Arc::new(move |_, _| {
+    let (sdk, asked) = stores(move |_, _| {
         let mut tries = tries.lock().unwrap();
         *tries += 1;
         match *tries {
             1 => refused("ThrottlingException"),
-            2 => (503, String::new()),
+            2 => Answer::new(503, ""),
             _ => parameter("SecureString", "hunter2"),
         }
-    }))
+    })
     .await;
     let parameters = Parameters::new(&sdk);
     let found = parameters.find("operon/s/T", Wanted::Value).await;
@@ -159,16 +130,16 @@ async fn what_is_too_large_or_not_encrypted_is_refused_without_its_value() {
 /// Secrets Manager has `operon/s/a/BOTH` and `operon/s/UP`, Parameter Store `BOTH` and `OWN` of `a.b`, and of `a` `UP`.
 fn both(target: &str, body: &Value) -> Answer {
     let text = |field: &str| body[field].as_str().unwrap_or_default().to_owned();
-    if target == "secretsmanager.getsecretvalue" {
+    if target == "secretsmanager.GetSecretValue" {
         return match text("SecretId").as_str() {
             name @ ("operon/s/a/BOTH" | "operon/s/a.b/SAME" | "operon/s/UP") => {
                 let answer = json!({"Name": name, "SecretString": format!("managed {name}")});
-                (200, answer.to_string())
+                Answer::new(200, answer.to_string())
             }
             _ => refused("ResourceNotFoundException"),
         };
     }
-    assert_eq!(target, "amazonssm.getparameter");
+    assert_eq!(target, "AmazonSSM.GetParameter");
     match text("Name").as_str() {
         name @ ("/operon/s/a.b/BOTH" | "/operon/s/a.b/SAME" | "/operon/s/a/UP") => {
             parameter("SecureString", &format!("stored {name}"))
@@ -179,7 +150,7 @@ fn both(target: &str, body: &Value) -> Answer {
 
 #[tokio::test]
 async fn the_nearer_namespace_counts_and_in_one_namespace_secrets_manager() {
-    let (sdk, asked) = server(Arc::new(both)).await;
+    let (sdk, asked) = stores(both).await;
     let secrets = ManagedSecrets::new(&sdk, "operon/s", Arc::new(TestClock::default()));
     for (name, expected) in [
         ("SAME", "managed operon/s/a.b/SAME"),
@@ -207,12 +178,12 @@ async fn the_nearer_namespace_counts_and_in_one_namespace_secrets_manager() {
 
 #[tokio::test]
 async fn an_arn_is_asked_for_once_in_a_while() {
-    let (sdk, asked) = server(Arc::new(|target, body| {
-        if target == "secretsmanager.describesecret" {
+    let (sdk, asked) = stores(|target, body| {
+        if target == "secretsmanager.DescribeSecret" {
             return refused("ResourceNotFoundException");
         }
         both(target, body)
-    }))
+    })
     .await;
     let clock = Arc::new(TestClock::default());
     let secrets = Arc::new(ManagedSecrets::new(&sdk, "operon/s", clock.clone()));

@@ -3,22 +3,29 @@
 //! A schedule sends the message `look` to the intake queue. That is a hint: which dates are due is decided by the
 //! trigger's cursor, so a message that is lost, late or doubled changes nothing (the reconciler looks every minute).
 
-use aws_sdk_scheduler::Client;
-use aws_sdk_scheduler::error::DisplayErrorContext;
-use aws_sdk_scheduler::types::{FlexibleTimeWindow, FlexibleTimeWindowMode, RetryPolicy, Target};
-use operon_core::triggers::aws::expression;
+use std::time::Duration;
+
+use operon_core::triggers::aws::{Expression, expression};
 use operon_core::triggers::parse::Own;
 use operon_core::triggers::{Config, name};
 use operon_engine::ports::StoreError;
 use operon_engine::triggers::TriggerKey;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::feeds::refused;
+use crate::sdk::Sdk;
+use crate::signed::{Service, ServiceName, SignedError, form};
 
 /// Seconds after which a message that could not be delivered is given up: the next look is due by then.
-const AGE_S_MAX: i32 = 3_600;
+const AGE_S_MAX: u32 = 3_600;
+/// One transmission.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Schedules of one stage.
 #[derive(Debug, Clone)]
 pub struct EventBridgeScheduler {
-    client: Client,
+    service: Service,
     /// Name of the schedule group.
     group: String,
     /// ARN of the intake queue.
@@ -30,16 +37,59 @@ pub struct EventBridgeScheduler {
 impl EventBridgeScheduler {
     /// Schedules in this group, which send to this queue.
     #[must_use]
-    pub fn new(client: Client, group: &str, queue_arn: &str, role_arn: &str) -> Self {
+    pub fn new(sdk: &Sdk, group: &str, queue_arn: &str, role_arn: &str) -> Self {
         Self {
-            client,
+            service: Service::new(sdk, ServiceName::Schedules, TIMEOUT),
             group: group.to_owned(),
             queue_arn: queue_arn.to_owned(),
             role_arn: role_arn.to_owned(),
         }
     }
 
-    fn target(&self, key: &TriggerKey) -> Result<Target, StoreError> {
+    /// Makes that the trigger is looked at at its dates, or for its polls.
+    pub async fn put(&self, key: &TriggerKey, trigger: &Config) -> Result<(), StoreError> {
+        let Some(expression) = expression(trigger).filter(|_| !trigger.disabled) else {
+            return self.remove(key).await;
+        };
+        let wanted = self.schedule(key, &expression)?;
+        let path = path(key);
+        let sent = match self.send(Method::POST, &path, &wanted).await {
+            Err(error) if error.is("ConflictException") => {
+                self.send(Method::PUT, &path, &wanted).await
+            }
+            sent => sent,
+        };
+        sent.map_err(|error| refused("make a schedule of EventBridge Scheduler", &error))
+    }
+
+    /// Ends it. Nothing happens when there is nothing.
+    pub async fn remove(&self, key: &TriggerKey) -> Result<(), StoreError> {
+        let group = form(&[("groupName", &self.group)]);
+        let path = format!("{}?{group}", path(key));
+        match self.send(Method::DELETE, &path, &Value::Null).await {
+            Ok(()) => Ok(()),
+            Err(error) if error.is("ResourceNotFoundException") => Ok(()),
+            Err(error) => Err(refused(
+                "remove a schedule of EventBridge Scheduler",
+                &error,
+            )),
+        }
+    }
+
+    async fn send(&self, method: Method, path: &str, body: &Value) -> Result<(), SignedError> {
+        let headers = [("content-type", "application/json")];
+        let body = if body.is_null() {
+            Vec::new()
+        } else {
+            body.to_string().into_bytes()
+        };
+        // May be repeated: a second one finds the schedule as the first left it.
+        let sent = self.service.send((method, path, &headers), body, true);
+        sent.await.map(drop)
+    }
+
+    /// What is asked for, as `CreateSchedule` and `UpdateSchedule` take it.
+    fn schedule(&self, key: &TriggerKey, expression: &Expression) -> Result<Value, StoreError> {
         let own = Own::Look {
             namespace: key.namespace.clone(),
             flow: key.flow.clone(),
@@ -47,17 +97,24 @@ impl EventBridgeScheduler {
         };
         let input =
             serde_json::to_string(&own).map_err(|error| StoreError::Failed(error.to_string()))?;
-        let retry = RetryPolicy::builder()
-            .maximum_event_age_in_seconds(AGE_S_MAX)
-            .build();
-        Target::builder()
-            .arn(&self.queue_arn)
-            .role_arn(&self.role_arn)
-            .input(input)
-            .retry_policy(retry)
-            .build()
-            .map_err(|error| StoreError::Failed(error.to_string()))
+        Ok(json!({
+            "GroupName": self.group,
+            "Description": format!("trigger {key}"),
+            "ScheduleExpression": expression.text,
+            "ScheduleExpressionTimezone": expression.zone,
+            "FlexibleTimeWindow": {"Mode": "OFF"},
+            "Target": {
+                "Arn": self.queue_arn,
+                "RoleArn": self.role_arn,
+                "Input": input,
+                "RetryPolicy": {"MaximumEventAgeInSeconds": AGE_S_MAX},
+            },
+        }))
     }
+}
+
+fn path(key: &TriggerKey) -> String {
+    format!("/schedules/{}", schedule_name(key))
 }
 
 /// At most 64 characters, the same for the same trigger.
@@ -68,94 +125,6 @@ fn schedule_name(key: &TriggerKey) -> String {
     )
 }
 
-fn failed<E: std::error::Error + 'static>(error: &E) -> StoreError {
-    StoreError::Failed(format!(
-        "EventBridge Scheduler: {}",
-        DisplayErrorContext(error)
-    ))
-}
-
-impl EventBridgeScheduler {
-    /// Makes that the trigger is looked at at its dates, or for its polls.
-    pub async fn put(&self, key: &TriggerKey, trigger: &Config) -> Result<(), StoreError> {
-        let Some(expression) = expression(trigger).filter(|_| !trigger.disabled) else {
-            return self.remove(key).await;
-        };
-        let window = FlexibleTimeWindow::builder()
-            .mode(FlexibleTimeWindowMode::Off)
-            .build()
-            .map_err(|error| StoreError::Failed(error.to_string()))?;
-        let created = self
-            .client
-            .create_schedule()
-            .group_name(&self.group)
-            .name(schedule_name(key))
-            .description(format!("trigger {key}"))
-            .schedule_expression(&expression.text)
-            .schedule_expression_timezone(&expression.zone)
-            .flexible_time_window(window.clone())
-            .target(self.target(key)?)
-            .send()
-            .await;
-        match created {
-            Ok(_) => return Ok(()),
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(aws_sdk_scheduler::operation::create_schedule::CreateScheduleError::is_conflict_exception) => {}
-            Err(error) => return Err(failed(&error)),
-        }
-        let updated = self
-            .client
-            .update_schedule()
-            .group_name(&self.group)
-            .name(schedule_name(key))
-            .description(format!("trigger {key}"))
-            .schedule_expression(&expression.text)
-            .schedule_expression_timezone(&expression.zone)
-            .flexible_time_window(window)
-            .target(self.target(key)?)
-            .send()
-            .await;
-        updated.map(drop).map_err(|error| failed(&error))
-    }
-
-    /// Ends it. Nothing happens when there is nothing.
-    pub async fn remove(&self, key: &TriggerKey) -> Result<(), StoreError> {
-        let removed = self
-            .client
-            .delete_schedule()
-            .group_name(&self.group)
-            .name(schedule_name(key))
-            .send()
-            .await;
-        match removed {
-            Ok(_) => Ok(()),
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(aws_sdk_scheduler::operation::delete_schedule::DeleteScheduleError::is_resource_not_found_exception) =>
-            {
-                Ok(())
-            }
-            Err(error) => Err(failed(&error)),
-        }
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_fit_and_are_stable() {
-        let key = TriggerKey {
-            namespace: "n".repeat(150),
-            flow: "f".repeat(100),
-            trigger: "t".repeat(100),
-        };
-        let name = schedule_name(&key);
-        assert!(name.len() <= 64);
-        assert_eq!(name, schedule_name(&key));
-    }
-}
+#[path = "scheduler_tests.rs"]
+mod tests;

@@ -3,6 +3,7 @@
 //! Invariant: every request ends within a known time, and is repeated at most [`ATTEMPTS_MAX`] times; what fails then
 //! is delivered again by its queue. Nothing here knows an address: endpoints come from the SDK's own variables.
 
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
@@ -33,6 +34,8 @@ pub struct Sdk {
     config: SdkConfig,
     meter: Meter,
     path_style: bool,
+    /// See [`Self::plain`].
+    plain: Arc<OnceLock<reqwest::Client>>,
 }
 
 impl Sdk {
@@ -61,6 +64,7 @@ impl Sdk {
             config,
             meter: Meter::default(),
             path_style,
+            plain: Arc::default(),
         }
     }
 
@@ -116,20 +120,17 @@ impl Sdk {
         aws_sdk_ecs::Client::from_conf(config.build())
     }
 
-    /// A client of Secrets Manager.
-    #[must_use]
-    pub fn secrets_manager(&self) -> aws_sdk_secretsmanager::Client {
-        let config = aws_sdk_secretsmanager::config::Builder::from(&self.config)
-            .interceptor(self.meter.interceptor("SecretsManager"));
-        aws_sdk_secretsmanager::Client::from_conf(config.build())
-    }
-
-    /// A client of `EventBridge` Scheduler.
-    #[must_use]
-    pub fn scheduler(&self) -> aws_sdk_scheduler::Client {
-        let config = aws_sdk_scheduler::config::Builder::from(&self.config)
-            .interceptor(self.meter.interceptor("Scheduler"));
-        aws_sdk_scheduler::Client::from_conf(config.build())
+    /// What carries signed requests to services without a client of their own. It is made when the first is sent: reading
+    /// the certificates that a system trusts is a good part of a cold start, and most starts need none of these services.
+    pub(crate) fn plain(&self) -> Result<&reqwest::Client, reqwest::Error> {
+        if let Some(made) = self.plain.get() {
+            return Ok(made);
+        }
+        let made = operon_engine::tls::http_client()
+            .connect_timeout(CONNECT)
+            .redirect(reqwest::redirect::Policy::none())
+            .build()?;
+        Ok(self.plain.get_or_init(|| made))
     }
 }
 

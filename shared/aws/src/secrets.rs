@@ -12,11 +12,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use operon_engine::ports::{Clock, SecretError, Secrets};
+use serde_json::{Value, json};
 
-use crate::errors::Trouble;
 use crate::parameters::{Parameters, Wanted, parameter_name};
 use crate::sdk::Sdk;
+use crate::signed::{Service, ServiceName};
 
+/// One transmission, answer included.
+const TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a value, or the knowledge that there is none, is used without asking again.
 pub const KEPT: Duration = Duration::from_mins(5);
 /// Names kept at most; beyond that all are asked for again.
@@ -67,9 +70,42 @@ impl Kept {
     }
 }
 
+/// Secrets Manager.
+#[derive(Debug, Clone)]
+pub(crate) struct Manager(Service);
+
+impl Manager {
+    pub(crate) fn new(sdk: &Sdk) -> Self {
+        Self(Service::new(sdk, ServiceName::Secrets, TIMEOUT))
+    }
+
+    /// What an operation on one secret answers; none when there is no such secret.
+    pub(crate) async fn ask(
+        &self,
+        operation: &str,
+        full: &str,
+    ) -> Result<Option<Value>, SecretError> {
+        let target = format!("secretsmanager.{operation}");
+        match self.0.ask(&target, "1.1", &json!({"SecretId": full})).await {
+            Ok(answer) => Ok(Some(answer)),
+            Err(error) if error.is("ResourceNotFoundException") => Ok(None),
+            Err(error) => {
+                let denied = error.is("AccessDeniedException");
+                let remedy = if denied {
+                    "; the function's role must allow it"
+                } else {
+                    ""
+                };
+                let text = format!("reading the secret `{full}`: {error}{remedy}");
+                Err(SecretError::Failed(text))
+            }
+        }
+    }
+}
+
 /// Secrets of a deployment.
 pub struct ManagedSecrets {
-    client: aws_sdk_secretsmanager::Client,
+    manager: Manager,
     parameters: Parameters,
     prefix: String,
     kept: Kept,
@@ -88,7 +124,7 @@ impl ManagedSecrets {
     #[must_use]
     pub fn new(sdk: &Sdk, prefix: &str, clock: Arc<dyn Clock>) -> Self {
         Self {
-            client: sdk.secrets_manager(),
+            manager: Manager::new(sdk),
             parameters: Parameters::new(sdk),
             prefix: prefix.trim_end_matches('/').to_owned(),
             kept: Kept::new(clock),
@@ -160,22 +196,11 @@ impl ManagedSecrets {
             let found = self.parameters.find(full, Wanted::Value).await?;
             return Ok(found.map(|parameter| parameter.value));
         }
-        let answer = self.client.get_secret_value().secret_id(full).send().await;
-        let answer = match answer {
-            Ok(answer) => answer,
-            Err(error) => {
-                return match Trouble::of("reading a secret", &error) {
-                    Trouble::Refused { code, .. } if code == "ResourceNotFoundException" => {
-                        Ok(None)
-                    }
-                    trouble @ (Trouble::Busy(_) | Trouble::Refused { .. }) => {
-                        Err(SecretError::Failed(trouble.text()))
-                    }
-                };
-            }
+        let Some(answer) = self.manager.ask("GetSecretValue", full).await? else {
+            return Ok(None);
         };
-        match answer.secret_string {
-            Some(value) if value.len() <= VALUE_MAX => Ok(Some(value)),
+        match answer.get("SecretString").and_then(Value::as_str) {
+            Some(value) if value.len() <= VALUE_MAX => Ok(Some(value.to_owned())),
             Some(value) => Err(SecretError::Failed(format!(
                 "`{full}` has {} bytes; a secret has at most {VALUE_MAX}",
                 value.len()

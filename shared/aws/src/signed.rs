@@ -15,14 +15,14 @@ use aws_sigv4::sign::v4;
 use reqwest::Method;
 use serde_json::Value;
 
+use crate::sdk::Sdk;
+
 /// Before their end credentials are asked for again.
 const MARGIN: Duration = Duration::from_mins(5);
 /// Transmissions of one request at most.
 const ATTEMPTS_MAX: u32 = 4;
 /// Before the second transmission; doubled each time.
 const PAUSE: Duration = Duration::from_millis(200);
-/// Until a connection stands.
-const CONNECT: Duration = Duration::from_secs(3);
 /// Why nobody answers when no connection stands.
 const UNREACHABLE: &str = "it cannot be reached";
 /// Bytes of an answer that are read.
@@ -185,6 +185,10 @@ pub enum ServiceName {
     Topics,
     /// SES.
     Mail,
+    /// Secrets Manager.
+    Secrets,
+    /// `EventBridge` Scheduler.
+    Schedules,
 }
 
 impl ServiceName {
@@ -200,6 +204,8 @@ impl ServiceName {
             Self::Events => "events",
             Self::Topics => "sns",
             Self::Mail => "ses",
+            Self::Secrets => "secretsmanager",
+            Self::Schedules => "scheduler",
         }
     }
 
@@ -211,7 +217,9 @@ impl ServiceName {
             | Self::Quotas
             | Self::Parameters
             | Self::Events
-            | Self::Topics => self.name(),
+            | Self::Topics
+            | Self::Secrets
+            | Self::Schedules => self.name(),
             Self::Images => "api.ecr",
             Self::Mail => "email",
         }
@@ -228,6 +236,8 @@ impl ServiceName {
             Self::Events => "AWS_ENDPOINT_URL_EVENTBRIDGE",
             Self::Topics => "AWS_ENDPOINT_URL_SNS",
             Self::Mail => "AWS_ENDPOINT_URL_SESV2",
+            Self::Secrets => "AWS_ENDPOINT_URL_SECRETS_MANAGER",
+            Self::Schedules => "AWS_ENDPOINT_URL_SCHEDULER",
         }
     }
 }
@@ -236,22 +246,24 @@ impl ServiceName {
 #[derive(Debug, Clone)]
 pub struct Service {
     name: ServiceName,
-    signer: Signer,
+    /// Without credentials or a region each request says so.
+    signer: Result<Signer, SignedError>,
+    region: String,
     endpoint: String,
-    http: reqwest::Client,
+    sdk: Sdk,
+    /// Of one transmission.
+    timeout: Duration,
 }
 
 impl Service {
-    /// A service in the region of the configuration. `timeout` is that of one transmission.
-    pub fn new(
-        config: &SdkConfig,
-        name: ServiceName,
-        timeout: Duration,
-    ) -> Result<Self, SignedError> {
-        let signer = Signer::new(config, None)?;
+    /// A service in the region of the configuration. `timeout` is that of one transmission. What is missing in the
+    /// configuration is said when the service is asked.
+    #[must_use]
+    pub fn new(sdk: &Sdk, name: ServiceName, timeout: Duration) -> Self {
+        let config = sdk.config();
+        let region = sdk.region();
         let own = std::env::var(name.variable()).ok();
         let common = || config.endpoint_url().map(str::to_owned);
-        let region = signer.region();
         let suffix = if region.starts_with("cn-") {
             "amazonaws.com.cn"
         } else {
@@ -260,24 +272,20 @@ impl Service {
         let usual = || format!("https://{}.{region}.{suffix}", name.host());
         let endpoint = own.filter(|own| !own.is_empty()).or_else(common);
         let endpoint = endpoint.unwrap_or_else(usual);
-        let http = operon_engine::tls::http_client()
-            .connect_timeout(CONNECT)
-            .timeout(timeout)
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .map_err(|error| SignedError::Missing(format!("no HTTP client: {error}")))?;
-        Ok(Self {
+        Self {
             name,
             endpoint: endpoint.trim_end_matches('/').to_owned(),
-            signer,
-            http,
-        })
+            signer: Signer::new(config, None),
+            region: region.to_owned(),
+            sdk: sdk.clone(),
+            timeout,
+        }
     }
 
     /// The region in which it is asked.
     #[must_use]
     pub fn region(&self) -> &str {
-        self.signer.region()
+        &self.region
     }
 
     /// Sends a `POST`; see [`Self::send`].
@@ -350,12 +358,15 @@ impl Service {
     ) -> Result<Answer, SignedError> {
         let url = format!("{}{path}", self.endpoint);
         let name = self.name.name();
-        let signed = (method.as_str(), url.as_str(), *headers, body.as_slice());
-        let signature = self
-            .signer
-            .headers(name, None, signed, SystemTime::now())
+        let signer = self.signer.as_ref().map_err(Clone::clone)?;
+        let content = (method.as_str(), url.as_str(), *headers, body.as_slice());
+        let signature = signer
+            .headers(name, None, content, SystemTime::now())
             .await?;
-        let mut request = self.http.request(method.clone(), &url);
+        let http = self.sdk.plain();
+        let http =
+            http.map_err(|error| SignedError::Missing(format!("no HTTP client: {error}")))?;
+        let mut request = http.request(method.clone(), &url).timeout(self.timeout);
         for (name, value) in *headers {
             request = request.header(*name, *value);
         }

@@ -2,11 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+use std::sync::{Arc, Mutex};
+
 use aws_config::SdkConfig;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
-use tokio::io::AsyncReadExt as _;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::sdk::{Sdk, http_client};
 
@@ -23,8 +25,76 @@ pub(crate) fn sdk(port: u16) -> Sdk {
     Sdk::new(config)
 }
 
+/// What a service answers.
+#[derive(Clone)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    /// The error's code, where it stands in a header.
+    pub(crate) code: &'static str,
+    pub(crate) body: String,
+}
+
+impl Answer {
+    pub(crate) fn new(status: u16, body: impl Into<String>) -> Self {
+        Self {
+            status,
+            code: "",
+            body: body.into(),
+        }
+    }
+
+    /// A refusal of a service that speaks JSON.
+    pub(crate) fn refused(status: u16, code: &str) -> Self {
+        let body = serde_json::json!({"__type": code, "message": "said by the service"});
+        Self::new(status, body.to_string())
+    }
+}
+
+/// Heads and bodies of the requests so far.
+pub(crate) type Asked = Arc<Mutex<Vec<(String, String)>>>;
+
+/// The value of a header of a request, which is none if it is empty.
+pub(crate) fn header<'a>(head: &'a str, wanted: &str) -> &'a str {
+    let mut pairs = head.lines().filter_map(|line| line.split_once(": "));
+    let found = pairs.find(|(name, _)| name.eq_ignore_ascii_case(wanted));
+    found.map_or("", |(_, value)| value)
+}
+
+/// Clients of services that are all at one address, as an emulator has them, and what they ask. Each request must be
+/// signed.
+pub(crate) async fn server(
+    answers: impl Fn(&str, &str) -> Answer + Send + Sync + 'static,
+) -> (Sdk, Asked) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (asked, answers) = (Asked::default(), Arc::new(answers));
+    let heard = Arc::clone(&asked);
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            let (answers, heard) = (Arc::clone(&answers), Arc::clone(&heard));
+            tokio::spawn(async move {
+                while let Some((head, body)) = request(&mut socket).await {
+                    assert!(header(&head, "authorization").starts_with("AWS4-HMAC-SHA256"));
+                    let Answer {
+                        status,
+                        code,
+                        body: said,
+                    } = answers(&head, &body);
+                    heard.lock().unwrap().push((head, body));
+                    let answer = format!(
+                        "HTTP/1.1 {status} X\r\nx-amzn-errortype: {code}\r\ncontent-length: {}\r\n\r\n{said}",
+                        said.len()
+                    );
+                    let _ = socket.write_all(answer.as_bytes()).await;
+                }
+            });
+        }
+    });
+    (sdk(port), asked)
+}
+
 /// Head and body of one request; none when nobody sends any more.
-pub(crate) async fn request(socket: &mut TcpStream) -> Option<(String, String)> {
+async fn request(socket: &mut TcpStream) -> Option<(String, String)> {
     let mut bytes = Vec::new();
     loop {
         let read = socket.read_buf(&mut bytes).await.ok();

@@ -9,7 +9,6 @@ use crate::config::Config;
 use crate::feeds::Feeds;
 use crate::scheduler::EventBridgeScheduler;
 use crate::sdk::Sdk;
-use crate::signed::SignedError;
 
 /// Schedules and feeds of one stage.
 #[derive(Debug, Clone)]
@@ -20,15 +19,16 @@ pub struct AwsWiring {
 
 impl AwsWiring {
     /// By the permissions of the function.
-    pub fn new(sdk: &Sdk, config: &Config) -> Result<Self, SignedError> {
+    #[must_use]
+    pub fn new(sdk: &Sdk, config: &Config) -> Self {
         let schedules = EventBridgeScheduler::new(
-            sdk.scheduler(),
+            sdk,
             &config.schedule_group,
             &config.intake_queue_arn,
             &config.schedule_role_arn,
         );
-        let feeds = Feeds::new(sdk.config(), &config.stage, &config.intake_queue_arn)?;
-        Ok(Self { schedules, feeds })
+        let feeds = Feeds::new(sdk, &config.stage, &config.intake_queue_arn);
+        Self { schedules, feeds }
     }
 }
 

@@ -13,8 +13,7 @@ use operon_engine::fargate;
 use operon_engine::flows::Flows;
 use operon_engine::operations::Operations;
 use operon_engine::ports::{
-    EventSink, LogReader, NoServices, Outgoing, QueueError, QueueName, Services, ShardKey,
-    StoreError,
+    EventSink, LogReader, Outgoing, QueueError, QueueName, Services, ShardKey, StoreError,
 };
 use operon_engine::step::StepError;
 use operon_engine::traces::{self, Exporter};
@@ -33,7 +32,7 @@ use crate::messages::AwsMessages;
 use crate::sdk::Sdk;
 use crate::secrets::ManagedSecrets;
 use crate::services::AwsServices;
-use crate::signed::{Service, ServiceName, SignedError};
+use crate::signed::{Service, ServiceName};
 use crate::sqs::{self, Batch};
 use crate::store::{BuiltinLogs, DynamoStore};
 use crate::task_logs::{CloudWatchStreams, TaskLogs};
@@ -180,25 +179,20 @@ impl World {
     /// Makes what fires triggers: for whoever deploys flows, and has the right.
     #[must_use]
     pub fn wiring(&self) -> Arc<dyn Wiring> {
-        match AwsWiring::new(&self.sdk, &self.config) {
-            Ok(wiring) => Arc::new(wiring),
-            Err(error) => {
-                tracing::warn!(%error, "nothing can be made that fires triggers");
-                Arc::new(NoWiring)
-            }
-        }
+        Arc::new(AwsWiring::new(&self.sdk, &self.config))
     }
 
     /// Logs of attempts, wherever they ran.
-    pub fn task_logs(&self) -> Result<Arc<TaskLogs>, SignedError> {
-        let service = Service::new(self.sdk.config(), ServiceName::Logs, LOGS_TIMEOUT)?;
-        Ok(Arc::new(TaskLogs::new(
+    #[must_use]
+    pub fn task_logs(&self) -> Arc<TaskLogs> {
+        let service = Service::new(&self.sdk, ServiceName::Logs, LOGS_TIMEOUT);
+        Arc::new(TaskLogs::new(
             Arc::clone(&self.logs) as Arc<_>,
             self.ports.clone(),
             Arc::new(FargateEcs::new(&self.sdk, &self.config)),
             Arc::new(CloudWatchStreams(service)),
             &self.config.log_group,
-        )))
+        ))
     }
 
     /// Who tells people of executions and measures them: lines of CloudWatch's embedded metrics on standard output, and
@@ -256,15 +250,9 @@ impl World {
     }
 }
 
-/// S3 and Lambda; without credentials, which a function always has, nothing.
 fn services(sdk: &Sdk) -> Arc<dyn Services> {
-    match Service::new(sdk.config(), ServiceName::Lambda, INVOKE_TIMEOUT) {
-        Ok(lambda) => Arc::new(AwsServices::new(sdk.s3(), lambda)),
-        Err(error) => {
-            tracing::warn!(%error, "tasks cannot ask S3 and Lambda");
-            Arc::new(NoServices)
-        }
-    }
+    let lambda = Service::new(sdk, ServiceName::Lambda, INVOKE_TIMEOUT);
+    Arc::new(AwsServices::new(sdk.s3(), lambda))
 }
 
 /// The queues between the functions, by name.

@@ -75,7 +75,7 @@ pub(super) async fn findings(stage: &str, images: &[String]) -> Findings {
 
 /// The environment of the launcher.
 async fn environment(sdk: &Sdk, stage: &str) -> Result<BTreeMap<String, String>, SignedError> {
-    let lambda = service(sdk, ServiceName::Lambda)?;
+    let lambda = service(sdk, ServiceName::Lambda);
     let path = format!("/2015-03-31/functions/operon-{stage}-launcher/configuration");
     let answer = lambda.send((Method::GET, &path, &[]), Vec::new(), true);
     let answer: Value = serde_json::from_slice(&answer.await?.body).unwrap_or_default();
@@ -108,8 +108,8 @@ async fn of_flows(
     Ok(images)
 }
 
-fn service(sdk: &Sdk, name: ServiceName) -> Result<Service, SignedError> {
-    Service::new(sdk.config(), name, TIMEOUT)
+fn service(sdk: &Sdk, name: ServiceName) -> Service {
+    Service::new(sdk, name, TIMEOUT)
 }
 
 /// Whether the stack's parts are there and these credentials may look at them.
@@ -161,10 +161,7 @@ fn judged(name: &str, action: &str, answer: Result<(), String>) -> Finding {
 
 /// Whether the functions are there and these credentials may call those that are called directly.
 async fn functions(sdk: &Sdk, stage: &str) -> Findings {
-    let lambda = match service(sdk, ServiceName::Lambda) {
-        Ok(lambda) => lambda,
-        Err(error) => return vec![("function", Finding::Bad(error.to_string()))],
-    };
+    let lambda = service(sdk, ServiceName::Lambda);
     let mut found = Vec::new();
     for name in ["intake", "api"] {
         let name = format!("operon-{stage}-{name}");
@@ -179,10 +176,7 @@ async fn functions(sdk: &Sdk, stage: &str) -> Findings {
 }
 
 async fn quotas(sdk: &Sdk) -> Findings {
-    let quotas = match service(sdk, ServiceName::Quotas) {
-        Ok(quotas) => quotas,
-        Err(error) => return vec![("quota", Finding::Bad(error.to_string()))],
-    };
+    let quotas = service(sdk, ServiceName::Quotas);
     let mut found = Vec::new();
     for quota in Quota::ALL {
         let (service, code) = quota.code();
@@ -208,10 +202,7 @@ async fn quotas(sdk: &Sdk) -> Findings {
 /// Whether a repository of an account has an image. ECS may pull from those of its own only, and so may hardly anybody
 /// else be asked.
 async fn of_registry(sdk: &Sdk, account: &str, repository: &str, tag: &str) -> Finding {
-    let images = match service(sdk, ServiceName::Images) {
-        Ok(images) => images,
-        Err(error) => return Finding::Bad(error.to_string()),
-    };
+    let images = service(sdk, ServiceName::Images);
     let named = match tag.strip_prefix("sha256:") {
         Some(_) => json!({"imageDigest": tag}),
         None => json!({"imageTag": tag}),
