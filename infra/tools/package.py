@@ -3,7 +3,7 @@
     python3 package.py [--arch arm64|x86_64] [--profile NAME]
 
 For the processor of this machine plain cargo is enough; for another one it takes cargo-lambda, which
-brings a linker. Invariants: a zip written here starts on Lambda: its processor is the one asked for, and it
+brings a linker. What is built is small before anything else: see docs/decisions/0029-one-cryptography.md. Invariants: a zip written here starts on Lambda: its processor is the one asked for, and it
 needs no newer C library than Amazon Linux 2023 has. That of `api` carries the console: its crate embeds what is in
 web/dist, and builds without it, too.
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import re
 import shutil
@@ -19,6 +20,7 @@ import struct
 import subprocess
 import sys
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,6 +33,20 @@ ZIP_BYTES_TARGET = 5 << 20
 ZIP_BYTES_MAX = 50 << 20
 """What Lambda takes."""
 _MACHINES = {"x86_64": 62, "arm64": 183}
+_TARGETS = {"x86_64": "x86_64-unknown-linux-gnu", "arm64": "aarch64-unknown-linux-gnu"}
+_FLAGS = {
+    "x86_64": "",
+    # The oldest processor of Lambda's arm64 (Graviton2): it has the instructions in whose place crc-fast keeps 600 KB of tables.
+    "arm64": "-C target-cpu=neoverse-n1",
+}
+"""For everything that is compiled."""
+_LINKED = {
+    # Equal functions once; Rust's own linker can, which is that of x86_64 Linux.
+    "x86_64": ["-C", "relocation-model=static", "-C", "link-arg=-Wl,--icf=all"],
+    "arm64": ["-C", "relocation-model=static"],
+}
+"""For the program alone, since some libraries are also made as shared ones. At a fixed address nothing is relocated at a
+start, and no table in the zip says how."""
 _UNWINDING = (b".eh_frame", b".eh_frame_hdr")
 _ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 
@@ -98,18 +114,24 @@ def check_console(binary: bytes, console: Path) -> None:
 
 def build(arch: str, profile: str) -> Path:
     """Builds for a processor and returns the directory with the binaries."""
-    packages = [part for role in ROLES for part in ("-p", f"operon-{role}-function")]
-    options = ["--locked", "--profile", profile, *packages]
+    options = ["--locked", "--profile", profile]
+    environment = {**os.environ, "RUSTFLAGS": f"{os.environ.get('RUSTFLAGS', '')} {_FLAGS[arch]}".strip()}
     if arch == own_arch() and platform.system() == "Linux":
-        _run(["cargo", "build", *options], "the functions do not build")
-        return target_directory() / profile
+        for role in ROLES:
+            name = f"operon-{role}-function"
+            # With its target named, the flags are not those of macros and build scripts.
+            command = ["cargo", "rustc", "--target", _TARGETS[arch], *options, "-p", name, "--bin", name, "--", *_LINKED[arch]]
+            _run(command, f"the function `{role}` does not build", environment)
+        return target_directory() / _TARGETS[arch] / profile
     if shutil.which("cargo-lambda") is None:
         raise PackageFailed(
             f"this machine builds for {own_arch()}, and {arch} takes cargo-lambda: `pip install cargo-lambda`, and "
-            f"`rustup target add {'aarch64' if arch == 'arm64' else arch}-unknown-linux-gnu`; or ARCH={own_arch()}"
+            f"`rustup target add {_TARGETS[arch]}`; or ARCH={own_arch()}"
         )
     processor = f"--{'arm64' if arch == 'arm64' else 'x86-64'}"
-    _run(["cargo", "lambda", "build", processor, *options], "the functions do not build")
+    packages = [part for role in ROLES for part in ("-p", f"operon-{role}-function")]
+    command = ["cargo", "lambda", "build", processor, *options, *packages]
+    _run(command, "the functions do not build", environment)
     return target_directory() / "lambda"
 
 
@@ -120,8 +142,9 @@ def target_directory() -> Path:
     return Path(json.loads(done.stdout)["target_directory"])
 
 
-def _run(command: list[str], failure: str) -> None:
-    if subprocess.run(command, cwd=ROOT, check=False, stdin=subprocess.DEVNULL).returncode != 0:
+def _run(command: list[str], failure: str, environment: Mapping[str, str] | None = None) -> None:
+    done = subprocess.run(command, cwd=ROOT, env=environment, check=False, stdin=subprocess.DEVNULL)
+    if done.returncode != 0:
         raise PackageFailed(failure)
 
 

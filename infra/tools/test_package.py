@@ -66,6 +66,30 @@ class TestPackage(unittest.TestCase):
         with self.assertRaisesRegex(package.PackageFailed, "Lambda takes"):
             package.said("api", package.ZIP_BYTES_MAX + 1, "arm64")
 
+    def test_every_processor_is_built_for_lambda_with_its_flags(self) -> None:
+        for arch, own, command, flags, linked in [
+            ("x86_64", "x86_64", ["cargo", "rustc"], "", ["-C", "relocation-model=static", "-C", "link-arg=-Wl,--icf=all"]),
+            ("arm64", "arm64", ["cargo", "rustc"], " -C target-cpu=neoverse-n1", ["-C", "relocation-model=static"]),
+            ("arm64", "x86_64", ["cargo", "lambda", "build", "--arm64"], " -C target-cpu=neoverse-n1", None),
+            ("x86_64", "arm64", ["cargo", "lambda", "build", "--x86-64"], "", None),
+        ]:
+            with (
+                mock.patch.object(package, "own_arch", return_value=own),
+                mock.patch.object(package.platform, "system", return_value="Linux"),
+                mock.patch.object(package.shutil, "which", return_value="/bin/cargo-lambda"),
+                mock.patch.object(package, "_run") as run,
+                mock.patch.dict(package.os.environ, {"RUSTFLAGS": "-C debuginfo=1"}),
+            ):
+                package.build(arch, "lambda")
+            built = set()
+            for (started, _, environment), _ in run.call_args_list:
+                self.assertEqual(started[: len(command)], command)
+                self.assertEqual(environment["RUSTFLAGS"], f"-C debuginfo=1{flags}")
+                if linked is not None:
+                    self.assertEqual(started[started.index("--") + 1 :], linked)
+                built |= {part for part in started if part.startswith("operon-")}
+            self.assertEqual(built, {f"operon-{role}-function" for role in package.ROLES})
+
     def test_without_the_console_nothing_is_packaged(self) -> None:
         with self.assertRaisesRegex(package.PackageFailed, "needs Node.js"):
             package.build_console((sys.executable, "-c", "raise SystemExit(1)"))

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import http.server
+import socket
 import sys
 import tempfile
 import unittest
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import functions
@@ -36,6 +40,17 @@ class TestStart(unittest.TestCase):
         measured = self.start("response", "{}")
         self.assertGreater(measured.wall_s, 0)
         self.assertGreater(measured.peak_rss_bytes, 0)
+
+    def test_the_stand_ins_hold_no_answer_back(self) -> None:
+        held = []
+
+        def handle(request: http.server.BaseHTTPRequestHandler) -> None:
+            held.append(request.connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 0)
+            functions.empty_aws(request)
+
+        with functions.served(handle) as port, self.assertRaises(urllib.error.HTTPError):
+            urllib.request.urlopen(f"http://127.0.0.1:{port}")
+        self.assertEqual(held, [False])
 
     def test_an_error_is_none(self) -> None:
         with self.assertRaisesRegex(RunFailed, "no such table"):

@@ -13,7 +13,7 @@ use operon_engine::triggers::Triggers;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let world = World::load(Role::Api).await?;
+    let world = World::load(Role::Api)?;
     let auth = application::auth(&world.config)?;
     let parts = Parts {
         ports: world.ports.clone(),

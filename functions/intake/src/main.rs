@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let world = World::load(Role::Intake).await?;
+    let world = World::load(Role::Intake)?;
     let (triggers, operations) = (world.triggers(), world.operations());
     let (world, triggers, operations) = (&world, &triggers, &operations);
     run(service_fn(|event: LambdaEvent<Value>| async move {

@@ -17,7 +17,7 @@ const LAUNCH_BURST: f64 = 50.0;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let world = World::load(Role::Launcher).await?;
+    let world = World::load(Role::Launcher)?;
     let ecs = Arc::new(FargateEcs::new(&world.sdk, &world.config));
     let names = SecretArns::new(&world.sdk, world.secrets.clone());
     let launcher = Launcher::new(

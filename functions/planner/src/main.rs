@@ -9,7 +9,7 @@ use operon_engine::plan_queue::PlanQueue;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let world = World::load(Role::Planner).await?;
+    let world = World::load(Role::Planner)?;
     let planner =
         PlanQueue::new(world.ports.clone(), world.queues.clone()).with(Arc::new(world.triggers()));
     let planner = &planner;

@@ -18,7 +18,7 @@ const ARM_MIN: u64 = 15;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let world = World::load(Role::Reconciler).await?;
+    let world = World::load(Role::Reconciler)?;
     let ecs = Arc::new(FargateEcs::new(&world.sdk, &world.config));
     let reconciler = Reconciler::new(world.ports.clone(), world.queues.clone(), ecs);
     let dead = DeadLetterQueues::new(&world.sdk, &world.queues);

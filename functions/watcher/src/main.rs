@@ -8,7 +8,7 @@ use serde_json::Value;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let world = World::load(Role::Watcher).await?;
+    let world = World::load(Role::Watcher)?;
     let watcher = Watcher::new(world.ports.clone(), world.queues.clone());
     let watcher = &watcher;
     run(service_fn(|event: LambdaEvent<Value>| async move {

@@ -13,7 +13,7 @@ use operon_engine::worker::Worker;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let world = World::load(Role::Worker).await?;
+    let world = World::load(Role::Worker)?;
     let flows = Flows::new(&world.ports, Arc::default());
     let alerts = world.alerts(world.task_logs());
     let worker = Worker::new(world.ports.clone(), world.queues.clone(), Arc::new(flows));

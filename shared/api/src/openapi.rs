@@ -1,9 +1,7 @@
-//! The `OpenAPI` document: made from the code of the routes.
+//! The `OpenAPI` document: made from the code of the routes, and kept as `docs/openapi.json`, which is what the server serves.
 //!
 //! A route says what it answers itself. What stands before every route (who calls, what may come in, a busy store)
 //! is added here, from the table of [`crate::auth`], so that no route can forget to say it.
-
-use std::sync::OnceLock;
 
 use axum::http::{Method, StatusCode};
 use utoipa::OpenApi as _;
@@ -152,18 +150,32 @@ fn add(operation: &mut Operation, status: StatusCode, description: &str) {
     });
 }
 
-/// The document as JSON, made once.
-pub(crate) fn json() -> &'static str {
-    static TEXT: OnceLock<String> = OnceLock::new();
-    TEXT.get_or_init(|| document().to_json().unwrap_or_default())
-}
+/// The document as it was last made.
+pub(crate) const JSON: &str = include_str!(concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../../docs/openapi.json"
+));
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn said() -> serde_json::Value {
-        serde_json::from_str(json()).unwrap()
+        serde_json::from_str(JSON).unwrap()
+    }
+
+    #[test]
+    fn what_is_served_is_what_the_routes_say() {
+        let made = document().to_pretty_json().unwrap() + "\n";
+        if std::env::var("OPERON_UPDATE_DOCS").is_ok() {
+            let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/openapi.json");
+            std::fs::write(file, made).unwrap();
+            return;
+        }
+        assert!(
+            made == JSON,
+            "docs/openapi.json is not up to date: run `OPERON_UPDATE_DOCS=1 cargo test -p operon-api openapi`"
+        );
     }
 
     #[test]

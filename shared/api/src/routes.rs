@@ -20,11 +20,13 @@ pub(crate) use logs::{Attempts, READS_MAX, Wanted, attempts, line_of};
 pub(crate) use task_runs::task_run;
 
 use axum::extract::DefaultBodyLimit;
+use axum::handler::Handler;
 use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::MethodRouter;
 use axum::{Router, routing};
 use tower_http::compression::CompressionLayer;
+use utoipa_axum::PathItemExt as _;
 use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use crate::problem::Problem;
 use crate::state::Api;
@@ -32,14 +34,13 @@ use crate::{BODY_BYTES_MAX, auth, console, headers, hooks};
 
 /// The whole application.
 pub fn router(api: Api) -> Router {
-    let (routes, _) = documented().split_for_parts();
     let webhooks = routing::get(triggers::webhook)
         .post(triggers::webhook)
         .put(triggers::webhook)
         .layer(DefaultBodyLimit::max(hooks::WEBHOOK_BYTES_MAX));
     let uploads =
         routing::post(artifacts::upload).layer(DefaultBodyLimit::max(artifacts::UPLOAD_BYTES_MAX));
-    routes
+    handlers()
         .route("/api/v1/webhooks/{namespace}/{flow}/{trigger}", webhooks)
         .route("/api/v1/artifacts", uploads)
         // Not for the two above, whose own limits are inside.
@@ -52,71 +53,97 @@ pub fn router(api: Api) -> Router {
         .with_state(api)
 }
 
-/// What the `OpenAPI` document is made of.
-pub(crate) fn documented() -> OpenApiRouter<Api> {
-    OpenApiRouter::new()
-        .routes(routes!(server::health))
-        .routes(routes!(server::me))
-        .routes(routes!(server::open_session, server::close_session))
-        .routes(routes!(server::openapi))
-        .routes(routes!(server::flow_schema))
-        .routes(routes!(session::begin))
-        .routes(routes!(session::callback))
-        .routes(routes!(server::audit))
-        .routes(routes!(server::locks))
-        .routes(routes!(server::metrics))
-        .routes(routes!(overview::overview))
-        .routes(routes!(executions::list, start::start))
-        .routes(routes!(bulk::bulk))
-        .routes(routes!(executions::show))
-        .routes(routes!(executions::events))
-        .routes(routes!(executions::metrics))
-        .routes(routes!(executions::evaluate))
-        .routes(routes!(task_runs::list))
-        .routes(routes!(graph::of_execution))
-        .routes(routes!(logs::page))
-        .routes(routes!(logs::stream))
-        .routes(routes!(logs::download))
-        .routes(routes!(artifacts::list))
-        .routes(routes!(artifacts::preview))
-        .routes(routes!(artifacts::download))
-        .routes(routes!(steer::kill))
-        .routes(routes!(steer::restart))
-        .routes(routes!(steer::replay))
-        .routes(routes!(steer::resume))
-        .routes(routes!(steer::retry_failed))
-        .routes(routes!(steer::labels))
-        .routes(routes!(flows::list))
-        .routes(routes!(files::keep))
-        .routes(routes!(files::list))
-        .routes(routes!(flows::validate))
-        .routes(routes!(flows::show, flows::deploy))
-        .routes(routes!(flows::source))
-        .routes(routes!(flows::revisions))
-        .routes(routes!(flows::revision))
-        .routes(routes!(flows::diff))
-        .routes(routes!(flows::inputs))
-        .routes(routes!(flows::concurrency))
-        .routes(routes!(flows::enable))
-        .routes(routes!(flows::disable))
-        .routes(routes!(flows::rollback))
-        .routes(routes!(graph::of_flow))
-        .routes(routes!(triggers::of_flow))
-        .routes(routes!(triggers::list))
-        .routes(routes!(triggers::enable))
-        .routes(routes!(triggers::disable))
-        .routes(routes!(triggers::backfill, triggers::backfill_state))
-        .routes(routes!(triggers::steer_backfill))
-        .routes(routes!(triggers::events))
-        .routes(routes!(triggers::deliver))
-        .routes(routes!(triggers::items))
-        .routes(routes!(
-            namespaces::show_notify,
-            namespaces::put_notify,
-            namespaces::delete_notify
-        ))
-        .routes(routes!(namespaces::incidents))
-        .routes(routes!(namespaces::cost))
-        .routes(routes!(triggers::dead_letters))
-        .routes(routes!(triggers::redrive))
+/// The handlers, those of one path in a line: once as routes and once with what the `OpenAPI` document says of them. That is
+/// half a megabyte of code, which a function that serves the document as a file does not carry.
+macro_rules! table {
+    ($($($module:ident::$handler:ident),+;)+) => {
+        utoipa_axum::paste! {
+            fn handlers() -> Router<Api> {
+                Router::new()$($(.route(
+                    &<$module::[<__path_ $handler>] as utoipa::Path>::path(),
+                    on::<$module::[<__path_ $handler>], _, _>(&$module::$handler),
+                ))+)+
+            }
+
+            /// What the `OpenAPI` document is made of.
+            pub(crate) fn documented() -> OpenApiRouter<Api> {
+                OpenApiRouter::new()$(.routes(utoipa_axum::routes!($($module::$handler),+)))+
+            }
+        }
+    };
+}
+
+/// A handler at the methods that its description names.
+fn on<P: utoipa::Path, H, T>(handler: &H) -> MethodRouter<Api>
+where
+    H: Handler<T, Api>,
+    T: 'static,
+{
+    let methods = P::methods().into_iter();
+    methods.fold(MethodRouter::new(), |router, method| {
+        router.on(method.to_method_filter(), handler.clone())
+    })
+}
+
+table! {
+    server::health;
+    server::me;
+    server::open_session, server::close_session;
+    server::openapi;
+    server::flow_schema;
+    session::begin;
+    session::callback;
+    server::audit;
+    server::locks;
+    server::metrics;
+    overview::overview;
+    executions::list, start::start;
+    bulk::bulk;
+    executions::show;
+    executions::events;
+    executions::metrics;
+    executions::evaluate;
+    task_runs::list;
+    graph::of_execution;
+    logs::page;
+    logs::stream;
+    logs::download;
+    artifacts::list;
+    artifacts::preview;
+    artifacts::download;
+    steer::kill;
+    steer::restart;
+    steer::replay;
+    steer::resume;
+    steer::retry_failed;
+    steer::labels;
+    flows::list;
+    files::keep;
+    files::list;
+    flows::validate;
+    flows::show, flows::deploy;
+    flows::source;
+    flows::revisions;
+    flows::revision;
+    flows::diff;
+    flows::inputs;
+    flows::concurrency;
+    flows::enable;
+    flows::disable;
+    flows::rollback;
+    graph::of_flow;
+    triggers::of_flow;
+    triggers::list;
+    triggers::enable;
+    triggers::disable;
+    triggers::backfill, triggers::backfill_state;
+    triggers::steer_backfill;
+    triggers::events;
+    triggers::deliver;
+    triggers::items;
+    namespaces::show_notify, namespaces::put_notify, namespaces::delete_notify;
+    namespaces::incidents;
+    namespaces::cost;
+    triggers::dead_letters;
+    triggers::redrive;
 }

@@ -6,14 +6,17 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use aws_config::environment::EnvironmentVariableCredentialsProvider;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, SdkConfig};
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_smithy_http_client::ConnectorBuilder;
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
 
 use crate::meter::Meter;
 
@@ -39,19 +42,33 @@ pub struct Sdk {
 }
 
 impl Sdk {
-    /// Reads region, credentials and endpoints from where the SDK finds them.
+    /// Reads region, credentials and endpoints from wherever the SDK finds them.
     pub async fn load() -> Self {
         let config = aws_config::defaults(BehaviorVersion::latest())
             .http_client(http_client())
-            .retry_config(
-                RetryConfig::standard()
-                    .with_max_attempts(ATTEMPTS_MAX)
-                    .with_max_backoff(BACKOFF_MAX),
-            )
+            .retry_config(retries())
             .timeout_config(timeouts(ATTEMPT))
             .load()
             .await;
         Self::new(config)
+    }
+
+    /// Reads them from the environment alone, where Lambda puts what a function has. The SDK's search in files and at services
+    /// is code that a function would carry for nothing.
+    #[must_use]
+    pub fn of_function() -> Self {
+        let region = variable("AWS_REGION").or_else(|| variable("AWS_DEFAULT_REGION"));
+        let keys = EnvironmentVariableCredentialsProvider::new();
+        let mut config = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .http_client(http_client())
+            .credentials_provider(SharedCredentialsProvider::new(keys))
+            .service_config(Variables(variable))
+            .retry_config(retries())
+            .timeout_config(timeouts(ATTEMPT));
+        config.set_region(region.map(Region::new));
+        config.set_endpoint_url(variable("AWS_ENDPOINT_URL"));
+        Self::new(config.build())
     }
 
     /// Clients over an existing configuration.
@@ -134,6 +151,29 @@ impl Sdk {
     }
 }
 
+/// The SDK's variables for one service, such as `AWS_ENDPOINT_URL_S3`, before those for all.
+#[derive(Debug)]
+struct Variables(fn(&str) -> Option<String>);
+
+impl LoadServiceConfig for Variables {
+    fn load_config(&self, key: ServiceConfigKey<'_>) -> Option<String> {
+        let service = key.service_id().to_uppercase().replace(' ', "_");
+        let own = format!("{}_{service}", key.env());
+        (self.0)(&own).or_else(|| (self.0)(key.env()))
+    }
+}
+
+/// A variable of the environment that is not empty.
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+fn retries() -> RetryConfig {
+    RetryConfig::standard()
+        .with_max_attempts(ATTEMPTS_MAX)
+        .with_max_backoff(BACKOFF_MAX)
+}
+
 /// What carries requests.
 pub(crate) fn http_client() -> SharedHttpClient {
     aws_smithy_http_client::Builder::new().build_with_connector_fn(|settings, components| {
@@ -154,4 +194,28 @@ fn timeouts(attempt: Duration) -> TimeoutConfig {
         .connect_timeout(CONNECT)
         .operation_attempt_timeout(attempt)
         .build()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_variable_of_one_service_counts_before_that_of_all() {
+        let known = |name: &str| match name {
+            "AWS_ENDPOINT_URL" => Some("http://all".to_owned()),
+            "AWS_ENDPOINT_URL_SECRETS_MANAGER" => Some("http://secrets".to_owned()),
+            _ => None,
+        };
+        let of = |service| {
+            let key = ServiceConfigKey::builder()
+                .service_id(service)
+                .env("AWS_ENDPOINT_URL")
+                .profile("endpoint_url");
+            Variables(known).load_config(key.build().unwrap())
+        };
+        assert_eq!(of("Secrets Manager").as_deref(), Some("http://secrets"));
+        assert_eq!(of("DynamoDB").as_deref(), Some("http://all"));
+    }
 }

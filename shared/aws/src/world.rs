@@ -69,13 +69,13 @@ pub struct World {
 
 impl World {
     /// Reads the environment, begins logging if it is that of a function, and builds every client once.
-    pub async fn load(role: Role) -> Result<Self, ConfigError> {
+    pub fn load(role: Role) -> Result<Self, ConfigError> {
         let config = Config::from_env(role);
         if role != Role::Cli {
             let level = config.as_ref().map_or("", |config| &config.log_level);
             telemetry::init(role, level);
         }
-        Ok(Self::new(config?, Sdk::load().await))
+        Ok(Self::new(config?, Sdk::of_function()))
     }
 
     /// The same from an environment that was read elsewhere.

@@ -40,7 +40,7 @@ enum Wish {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
-    let world = World::load(Role::Cli).await?;
+    let world = World::load(Role::Cli)?;
     let operations = world.operations();
     let mut out = std::io::stdout();
     // One wish at a time, so nothing else waits while a line is read.

@@ -131,7 +131,7 @@ fn json(text: String) -> Response {
 /// This document.
 #[utoipa::path(get, path = "/api/v1/openapi.json", tag = "server", responses((status = 200, body = Object)))]
 pub(crate) async fn openapi() -> Response {
-    json(document::json().to_owned())
+    json(document::JSON.to_owned())
 }
 
 /// The JSON Schema of flows, for editors.
