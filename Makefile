@@ -14,8 +14,6 @@ PROFILE ?= release
 SECONDS ?= 600
 CARGO_DENY := 0.20.2
 
-FUNCTIONS := intake planner launcher worker watcher reconciler api
-
 # Tests that need AWS: one emulator only, or what is at an address, such as http://127.0.0.1:4566 or `aws`.
 LANE ?=
 ENDPOINT ?=
@@ -62,9 +60,8 @@ advisories: need-rust deny ## Known vulnerabilities of dependencies; needs the a
 
 bench: need-rust need-python ## Measures Operon beside its peers; see tests/bench/README.md.
 	@$(IN) cargo build --locked --profile $(PROFILE) -p operon
-	@$(IN) cargo build --locked --profile lambda $(FUNCTIONS:%=-p operon-%-function)
-	$(IN) "$$(tests/find-python)" tests/bench/run.py --operon "$$(tests/tools/binary $(PROFILE))" \
-		--functions "$${CARGO_TARGET_DIR:-target}/lambda" --tools .tools/bench --json bench.json
+	$(IN) functions="$$("$$(tests/find-python)" infra/tools/package.py --binaries)" && "$$(tests/find-python)" tests/bench/run.py \
+		--operon "$$(tests/tools/binary $(PROFILE))" --functions "$$functions" --tools .tools/bench --json bench.json
 
 explore: need-rust ## Visits the states that small plans can reach, within budgets of failures.
 	$(IN) cargo run --locked --profile fast -p operon-testkit --example explore -- --all

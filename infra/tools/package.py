@@ -1,6 +1,6 @@
 """Builds the console and the functions, and writes target/lambda/<role>.zip, each with its `bootstrap`.
 
-    python3 package.py [--arch arm64|x86_64] [--profile NAME]
+    python3 package.py [--arch arm64|x86_64] [--profile NAME] [--binaries]
 
 For the processor of this machine plain cargo is enough; for another one it takes cargo-lambda, which
 brings a linker. What is built is small before anything else: see docs/decisions/0029-one-cryptography.md. Invariants: a zip written here starts on Lambda: its processor is the one asked for, and it
@@ -179,8 +179,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="The zips of the functions")
     parser.add_argument("--arch", choices=sorted(_MACHINES), default="arm64")
     parser.add_argument("--profile", default="lambda", help="of cargo; made for small zips")
+    parser.add_argument("--binaries", action="store_true", help="only build for this machine, and print in which directory")
     options = parser.parse_args()
     try:
+        if options.binaries:
+            print(build(own_arch(), options.profile))
+            return 0
         build_console()
         directory = build(options.arch, options.profile)
         for role in ROLES:

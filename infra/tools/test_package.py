@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import struct
 import subprocess
 import sys
@@ -89,6 +91,19 @@ class TestPackage(unittest.TestCase):
                     self.assertEqual(started[started.index("--") + 1 :], linked)
                 built |= {part for part in started if part.startswith("operon-")}
             self.assertEqual(built, {f"operon-{role}-function" for role in package.ROLES})
+
+    def test_benchmarks_get_the_same_binaries_of_this_machine(self) -> None:
+        said = io.StringIO()
+        with (
+            mock.patch.object(package, "build", return_value=Path("somewhere")) as build,
+            mock.patch.object(package, "build_console") as console,
+            mock.patch.object(sys, "argv", ["package.py", "--binaries"]),
+            contextlib.redirect_stdout(said),
+        ):
+            self.assertEqual(package.main(), 0)
+        build.assert_called_once_with(package.own_arch(), "lambda")
+        console.assert_not_called()
+        self.assertEqual(said.getvalue(), "somewhere\n")
 
     def test_without_the_console_nothing_is_packaged(self) -> None:
         with self.assertRaisesRegex(package.PackageFailed, "needs Node.js"):
