@@ -17,6 +17,8 @@ CARGO_DENY := 0.20.2
 # Tests that need AWS: one emulator only, or what is at an address, such as http://127.0.0.1:4566 or `aws`.
 LANE ?=
 ENDPOINT ?=
+# Not empty: with the functions as `make package` makes them.
+PACKAGED ?=
 # A deployment on AWS: its name, the processor of its functions, and further parameters `Key=value` of the template.
 STAGE ?= main
 ARCH ?= arm64
@@ -88,7 +90,7 @@ test-browser: need-rust need-python ## The console in a browser, held to its lim
 
 test-aws: need-rust need-python ## Tests on emulators of AWS; LANE=ministack for one, ENDPOINT=... for another.
 	$(IN) "$$(tests/find-python)" tests/aws/run.py $(if $(LANE),--lane "$(LANE)") \
-		$(if $(ENDPOINT),--endpoint "$(ENDPOINT)")
+		$(if $(ENDPOINT),--endpoint "$(ENDPOINT)") $(if $(PACKAGED),--packaged)
 
 package: need-rust need-python ## Builds console and functions into target/lambda/*.zip; ARCH=x86_64; needs Node.js.
 	$(IN) "$$(tests/find-python)" infra/tools/package.py --arch "$(ARCH)"

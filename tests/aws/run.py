@@ -1,6 +1,6 @@
 """Runs the tests that need AWS, on emulators or at an endpoint.
 
-    python3 run.py [--lane localstack|ministack] [--endpoint URL] [--binaries DIRECTORY]
+    python3 run.py [--lane localstack|ministack] [--endpoint URL] [--packaged | --binaries DIRECTORY]
 
 Without arguments both lanes at the same time, and what each says when it is over. `--endpoint` names an emulator that already runs, or
 `aws` for the account that the environment's credentials belong to: then only the template is tested, with a probe in place of
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,7 +25,10 @@ from pathlib import Path
 import lanes
 from limits import CANNOT
 
+sys.path.insert(0, str(lanes.ROOT / "infra/tools"))
+
 import built  # noqa: E402 - lanes has said where it is
+import package  # noqa: E402
 
 SUITE = Path(__file__).resolve().parent / "suite"
 
@@ -45,6 +49,20 @@ def stripped(directory: Path, to: Path) -> Path:
     functions = [f"operon-{manifest.parent.name}-function" for manifest in lanes.ROOT.glob("functions/*/Cargo.toml")]
     for name in (*functions, "operon-agent", "operon-driver", "operon-probe"):
         subprocess.run(["strip", "-o", str(to / name), str(directory / name)], check=True)
+    return to
+
+
+def packaged(place: Path) -> Path:
+    """The functions as `make package` makes them for this machine, with what else is in `place`."""
+    try:
+        functions = package.build(package.own_arch(), "lambda")
+    except package.PackageFailed as error:
+        sys.exit(f"aws: {error}")
+    to = place.parent / "packaged"
+    shutil.copytree(place, to, dirs_exist_ok=True)
+    for role in package.ROLES:
+        binary = package.binary_of(functions, role).read_bytes()
+        (to / f"operon-{role}-function").write_bytes(package.without_unwinding(binary))
     return to
 
 
@@ -123,6 +141,7 @@ def main() -> int:
     parser.add_argument("--lane", choices=sorted(lanes.KINDS), help="only this one")
     parser.add_argument("--endpoint", help="an emulator that runs already, or `aws`")
     parser.add_argument("--profile", default="dev", help="of cargo")
+    parser.add_argument("--packaged", action="store_true", help="the functions as `make package` makes them: takes long")
     parser.add_argument("--binaries", type=Path, help="built before, in this directory")
     parser.add_argument("--operon", type=Path, help="the command line, built before")
     parser.add_argument("--pattern", default="test_*.py", help="only these files of the suite")
@@ -132,6 +151,8 @@ def main() -> int:
     if options.endpoint:
         names = ["aws" if options.endpoint == "aws" else options.lane or "endpoint"]
     directory = options.binaries.resolve() if options.binaries else binaries(options.profile)
+    if options.packaged:
+        directory = packaged(directory)
     try:
         operon = options.operon.resolve() if options.operon else built.operon()
         wanted = Wanted(directory, operon, options.pattern, options.only)
