@@ -2,10 +2,11 @@
 
     python3 package.py [--arch arm64|x86_64] [--profile NAME] [--binaries]
 
-For the processor of this machine plain cargo is enough; for another one it takes cargo-lambda, which
-brings a linker. What is built is small before anything else: see docs/decisions/0029-one-cryptography.md. Invariants: a zip written here starts on Lambda: its processor is the one asked for, and it
-needs no newer C library than Amazon Linux 2023 has. That of `api` carries the console: its crate embeds what is in
-web/dist, and builds without it, too.
+For the processor of this machine plain cargo is enough; for another one cargo-lambda is installed below
+.tools, which brings a linker, and Rust's library for that processor by rustup. What is built is small before
+anything else: see docs/decisions/0029-one-cryptography.md. Invariants: a zip written here starts on Lambda:
+its processor is the one asked for, and it needs no newer C library than Amazon Linux 2023 has. That of `api`
+carries the console: its crate embeds what is in web/dist, and builds without it, too.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import json
 import os
 import platform
 import re
-import shutil
 import struct
 import subprocess
 import sys
@@ -24,6 +24,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests/tools"))
+
+import venvs  # noqa: E402 - it lives with the tools of the tests
+
 CONSOLE = ROOT / "web/dist"
 ROLES = ("intake", "planner", "launcher", "worker", "watcher", "reconciler", "api")
 GLIBC_MAX = (2, 34)
@@ -123,15 +127,13 @@ def build(arch: str, profile: str) -> Path:
             command = ["cargo", "rustc", "--target", _TARGETS[arch], *options, "-p", name, "--bin", name, "--", *_LINKED[arch]]
             _run(command, f"the function `{role}` does not build", environment)
         return target_directory() / _TARGETS[arch] / profile
-    if shutil.which("cargo-lambda") is None:
-        raise PackageFailed(
-            f"this machine builds for {own_arch()}, and {arch} takes cargo-lambda: `pip install cargo-lambda`, and "
-            f"`rustup target add {_TARGETS[arch]}`; or ARCH={own_arch()}"
-        )
+    tools = venvs.ensure("cargo-lambda", ROOT / "infra/requirements-package.txt") / "bin"
+    environment["PATH"] = f"{tools}{os.pathsep}{os.environ['PATH']}"
     processor = f"--{'arm64' if arch == 'arm64' else 'x86-64'}"
     packages = [part for role in ROLES for part in ("-p", f"operon-{role}-function")]
     command = ["cargo", "lambda", "build", processor, *options, *packages]
-    _run(command, "the functions do not build", environment)
+    remedy = f"`rustup target add {_TARGETS[arch]}` if Rust's library is missing, or ARCH={own_arch()}"
+    _run(command, f"the functions do not build; {remedy}", environment)
     return target_directory() / "lambda"
 
 
@@ -194,7 +196,7 @@ def main() -> int:
                 check_console(binary, CONSOLE)
             size = write_zip(ROOT / f"target/lambda/{role}.zip", without_unwinding(binary))
             print(said(role, size, options.arch))
-    except PackageFailed as error:
+    except (PackageFailed, venvs.InstallFailed) as error:
         sys.exit(f"package: {error}")
     return 0
 

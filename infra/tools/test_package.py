@@ -78,7 +78,7 @@ class TestPackage(unittest.TestCase):
             with (
                 mock.patch.object(package, "own_arch", return_value=own),
                 mock.patch.object(package.platform, "system", return_value="Linux"),
-                mock.patch.object(package.shutil, "which", return_value="/bin/cargo-lambda"),
+                mock.patch.object(package.venvs, "ensure", return_value=Path("/tools")),
                 mock.patch.object(package, "_run") as run,
                 mock.patch.dict(package.os.environ, {"RUSTFLAGS": "-C debuginfo=1"}),
             ):
@@ -87,6 +87,7 @@ class TestPackage(unittest.TestCase):
             for (started, _, environment), _ in run.call_args_list:
                 self.assertEqual(started[: len(command)], command)
                 self.assertEqual(environment["RUSTFLAGS"], f"-C debuginfo=1{flags}")
+                self.assertEqual(environment["PATH"].startswith("/tools/bin:"), linked is None)
                 if linked is not None:
                     self.assertEqual(started[started.index("--") + 1 :], linked)
                 built |= {part for part in started if part.startswith("operon-")}
