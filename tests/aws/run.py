@@ -56,7 +56,7 @@ def packaged(place: Path) -> Path:
     """The functions as `make package` makes them for this machine, with what else is in `place`."""
     try:
         functions = package.build(package.own_arch(), "lambda")
-    except package.PackageFailed as error:
+    except (package.PackageFailed, lanes.venvs.InstallFailed) as error:
         sys.exit(f"aws: {error}")
     to = place.parent / "packaged"
     shutil.copytree(place, to, dirs_exist_ok=True)
@@ -141,8 +141,9 @@ def main() -> int:
     parser.add_argument("--lane", choices=sorted(lanes.KINDS), help="only this one")
     parser.add_argument("--endpoint", help="an emulator that runs already, or `aws`")
     parser.add_argument("--profile", default="dev", help="of cargo")
-    parser.add_argument("--packaged", action="store_true", help="the functions as `make package` makes them: takes long")
-    parser.add_argument("--binaries", type=Path, help="built before, in this directory")
+    made = parser.add_mutually_exclusive_group()
+    made.add_argument("--packaged", action="store_true", help="the functions as `make package` makes them: takes long")
+    made.add_argument("--binaries", type=Path, help="built before, in this directory")
     parser.add_argument("--operon", type=Path, help="the command line, built before")
     parser.add_argument("--pattern", default="test_*.py", help="only these files of the suite")
     parser.add_argument("--only", action="append", default=[], help="only tests whose name contains this; may be repeated")

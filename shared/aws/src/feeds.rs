@@ -281,7 +281,6 @@ fn remedied(error: StoreError, remedy: &str) -> StoreError {
 }
 
 /// What may go well the next time is busy; anything else somebody has to do something about.
-/// What a refusal means to whoever deploys: try again, or not.
 pub(crate) fn refused(what: &str, error: &SignedError) -> StoreError {
     let text = format!("AWS does not {what}: {error}");
     match error {

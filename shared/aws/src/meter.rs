@@ -1,7 +1,7 @@
 //! Counting requests and what they cost, so that the cost of a task run is measured and not believed.
 //!
-//! An interceptor in every client of [`crate::Sdk`] counts each transmission, retries included; the state store adds
-//! the write and read units that `DynamoDB` says it consumed.
+//! An interceptor in every client of [`crate::Sdk`], and every [`crate::signed::Service`], counts each transmission,
+//! retries included; the state store adds the write and read units that `DynamoDB` says it consumed.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -63,7 +63,7 @@ impl Meter {
         });
     }
 
-    fn request(&self, name: &str) {
+    pub(crate) fn request(&self, name: &str) {
         self.with(|counts| match counts.requests.get_mut(name) {
             Some(count) => *count += 1,
             None => {

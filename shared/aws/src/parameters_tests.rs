@@ -99,6 +99,7 @@ async fn a_service_that_is_busy_is_asked_again_and_given_up() {
     let found = parameters.find("operon/s/T", Wanted::Value).await;
     assert_eq!(found.unwrap().unwrap().value, "hunter2");
     assert_eq!(asked.lock().unwrap().len(), 3);
+    assert_eq!(sdk.meter().counts().requests["ssm.GetParameter"], 3);
 
     let (found, asked) = one(refused("ThrottlingException")).await;
     let error = found.unwrap_err();

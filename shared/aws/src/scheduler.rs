@@ -59,7 +59,13 @@ impl EventBridgeScheduler {
             }
             sent => sent,
         };
-        sent.map_err(|error| refused("make a schedule of EventBridge Scheduler", &error))
+        sent.map_err(|error| {
+            // Somebody changes it at this moment, perhaps a request of ours that got no answer.
+            if error.is("ConflictException") {
+                return StoreError::Busy(error.to_string());
+            }
+            refused("make a schedule of EventBridge Scheduler", &error)
+        })
     }
 
     /// Ends it. Nothing happens when there is nothing.
@@ -77,14 +83,14 @@ impl EventBridgeScheduler {
     }
 
     async fn send(&self, method: Method, path: &str, body: &Value) -> Result<(), SignedError> {
-        let headers = [("content-type", "application/json")];
-        let body = if body.is_null() {
-            Vec::new()
+        let kind: &[(&str, &str)] = &[("content-type", "application/json")];
+        let (headers, body) = if body.is_null() {
+            (&[][..], Vec::new())
         } else {
-            body.to_string().into_bytes()
+            (kind, body.to_string().into_bytes())
         };
         // May be repeated: a second one finds the schedule as the first left it.
-        let sent = self.service.send((method, path, &headers), body, true);
+        let sent = self.service.send((method, path, headers), body, true);
         sent.await.map(drop)
     }
 

@@ -35,6 +35,12 @@ async fn scheduler(
     (made, asked)
 }
 
+/// A refusal of a service with paths, which has the code in a header.
+fn refusal(status: u16, code: &'static str) -> Answer {
+    let body = json!({"Message": "said by the service"}).to_string();
+    Answer { status, code, body }
+}
+
 /// Method, path and body of each request.
 fn requests(asked: &Asked) -> Vec<(String, String, Value)> {
     let asked = asked.lock().unwrap();
@@ -73,7 +79,7 @@ async fn a_schedule_is_made_with_its_zone_and_its_message() {
 async fn what_is_there_is_changed() {
     let (scheduler, asked) = scheduler(|head| {
         if head.starts_with("POST") {
-            Answer::refused(409, "ConflictException")
+            refusal(409, "ConflictException")
         } else {
             Answer::new(200, "{}")
         }
@@ -86,8 +92,16 @@ async fn what_is_there_is_changed() {
 }
 
 #[tokio::test]
+async fn what_somebody_changes_at_this_moment_is_tried_again() {
+    let (scheduler, asked) = scheduler(|_| refusal(409, "ConflictException")).await;
+    let error = scheduler.put(&key(), &trigger(DATES)).await.unwrap_err();
+    assert!(matches!(error, StoreError::Busy(_)), "{error}");
+    assert_eq!(requests(&asked).len(), 2);
+}
+
+#[tokio::test]
 async fn what_never_fires_is_removed_and_may_be_gone() {
-    let (scheduler, asked) = scheduler(|_| Answer::refused(404, "ResourceNotFoundException")).await;
+    let (scheduler, asked) = scheduler(|_| refusal(404, "ResourceNotFoundException")).await;
     scheduler.remove(&key()).await.unwrap();
     let disabled = trigger(&format!("{DATES}, disabled: true"));
     scheduler.put(&key(), &disabled).await.unwrap();
@@ -103,7 +117,7 @@ async fn a_refusal_says_what_was_tried_and_whether_to_try_again() {
         (403, "AccessDeniedException", false),
         (429, "ThrottlingException", true),
     ] {
-        let (scheduler, _) = scheduler(move |_| Answer::refused(status, code)).await;
+        let (scheduler, _) = scheduler(move |_| refusal(status, code)).await;
         let error = scheduler.put(&key(), &trigger(DATES)).await.unwrap_err();
         assert_eq!(matches!(error, StoreError::Busy(_)), busy, "{error}");
         let text = error.to_string();

@@ -68,6 +68,8 @@ impl Sdk {
             .timeout_config(timeouts(ATTEMPT));
         config.set_region(region.map(Region::new));
         config.set_endpoint_url(variable("AWS_ENDPOINT_URL"));
+        config.set_use_fips(flag("AWS_USE_FIPS_ENDPOINT"));
+        config.set_use_dual_stack(flag("AWS_USE_DUALSTACK_ENDPOINT"));
         Self::new(config.build())
     }
 
@@ -166,6 +168,11 @@ impl LoadServiceConfig for Variables {
 /// A variable of the environment that is not empty.
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// One that is `true` or `false`.
+fn flag(name: &str) -> Option<bool> {
+    variable(name)?.to_lowercase().parse().ok()
 }
 
 fn retries() -> RetryConfig {

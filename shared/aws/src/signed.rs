@@ -264,11 +264,7 @@ impl Service {
         let region = sdk.region();
         let own = std::env::var(name.variable()).ok();
         let common = || config.endpoint_url().map(str::to_owned);
-        let suffix = if region.starts_with("cn-") {
-            "amazonaws.com.cn"
-        } else {
-            "amazonaws.com"
-        };
+        let suffix = suffix(region);
         let usual = || format!("https://{}.{region}.{suffix}", name.host());
         let endpoint = own.filter(|own| !own.is_empty()).or_else(common);
         let endpoint = endpoint.unwrap_or_else(usual);
@@ -363,6 +359,10 @@ impl Service {
         let signature = signer
             .headers(name, None, content, SystemTime::now())
             .await?;
+        let target = headers.iter().find(|(name, _)| *name == "x-amz-target");
+        let operation = target.and_then(|(_, target)| target.rsplit('.').next());
+        let operation = operation.unwrap_or(method.as_str());
+        self.sdk.meter().request(&format!("{name}.{operation}"));
         let http = self.sdk.plain();
         let http =
             http.map_err(|error| SignedError::Missing(format!("no HTTP client: {error}")))?;
@@ -438,6 +438,15 @@ impl Service {
                 .or_else(|| xml("Message"))
                 .unwrap_or_else(|| format!("status {status}")),
         }
+    }
+}
+
+/// What the addresses of a region end with, by the SDK's table of public partitions.
+fn suffix(region: &str) -> &'static str {
+    match region.split('-').next() {
+        Some("cn") => "amazonaws.com.cn",
+        Some("eusc") => "amazonaws.eu",
+        _ => "amazonaws.com",
     }
 }
 
