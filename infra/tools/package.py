@@ -116,13 +116,18 @@ def check_console(binary: bytes, console: Path) -> None:
             )
 
 
+def program(role: str) -> str:
+    """The package of a function, and its binary."""
+    return f"operon-{role}-function"
+
+
 def build(arch: str, profile: str) -> Path:
     """Builds for a processor and returns the directory with the binaries."""
     options = ["--locked", "--profile", profile]
     environment = {**os.environ, "RUSTFLAGS": f"{os.environ.get('RUSTFLAGS', '')} {_FLAGS[arch]}".strip()}
     if arch == own_arch() and platform.system() == "Linux":
         for role in ROLES:
-            name = f"operon-{role}-function"
+            name = program(role)
             # With its target named, the flags are not those of macros and build scripts.
             command = ["cargo", "rustc", "--target", _TARGETS[arch], *options, "-p", name, "--bin", name, "--", *_LINKED[arch]]
             _run(command, f"the function `{role}` does not build", environment)
@@ -130,7 +135,7 @@ def build(arch: str, profile: str) -> Path:
     tools = venvs.ensure("cargo-lambda", ROOT / "infra/requirements-package.txt") / "bin"
     environment["PATH"] = f"{tools}{os.pathsep}{os.environ['PATH']}"
     processor = f"--{'arm64' if arch == 'arm64' else 'x86-64'}"
-    packages = [part for role in ROLES for part in ("-p", f"operon-{role}-function")]
+    packages = [part for role in ROLES for part in ("-p", program(role))]
     command = ["cargo", "lambda", "build", processor, *options, *packages]
     remedy = f"`rustup target add {_TARGETS[arch]}` if Rust's library is missing, or ARCH={own_arch()}"
     _run(command, f"the functions do not build; {remedy}", environment)
@@ -152,7 +157,7 @@ def _run(command: list[str], failure: str, environment: Mapping[str, str] | None
 
 def binary_of(directory: Path, role: str) -> Path:
     """The binary of a function, as cargo or as cargo-lambda leaves it."""
-    name = f"operon-{role}-function"
+    name = program(role)
     nested = directory / name / "bootstrap"
     return nested if nested.is_file() else directory / name
 

@@ -46,7 +46,7 @@ def binaries(profile: str) -> Path:
 def stripped(directory: Path, to: Path) -> Path:
     """Copies the binaries without what only debuggers read: emulators unpack each of them many times."""
     to.mkdir(exist_ok=True)
-    functions = [f"operon-{manifest.parent.name}-function" for manifest in lanes.ROOT.glob("functions/*/Cargo.toml")]
+    functions = [package.program(role) for role in package.ROLES]
     for name in (*functions, "operon-agent", "operon-driver", "operon-probe"):
         subprocess.run(["strip", "-o", str(to / name), str(directory / name)], check=True)
     return to
@@ -62,7 +62,7 @@ def packaged(place: Path) -> Path:
     shutil.copytree(place, to, dirs_exist_ok=True)
     for role in package.ROLES:
         binary = package.binary_of(functions, role).read_bytes()
-        (to / f"operon-{role}-function").write_bytes(package.without_unwinding(binary))
+        (to / package.program(role)).write_bytes(package.without_unwinding(binary))
     return to
 
 

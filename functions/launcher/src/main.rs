@@ -19,7 +19,7 @@ const LAUNCH_BURST: f64 = 50.0;
 async fn main() -> Result<(), Error> {
     let world = World::load(Role::Launcher)?;
     let ecs = Arc::new(FargateEcs::new(&world.sdk, &world.config));
-    let names = SecretArns::new(&world.sdk, world.secrets.clone());
+    let names = SecretArns::new(world.secrets.clone());
     let launcher = Launcher::new(
         world.ports.clone(),
         world.queues.clone(),

@@ -96,7 +96,7 @@ async fn a_parameter_is_a_secret_too_and_the_nearer_namespace_counts() {
     assert!(error.to_string().contains("put-parameter"), "{error}");
 
     // For ECS: names without values.
-    let arns = SecretArns::new(&world.sdk, Arc::clone(&secrets));
+    let arns = SecretArns::new(Arc::clone(&secrets));
     let arn = arns.arn("a.b", "KEY").await.unwrap();
     assert!(
         arn.starts_with("arn:aws:ssm:") && arn.ends_with(&format!(":parameter{own}")),

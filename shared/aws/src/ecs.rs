@@ -22,9 +22,9 @@ use operon_engine::ports::{
 use serde_json::Value;
 
 use crate::config::Config;
-use crate::parameters::{Parameters, Wanted};
+use crate::parameters::Wanted;
 use crate::sdk::Sdk;
-use crate::secrets::{Kept, ManagedSecrets, Manager};
+use crate::secrets::{Kept, ManagedSecrets};
 
 /// Bytes of an error's text at most.
 const TEXT_MAX: usize = 600;
@@ -393,8 +393,6 @@ impl Ecs for FargateEcs {
 
 /// ARNs of secrets, looked up by name; values are never read.
 pub struct SecretArns {
-    manager: Manager,
-    parameters: Parameters,
     secrets: Arc<ManagedSecrets>,
     /// ARNs by full name. A loop of thousands asks for the same ones, and Parameter Store answers 40 times a second.
     kept: Kept,
@@ -409,10 +407,8 @@ impl std::fmt::Debug for SecretArns {
 impl SecretArns {
     /// ARNs of the secrets that `secrets` would find.
     #[must_use]
-    pub fn new(sdk: &Sdk, secrets: Arc<ManagedSecrets>) -> Self {
+    pub fn new(secrets: Arc<ManagedSecrets>) -> Self {
         Self {
-            manager: Manager::new(sdk),
-            parameters: Parameters::new(sdk),
             kept: secrets.nothing_kept(),
             secrets,
         }
@@ -420,8 +416,12 @@ impl SecretArns {
 
     /// The ARN of a secret by its full name, in either store.
     async fn ask(&self, full: &str) -> Result<Option<String>, SecretError> {
-        let Some(answer) = self.manager.ask("DescribeSecret", full).await? else {
-            let found = self.parameters.find(full, Wanted::Encrypted).await?;
+        let Some(answer) = self.secrets.manager.ask("DescribeSecret", full).await? else {
+            let found = self
+                .secrets
+                .parameters
+                .find(full, Wanted::Encrypted)
+                .await?;
             return Ok(found.map(|parameter| parameter.arn));
         };
         let arn = answer.get("ARN").and_then(Value::as_str).map(str::to_owned);

@@ -63,7 +63,13 @@ impl Meter {
         });
     }
 
-    pub(crate) fn request(&self, name: &str) {
+    /// One transmission. JSON services name the operation in a header, `x-amz-target`; others have only the method.
+    pub(crate) fn transmission(&self, service: &str, target: Option<&str>, method: &str) {
+        let operation = target.and_then(|target| target.rsplit('.').next());
+        self.request(&format!("{service}.{}", operation.unwrap_or(method)));
+    }
+
+    fn request(&self, name: &str) {
         self.with(|counts| match counts.requests.get_mut(name) {
             Some(count) => *count += 1,
             None => {
@@ -104,13 +110,9 @@ impl Intercept for Counter {
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         let request = context.request();
-        // JSON services name the operation in a header; S3 has only the method.
-        let operation = request
-            .headers()
-            .get("x-amz-target")
-            .and_then(|target| target.rsplit('.').next())
-            .unwrap_or_else(|| request.method());
-        self.meter.request(&format!("{}.{operation}", self.service));
+        let target = request.headers().get("x-amz-target");
+        self.meter
+            .transmission(self.service, target, request.method());
         Ok(())
     }
 }

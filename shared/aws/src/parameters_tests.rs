@@ -35,7 +35,8 @@ fn parameter(kind: &str, value: &str) -> Answer {
 }
 
 fn refused(code: &str) -> Answer {
-    Answer::refused(400, code)
+    let answer = json!({"__type": code, "message": "said by the service"});
+    Answer::new(400, answer.to_string())
 }
 
 async fn one(answer: Answer) -> (Result<Option<Parameter>, SecretError>, Asked) {
@@ -188,7 +189,7 @@ async fn an_arn_is_asked_for_once_in_a_while() {
     .await;
     let clock = Arc::new(TestClock::default());
     let secrets = Arc::new(ManagedSecrets::new(&sdk, "operon/s", clock.clone()));
-    let arns = SecretArns::new(&sdk, secrets);
+    let arns = SecretArns::new(secrets);
     for _ in 0..3 {
         assert!(arns.arn("a.b", "UP").await.unwrap().starts_with("arn:"));
     }

@@ -166,7 +166,7 @@ impl LoadServiceConfig for Variables {
 }
 
 /// A variable of the environment that is not empty.
-fn variable(name: &str) -> Option<String> {
+pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 

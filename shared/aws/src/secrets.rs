@@ -75,7 +75,7 @@ impl Kept {
 pub(crate) struct Manager(Service);
 
 impl Manager {
-    pub(crate) fn new(sdk: &Sdk) -> Self {
+    fn new(sdk: &Sdk) -> Self {
         Self(Service::new(sdk, ServiceName::Secrets, TIMEOUT))
     }
 
@@ -105,8 +105,8 @@ impl Manager {
 
 /// Secrets of a deployment.
 pub struct ManagedSecrets {
-    manager: Manager,
-    parameters: Parameters,
+    pub(crate) manager: Manager,
+    pub(crate) parameters: Parameters,
     prefix: String,
     kept: Kept,
 }

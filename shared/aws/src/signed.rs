@@ -15,7 +15,7 @@ use aws_sigv4::sign::v4;
 use reqwest::Method;
 use serde_json::Value;
 
-use crate::sdk::Sdk;
+use crate::sdk::{Sdk, variable};
 
 /// Before their end credentials are asked for again.
 const MARGIN: Duration = Duration::from_mins(5);
@@ -262,11 +262,10 @@ impl Service {
     pub fn new(sdk: &Sdk, name: ServiceName, timeout: Duration) -> Self {
         let config = sdk.config();
         let region = sdk.region();
-        let own = std::env::var(name.variable()).ok();
         let common = || config.endpoint_url().map(str::to_owned);
         let suffix = suffix(region);
         let usual = || format!("https://{}.{region}.{suffix}", name.host());
-        let endpoint = own.filter(|own| !own.is_empty()).or_else(common);
+        let endpoint = variable(name.variable()).or_else(common);
         let endpoint = endpoint.unwrap_or_else(usual);
         Self {
             name,
@@ -360,9 +359,8 @@ impl Service {
             .headers(name, None, content, SystemTime::now())
             .await?;
         let target = headers.iter().find(|(name, _)| *name == "x-amz-target");
-        let operation = target.and_then(|(_, target)| target.rsplit('.').next());
-        let operation = operation.unwrap_or(method.as_str());
-        self.sdk.meter().request(&format!("{name}.{operation}"));
+        let target = target.map(|(_, target)| *target);
+        self.sdk.meter().transmission(name, target, method.as_str());
         let http = self.sdk.plain();
         let http =
             http.map_err(|error| SignedError::Missing(format!("no HTTP client: {error}")))?;

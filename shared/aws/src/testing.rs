@@ -42,12 +42,6 @@ impl Answer {
             body: body.into(),
         }
     }
-
-    /// A refusal of a service that speaks JSON.
-    pub(crate) fn refused(status: u16, code: &str) -> Self {
-        let body = serde_json::json!({"__type": code, "message": "said by the service"});
-        Self::new(status, body.to_string())
-    }
 }
 
 /// Heads and bodies of the requests so far.

@@ -13,7 +13,7 @@ use operon_engine::fargate;
 use operon_engine::flows::Flows;
 use operon_engine::operations::Operations;
 use operon_engine::ports::{
-    EventSink, LogReader, Outgoing, QueueError, QueueName, Services, ShardKey, StoreError,
+    EventSink, LogReader, Outgoing, QueueError, QueueName, ShardKey, StoreError,
 };
 use operon_engine::step::StepError;
 use operon_engine::traces::{self, Exporter};
@@ -92,6 +92,7 @@ impl World {
             ManagedSecrets::new(&sdk, &config.secrets_prefix, Arc::clone(&clock) as Arc<_>);
         let secrets = Arc::new(secrets);
         let logs = Arc::new(BuiltinLogs::new(store.clone()));
+        let lambda = Service::new(&sdk, ServiceName::Lambda, INVOKE_TIMEOUT);
         let ports = Ports {
             store: Arc::new(store.clone()),
             records: Arc::new(store),
@@ -99,7 +100,7 @@ impl World {
             secrets: Arc::clone(&secrets) as Arc<_>,
             clock,
             messages: Arc::new(AwsMessages::new(&sdk, &config.mail_from)),
-            services: services(&sdk),
+            services: Arc::new(AwsServices::new(sdk.s3(), lambda)),
             logs: Arc::clone(&logs) as Arc<_>,
         };
         let queues = Arc::new(Queues::new(&sdk, &config));
@@ -248,11 +249,6 @@ impl World {
             artifacts: ARTIFACTS.to_owned(),
         }
     }
-}
-
-fn services(sdk: &Sdk) -> Arc<dyn Services> {
-    let lambda = Service::new(sdk, ServiceName::Lambda, INVOKE_TIMEOUT);
-    Arc::new(AwsServices::new(sdk.s3(), lambda))
 }
 
 /// The queues between the functions, by name.
