@@ -14,9 +14,17 @@ use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+use rustix::process::{Pid, test_kill_process};
 
 /// Bytes read of a lock file, which holds a process id.
 const LOCK_BYTES: u64 = 32;
+/// How long the lock of an engine that is gone is waited for; see [`StateDir::lock`].
+const HANDOVER_MAX: Duration = Duration::from_secs(10);
+/// How often it is asked for meanwhile.
+const HANDOVER_LOOK: Duration = Duration::from_millis(2);
 
 /// Why a state directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -101,6 +109,10 @@ impl StateDir {
 
     /// Takes the engine's lock, or says who has it. The kernel gives it back when the process ends, however
     /// it ends.
+    ///
+    /// A program that an engine was starting when it was killed shares the lock until it has replaced the engine's
+    /// image: moments, but long enough for a successor that begins at once. So the lock of an engine that is gone is
+    /// waited for.
     pub fn lock(&self) -> Result<StateLock, StateDirError> {
         let path = self.root.join("lock");
         let failed = |error| StateDirError::Io {
@@ -116,25 +128,39 @@ impl StateDir {
             .mode(0o600)
             .open(&path)
             .map_err(failed)?;
-        match file.try_lock() {
-            Ok(()) => {
-                file.set_len(0).map_err(failed)?;
-                file.rewind().map_err(failed)?;
-                writeln!(file, "{}", std::process::id()).map_err(failed)?;
-                Ok(StateLock { _file: file })
+        let start = Instant::now();
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) => {}
+                Err(TryLockError::Error(error)) => return Err(failed(error)),
             }
-            Err(TryLockError::WouldBlock) => {
-                let mut text = String::new();
-                // Without a readable number the message names nobody.
-                let _ = file.take(LOCK_BYTES).read_to_string(&mut text);
-                Err(StateDirError::Locked {
+            let holder = holder(&mut file);
+            if holder.is_some() || start.elapsed() > HANDOVER_MAX {
+                return Err(StateDirError::Locked {
                     path: self.root.clone(),
-                    pid: text.trim().parse().ok(),
-                })
+                    pid: holder,
+                });
             }
-            Err(TryLockError::Error(error)) => Err(failed(error)),
+            std::thread::sleep(HANDOVER_LOOK);
         }
+        file.set_len(0).map_err(failed)?;
+        file.rewind().map_err(failed)?;
+        writeln!(file, "{}", std::process::id()).map_err(failed)?;
+        Ok(StateLock { _file: file })
     }
+}
+
+/// The engine that a lock file names, if it is alive. None also when the file names none: who has just taken the lock
+/// writes its number a moment later.
+fn holder(file: &mut File) -> Option<u32> {
+    file.rewind().ok()?;
+    let mut text = String::new();
+    file.take(LOCK_BYTES).read_to_string(&mut text).ok()?;
+    let pid: u32 = text.trim().parse().ok()?;
+    let process = i32::try_from(pid).ok().and_then(Pid::from_raw)?;
+    // One that we may not signal is alive too.
+    (test_kill_process(process) != Err(Errno::SRCH)).then_some(pid)
 }
 
 /// The engine's lock; given back when dropped.
@@ -152,6 +178,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
 
     use std::os::unix::fs::PermissionsExt as _;
+    use std::process::Command;
 
     use super::*;
 
@@ -183,6 +210,30 @@ mod tests {
         assert!(text.contains("stop that one"), "{text}");
         drop(lock);
         assert!(dir.lock().is_ok());
+    }
+
+    /// A child that has the lock's file open is what a program is that a killed engine was just starting.
+    #[test]
+    fn the_lock_of_an_engine_that_is_gone_is_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let dir = StateDir::open(directory.path()).unwrap();
+        let mut engine = Command::new("true").spawn().unwrap();
+        engine.wait().unwrap();
+        let StateLock { _file: file } = dir.lock().unwrap();
+        fs::write(directory.path().join("lock"), format!("{}\n", engine.id())).unwrap();
+        let mut starting = Command::new("sleep")
+            .arg("0.3")
+            .stdin(file)
+            .spawn()
+            .unwrap();
+        let lock = dir.lock().unwrap();
+        assert!(starting.try_wait().unwrap().is_some());
+        let text = dir.lock().unwrap_err().to_string();
+        assert!(
+            text.contains(&format!("(process {})", std::process::id())),
+            "{text}"
+        );
+        drop(lock);
     }
 
     #[test]

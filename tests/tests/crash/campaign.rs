@@ -205,7 +205,8 @@ impl<'a> Campaign<'a> {
         let mut looked = false;
         loop {
             if let Some(status) = engine.try_wait().unwrap() {
-                self.look(number + 1)?;
+                self.look(number + 1)
+                    .map_err(|what| self.ended(task, &format!("{status}, and {what}")))?;
                 return Ok(End::Exited(status));
             }
             let age = start.elapsed();
@@ -288,8 +289,7 @@ impl<'a> Campaign<'a> {
     ) -> Result<(), String> {
         let home = self.path("homes").join(self.engines.to_string());
         let out = fs::read_to_string(home.join("out")).unwrap();
-        let err = fs::read_to_string(home.join("err")).unwrap();
-        let wrong = |what: String| format!("{task:?} by engine {}: {what}: {err}", self.engines);
+        let wrong = |what: String| self.ended(task, &what);
         let mut failed = false;
         for line in out.lines() {
             let execution: Value = serde_json::from_str(line)
@@ -306,6 +306,16 @@ impl<'a> Campaign<'a> {
             return Err(wrong(format!("unfinished: {unfinished:?}")));
         }
         Ok(())
+    }
+
+    /// What was wrong with the end of the newest engine, and what it said itself.
+    fn ended(&self, task: Task, what: &str) -> String {
+        let err = self
+            .path("homes")
+            .join(self.engines.to_string())
+            .join("err");
+        let said = fs::read_to_string(err).unwrap();
+        format!("{task:?} by engine {}: {what}: {said}", self.engines)
     }
 
     fn executions(&self) -> Result<Vec<Value>, String> {
