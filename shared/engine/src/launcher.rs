@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use operon_core::agent::CacheEntry;
-use operon_core::exec::{LAUNCH_GRACE_MS, Reason, State};
+use operon_core::exec::{LAUNCH_GRACE_MS, PROBE_INTERVAL_MS, Reason, State};
 use serde_json::json;
 use tracing::{info, warn};
 
@@ -41,8 +41,11 @@ const AGAIN_REGISTER_S: u64 = 2;
 const AGAIN_THROTTLED_S: u64 = 4;
 const AGAIN_UNKNOWN_S: u64 = 10;
 const AGAIN_CAPACITY_S: u64 = 60;
-/// Seconds before a stopping task is looked at again.
+/// Seconds before a stopping task is looked at again; longer, the longer it takes.
 const AGAIN_STOP_S: u64 = 10;
+/// Milliseconds after which a stop is left to the shard, whose tick asks for it again: however long a task takes, one
+/// chain of messages looks after it.
+const STOP_AGE_MAX_MS: u64 = PROBE_INTERVAL_MS;
 /// Interruptions by the spot market after which an attempt runs on demand.
 const INTERRUPTIONS_MAX: usize = 2;
 
@@ -525,16 +528,11 @@ impl Launcher {
         missed: u8,
         outbox: &mut Outbox,
     ) -> Result<(), StepError> {
-        let again = |missed| LaunchMessage::Stop {
-            id: id.clone(),
-            since_ms,
-            missed,
-        };
         let name = settle::started_by(id);
         let tasks = match settle::tasks(&*self.ecs, Some(&name)).await {
             Ok(tasks) => tasks,
             Err(error) if fargate::answer(&error) == Answer::Throttled => {
-                return Ok(outbox.launch_later(&again(missed), AGAIN_STOP_S, None)?);
+                return self.stop_again(id, since_ms, missed, "ECS throttles", outbox);
             }
             Err(error) => return Err(error.into()),
         };
@@ -542,21 +540,53 @@ impl Launcher {
             match self.ecs.stop(&task.arn, "stopped by Operon").await {
                 Ok(()) => {}
                 Err(error) if fargate::answer(&error) == Answer::Throttled => {
-                    return Ok(outbox.launch_later(&again(missed), AGAIN_STOP_S, None)?);
+                    return self.stop_again(id, since_ms, missed, &task.arn, outbox);
                 }
                 Err(error) => return Err(error.into()),
             }
         }
-        if tasks.iter().any(|task| !task.is_stopped()) {
-            return Ok(outbox.launch_later(&again(missed), AGAIN_STOP_S, None)?);
+        if let Some(task) = tasks.iter().find(|task| !task.is_stopped()) {
+            return self.stop_again(id, since_ms, missed, &task.arn, outbox);
         }
         if tasks.is_empty() && missed == 0 {
             // An invocation that read the fence before the kill may still launch it. When it is surely dead,
             // nothing of the attempt can start any more.
             let seconds = self.options.invocation_ms.div_ceil(1000) + AGAIN_STOP_S;
-            return Ok(outbox.launch_later(&again(1), seconds, None)?);
+            return Ok(outbox.launch_later(&stop_of(id, since_ms, 1), seconds, None)?);
         }
         Ok(outbox.say(&reports::stopped(id).into())?)
+    }
+
+    /// Looks at a stopping attempt again: after a while, or, when it has taken too long for one chain of messages, with
+    /// the next tick of its shard.
+    fn stop_again(
+        &self,
+        id: &AttemptId,
+        since_ms: u64,
+        missed: u8,
+        waits_for: &str,
+        outbox: &mut Outbox,
+    ) -> Result<(), StepError> {
+        let age_ms = self.now_ms().saturating_sub(since_ms);
+        if age_ms >= STOP_AGE_MAX_MS {
+            warn!(
+                execution_id = %id.execution,
+                attempt = %id,
+                waits_for,
+                "an attempt that was to stop is not stopped yet; its shard asks again"
+            );
+            return Ok(());
+        }
+        let seconds = spread(id, AGAIN_STOP_S.max(age_ms / 5000));
+        Ok(outbox.launch_later(&stop_of(id, since_ms, missed), seconds, None)?)
+    }
+}
+
+fn stop_of(id: &AttemptId, since_ms: u64, missed: u8) -> LaunchMessage {
+    LaunchMessage::Stop {
+        id: id.clone(),
+        since_ms,
+        missed,
     }
 }
 

@@ -8,8 +8,11 @@ use bytes::BytesMut;
 use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
+use tokio_postgres::config::Host;
 use tokio_postgres::types::{Format, IsNull, ToSql, Type, to_sql_checked};
 use tokio_postgres::{AsyncMessage, Client, NoTls};
+
+use crate::tasks::http::is_link_local;
 
 /// Until a connection stands.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -22,6 +25,57 @@ pub(crate) fn address(url: &str) -> Result<tokio_postgres::Config, String> {
     })?;
     config.connect_timeout(CONNECT).application_name("operon");
     Ok(config)
+}
+
+/// Why a host is no database's.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum HostError {
+    /// None, or not by name or address.
+    #[error("`url` must name a host, and not by `hostaddr` or a socket")]
+    Missing,
+    /// A name that is not known.
+    #[error("the database's host `{host}` is not found: {error}")]
+    NotFound {
+        /// The name.
+        host: String,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// Where clouds serve credentials.
+    #[error("`{0}` is link-local or serves cloud credentials, and is no database")]
+    Refused(String),
+}
+
+/// Resolves the hosts, and refuses those where clouds serve credentials: a database must not be a way to them. What was
+/// looked at is what is connected to.
+pub(crate) async fn guarded(config: &mut tokio_postgres::Config) -> Result<(), HostError> {
+    let mut found = Vec::new();
+    let ports = config.get_ports().to_vec();
+    for (index, host) in config.get_hosts().iter().enumerate() {
+        let Host::Tcp(name) = host else {
+            return Err(HostError::Missing);
+        };
+        let port = ports.get(index).or(ports.first()).copied().unwrap_or(5432);
+        let unknown = |error| HostError::NotFound {
+            host: name.clone(),
+            error,
+        };
+        let addresses = tokio::net::lookup_host((name.as_str(), port)).await;
+        let mut addresses = addresses.map_err(unknown)?;
+        let none = || unknown(std::io::Error::other("it has no address"));
+        let address = addresses.next().ok_or_else(none)?;
+        if is_link_local(address.ip()) || addresses.any(|other| is_link_local(other.ip())) {
+            return Err(HostError::Refused(name.clone()));
+        }
+        found.push(address.ip());
+    }
+    if found.is_empty() || !config.get_hostaddrs().is_empty() {
+        return Err(HostError::Missing);
+    }
+    for ip in found {
+        config.hostaddr(ip);
+    }
+    Ok(())
 }
 
 /// A parameter as text, whatever the type of the column: the database reads it.

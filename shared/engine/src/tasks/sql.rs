@@ -13,16 +13,14 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
-use tokio_postgres::config::Host;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Statement};
 
-use super::http::is_link_local;
 use super::props::{Props, scalar_text};
 use super::storage::{Scratch, keep};
 use super::{TaskCall, TaskError, TaskOutput, counter, outputs};
 use crate::ports::LogLevel;
-use crate::postgres::{AsText, address, causes, connect};
+use crate::postgres::{AsText, HostError, address, causes, connect, guarded};
 
 /// Bytes of a statement.
 const SQL_BYTES_MAX: usize = 256 * 1024;
@@ -141,42 +139,6 @@ fn broken(what: &str, error: &tokio_postgres::Error) -> TaskError {
     TaskError::failed(format!("{what}: {}", causes(error)))
 }
 
-/// A database must not be a way to where clouds serve credentials.
-async fn guarded(config: &mut tokio_postgres::Config) -> Result<(), TaskError> {
-    let mut found = Vec::new();
-    let ports = config.get_ports().to_vec();
-    for (index, host) in config.get_hosts().iter().enumerate() {
-        let Host::Tcp(name) = host else {
-            return Err(TaskError::invalid("`url` must name a host"));
-        };
-        let port = ports.get(index).or(ports.first()).copied().unwrap_or(5432);
-        let addresses = tokio::net::lookup_host((name.as_str(), port)).await;
-        let mut addresses = addresses.map_err(|error| {
-            TaskError::new(
-                Reason::TaskFailed,
-                format!("the database's host `{name}` is not found: {error}"),
-            )
-        })?;
-        let address = addresses
-            .next()
-            .ok_or_else(|| TaskError::failed(format!("the host `{name}` has no address")))?;
-        if is_link_local(address.ip()) || addresses.any(|other| is_link_local(other.ip())) {
-            return Err(TaskError::invalid(format!(
-                "`{name}` is link-local or serves cloud credentials, and is no database"
-            )));
-        }
-        found.push(address.ip());
-    }
-    if found.is_empty() {
-        return Err(TaskError::invalid("`url` must name a host"));
-    }
-    // What was looked at is what is connected to.
-    for ip in found {
-        config.hostaddr(ip);
-    }
-    Ok(())
-}
-
 /// Executes a statement.
 pub(super) async fn query(call: &TaskCall<'_>) -> Result<TaskOutput, TaskError> {
     let props = Props::new(&call.props);
@@ -192,7 +154,13 @@ pub(super) async fn query(call: &TaskCall<'_>) -> Result<TaskOutput, TaskError> 
     if let Some(password) = props.text("password")? {
         config.password(&password);
     }
-    guarded(&mut config).await?;
+    guarded(&mut config).await.map_err(|error| {
+        let reason = match error {
+            HostError::NotFound { .. } => Reason::TaskFailed,
+            HostError::Missing | HostError::Refused(_) => Reason::InvalidInput,
+        };
+        TaskError::new(reason, error.to_string())
+    })?;
     let authorities = match props.text("sslRootCert")? {
         None => Vec::new(),
         Some(pem) => CertificateDer::pem_slice_iter(pem.as_bytes())

@@ -18,7 +18,7 @@ use tokio_postgres::types::ToSql;
 
 use super::{DeployedFlow, TriggerKey, Triggers};
 use crate::ports::StoreError;
-use crate::postgres::{AsText, address, causes, connect};
+use crate::postgres::{AsText, address, causes, connect, guarded};
 
 /// Rows taken in one look; the next comes at once when there are as many.
 pub(super) const ROWS_MAX: usize = 10_000;
@@ -217,6 +217,9 @@ impl Triggers {
             config.password(&password);
             secrets.push(password);
         }
+        guarded(&mut config)
+            .await
+            .map_err(|error| Masker::new(&secrets).mask(&error.to_string()).into_owned())?;
         Ok((config, secrets))
     }
 }

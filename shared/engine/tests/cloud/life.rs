@@ -126,6 +126,29 @@ async fn a_kill_stops_every_container_children_included() {
 }
 
 #[tokio::test]
+async fn a_task_that_does_not_stop_is_asked_after_at_the_same_pace_for_ever() {
+    let mut cloud = CloudWorld::default();
+    cloud.ecs.script(|_| Fate {
+        runs_ms: 10 * HOUR,
+        ..Fate::ends(Shape::Unstoppable)
+    });
+    let id = cloud.start(&chain(1)).await;
+    cloud.wait(5 * 60_000).await;
+    cloud.kill(&id);
+    let mut asked = Vec::new();
+    for _ in 0..4 {
+        cloud.faults.reset_counts();
+        assert!(!cloud.run(&id, HOUR).await);
+        asked.push(cloud.faults.count("ECS"));
+    }
+    // Nothing proves that it is over, so it is not, and somebody looks at least every minute.
+    assert_eq!(cloud.row(&id).await.state, "KILLING");
+    assert!(asked.iter().all(|count| *count > 60), "{asked:?}");
+    let (least, most) = (asked.iter().min().unwrap(), asked.iter().max().unwrap());
+    assert!(most - least <= least / 5, "{asked:?}");
+}
+
+#[tokio::test]
 async fn a_stop_that_comes_once_more_does_not_end_a_subflow_that_was_restarted() {
     let mut cloud = with_long_child();
     let flow = plan("tasks:\n  - {id: sub, type: subflow, flowId: child, namespace: genomics}\n");

@@ -27,6 +27,30 @@ async fn look(world: &World) -> usize {
 }
 
 #[tokio::test]
+async fn a_database_is_no_way_to_credentials_of_the_cloud() {
+    for url in [
+        "postgresql://169.254.169.254/x",
+        "postgresql://[64:ff9b:1::a9fe:a9fe]/x",
+        "postgresql://127.0.0.1/x?hostaddr=169.254.169.254",
+        "postgresql:///x?host=/var/run",
+    ] {
+        let trigger = format!(
+            "  - {{id: rows, type: postgres, url: \"{url}\", ssl: false, sql: \"select 1\", listen: x, interval: 1m}}\n"
+        );
+        let world = World::new(vec![flow("f", &trigger)]);
+        let wanted = |text: &str| text.contains("link-local") || text.contains("must name a host");
+        world.triggers.look(&world.key()).await.unwrap();
+        let trouble = world.triggers.state(&world.key()).await.unwrap().trouble;
+        assert!(
+            trouble.is_some_and(|trouble| wanted(&trouble.message)),
+            "{url}"
+        );
+        let refused = world.triggers.listen(&world.key()).await.unwrap_err();
+        assert!(wanted(&refused), "{url}: {refused}");
+    }
+}
+
+#[tokio::test]
 #[allow(
     clippy::too_many_lines,
     reason = "one story from its beginning to its end"

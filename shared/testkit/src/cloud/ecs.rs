@@ -38,6 +38,8 @@ pub enum Shape {
     Stuck,
     /// `main` is over and the agent reports, but ECS never says that the task stopped.
     NeverStops,
+    /// As [`Self::NeverStops`], and whoever stops it is answered and not obeyed.
+    Unstoppable,
     /// Vanishes: ECS knows nothing of it any more, and nobody reports.
     Vanishes,
     /// Ends with 0 everywhere without having stored or reported anything.
@@ -266,6 +268,10 @@ fn advance(task: &mut Task, now: u64, start_ms: u64) -> bool {
     }
     let view = &mut task.view;
     let stopping = view.desired_status == "STOPPED";
+    if stopping && task.fate.shape == Shape::Unstoppable {
+        task.told = true;
+        return false;
+    }
     if stopping && view.stop_code.as_deref() == Some("UserInitiated") {
         if view.started_ms.is_some() {
             view.containers = vec![code("stage", 0), code("main", 143), code("agent", 143)];
@@ -289,6 +295,7 @@ fn advance(task: &mut Task, now: u64, start_ms: u64) -> bool {
         | Shape::OutOfMemory
         | Shape::Spot
         | Shape::NeverStops
+        | Shape::Unstoppable
         | Shape::Mute => {}
     }
     if view.started_ms.is_none() {
@@ -324,7 +331,7 @@ fn advance(task: &mut Task, now: u64, start_ms: u64) -> bool {
             task.view.containers = vec![code("stage", 0), code("main", 143), code("agent", 143)];
             stop(task, now, "SpotInterruption")
         }
-        Shape::NeverStops => {
+        Shape::NeverStops | Shape::Unstoppable => {
             task.told = true;
             true
         }

@@ -15,7 +15,7 @@ pub(super) fn result_of(task: &Task) -> Option<AgentResult> {
         return None;
     }
     let (outcome, exit_code) = match &task.fate.shape {
-        Shape::Success | Shape::NeverStops => (Outcome::Success, 0),
+        Shape::Success | Shape::NeverStops | Shape::Unstoppable => (Outcome::Success, 0),
         Shape::Exit(code) => (Outcome::Failed(Reason::ExitCode), *code),
         Shape::OutOfMemory
         | Shape::Spot

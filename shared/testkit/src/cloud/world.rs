@@ -181,6 +181,15 @@ impl CloudWorld {
     /// When the plan cannot be started.
     #[allow(clippy::expect_used, reason = "a test")]
     pub async fn start(&mut self, plan: &Plan) -> ExecutionId {
+        self.start_with(plan, 0).await
+    }
+
+    /// [`Self::start`] with a priority; below 0 it is a backfill's.
+    ///
+    /// # Panics
+    /// When the plan cannot be started.
+    #[allow(clippy::expect_used, reason = "a test")]
+    pub async fn start_with(&mut self, plan: &Plan, priority: i32) -> ExecutionId {
         self.fresh += 1;
         let id: ExecutionId = format!("e{}", self.fresh).parse().expect("an id");
         let request = Request {
@@ -192,7 +201,7 @@ impl CloudWorld {
             trigger: Value::Null,
             parent: None,
             replay_of: None,
-            priority: 0,
+            priority,
         };
         let evaluator = &self.functions.planner.planner.evaluator;
         let created = evaluator.intake(request).await.expect("the flow starts");

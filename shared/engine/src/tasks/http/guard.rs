@@ -44,14 +44,19 @@ pub(crate) fn is_link_local(ip: IpAddr) -> bool {
     }
 }
 
-/// The IPv4 address within a mapped, compatible or NAT64 address.
+/// The IPv4 address within a mapped or compatible address, or one of NAT64 (RFC 6052, and RFC 8215 for a network's own)
+/// or 6to4 (RFC 3056).
 fn inner(ip: Ipv6Addr) -> Option<Ipv4Addr> {
-    let nat64 = ip.segments()[..6] == [0x64, 0xff9b, 0, 0, 0, 0];
     let [.., a, b, c, d] = ip.octets();
-    if nat64 {
-        return Some(Ipv4Addr::new(a, b, c, d));
+    let last = Ipv4Addr::new(a, b, c, d);
+    match ip.segments() {
+        [0x64, 0xff9b, 0, 0, 0, 0, ..] | [0x64, 0xff9b, 1, ..] => Some(last),
+        [0x2002, high, low, ..] => {
+            let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
+            Some(Ipv4Addr::new(a, b, c, d))
+        }
+        _ => ip.to_ipv4(),
     }
-    ip.to_ipv4()
 }
 
 /// Whether a request would go to the Runtime API of this function.
@@ -153,6 +158,8 @@ mod tests {
             "[::ffff:169.254.169.254]",
             "[::169.254.169.254]",
             "[64:ff9b::a9fe:a9fe]",
+            "[64:ff9b:1::a9fe:a9fe]",
+            "[2002:a9fe:a9fe::1]",
         ] {
             let url = Url::parse(&format!("http://{host}/latest/meta-data")).unwrap();
             let error = check(&url).expect_err(host);
@@ -164,6 +171,8 @@ mod tests {
             "[::1]",
             "[fd00:ec2::253]",
             "[fec0::1]",
+            "[2002:a00:1::1]",
+            "[64:ff9b:2::a9fe:a9fe]",
             "example.org",
         ] {
             let url = Url::parse(&format!("http://{host}/")).unwrap();
