@@ -12,7 +12,7 @@ use crate::world::World;
 async fn an_object_is_removed_or_moved_while_it_has_that_content() {
     let world = World::new().await;
     let lambda = Service::new(&world.sdk, ServiceName::Lambda, Duration::from_secs(10));
-    let services = AwsServices::new(world.sdk.s3(), lambda);
+    let services = AwsServices::new(world.sdk.s3(), lambda, "the data bucket");
     let object = |key: &str| ObjectName {
         bucket: world.name.clone(),
         key: key.to_owned(),

@@ -25,7 +25,7 @@ use crate::sdk::Sdk;
 /// Where artifacts are in the bucket.
 pub const PREFIX: &str = "artifacts/";
 /// First part of the keys of what people and instruments put into the data bucket.
-const UPLOADS: &str = "uploads/";
+pub(crate) const UPLOADS: &str = "uploads/";
 /// Bytes of a part of a file at least: 8 MiB. Larger files than 10,000 of these have larger parts.
 const PART_MIN: u64 = 8 << 20;
 /// Parts in memory at a time.

@@ -3,9 +3,10 @@
 use async_trait::async_trait;
 use aws_sdk_s3::error::DisplayErrorContext;
 use operon_engine::ports::{
-    COPY_BYTES_MAX, Invoked, OBJECTS_MAX, ObjectInfo, ObjectName, ServiceError, Services,
+    COPY_BYTES_MAX, Copied, Invoked, OBJECTS_MAX, ObjectInfo, ObjectName, ServiceError, Services,
 };
 
+use crate::artifacts::UPLOADS;
 use crate::signed::{Service, SignedError};
 
 /// S3 and Lambda.
@@ -13,13 +14,29 @@ use crate::signed::{Service, SignedError};
 pub struct AwsServices {
     s3: aws_sdk_s3::Client,
     lambda: Service,
+    data_bucket: String,
 }
 
 impl AwsServices {
-    /// Over these clients.
+    /// Over these clients. Of the data bucket, flows write only uploads: everything else there is Operon's own.
     #[must_use]
-    pub const fn new(s3: aws_sdk_s3::Client, lambda: Service) -> Self {
-        Self { s3, lambda }
+    pub fn new(s3: aws_sdk_s3::Client, lambda: Service, data_bucket: &str) -> Self {
+        Self {
+            s3,
+            lambda,
+            data_bucket: data_bucket.to_owned(),
+        }
+    }
+
+    /// Refuses an object that is not for flows to write: artifacts, plans and logs of any execution.
+    fn writable(&self, object: &ObjectName) -> Result<(), ServiceError> {
+        if object.bucket != self.data_bucket || object.key.starts_with(UPLOADS) {
+            return Ok(());
+        }
+        Err(ServiceError::Invalid(format!(
+            "{}/{} is in Operon's own storage, where flows write and delete only below `{UPLOADS}`; use that, or another bucket",
+            object.bucket, object.key
+        )))
     }
 }
 
@@ -107,7 +124,8 @@ impl Services for AwsServices {
             .collect())
     }
 
-    async fn copy(&self, from: &ObjectName, to: &ObjectName) -> Result<ObjectInfo, ServiceError> {
+    async fn copy(&self, from: &ObjectName, to: &ObjectName) -> Result<Copied, ServiceError> {
+        self.writable(to)?;
         let head = self
             .s3
             .head_object()
@@ -129,10 +147,12 @@ impl Services for AwsServices {
                 from.bucket, from.key
             )));
         }
+        let there = head.e_tag().unwrap_or_default();
         let copied = self
             .s3
             .copy_object()
             .copy_source(source(from))
+            .copy_source_if_match(there)
             .bucket(&to.bucket)
             .key(&to.key)
             .send()
@@ -140,15 +160,19 @@ impl Services for AwsServices {
             .map_err(|error| failed("does not copy the object", false, &error))?;
         let result = copied.copy_object_result();
         let etag = result.and_then(|result| result.e_tag()).unwrap_or_default();
-        Ok(ObjectInfo {
-            key: to.key.clone(),
-            size,
-            etag: etag.trim_matches('"').to_owned(),
-            modified_ms: millis(result.and_then(|result| result.last_modified())),
+        Ok(Copied {
+            made: ObjectInfo {
+                key: to.key.clone(),
+                size,
+                etag: etag.trim_matches('"').to_owned(),
+                modified_ms: millis(result.and_then(|result| result.last_modified())),
+            },
+            source_etag: there.trim_matches('"').to_owned(),
         })
     }
 
     async fn delete(&self, object: &ObjectName) -> Result<(), ServiceError> {
+        self.writable(object)?;
         let sent = self
             .s3
             .delete_object()
@@ -167,6 +191,8 @@ impl Services for AwsServices {
         etag: Option<&str>,
         to: Option<&ObjectName>,
     ) -> Result<bool, ServiceError> {
+        self.writable(object)?;
+        to.map_or(Ok(()), |to| self.writable(to))?;
         let head = self
             .s3
             .head_object()
@@ -256,7 +282,48 @@ impl Services for AwsServices {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
+
+    #[tokio::test]
+    async fn what_executions_stored_is_not_for_flows_to_write() {
+        use crate::signed::ServiceName;
+        use crate::testing::{Answer, server};
+
+        let (sdk, asked) = server(|_, _| Answer::new(200, "")).await;
+        let lambda = Service::new(&sdk, ServiceName::Lambda, std::time::Duration::from_secs(1));
+        let services = AwsServices::new(sdk.s3(), lambda, "data");
+        let object = |bucket: &str, key: &str| ObjectName {
+            bucket: bucket.to_owned(),
+            key: key.to_owned(),
+            version: None,
+        };
+        let upload = object("data", "uploads/a");
+        for key in [
+            "artifacts/e1/manifest.json",
+            "plans/x",
+            "uploads",
+            "Uploads/a",
+        ] {
+            let own = object("data", key);
+            for refused in [
+                services.delete(&own).await,
+                services.copy(&upload, &own).await.map(drop),
+                services.remove(&own, None, None).await.map(drop),
+                services.remove(&upload, None, Some(&own)).await.map(drop),
+            ] {
+                assert!(matches!(refused, Err(ServiceError::Invalid(_))), "{key}");
+            }
+        }
+        assert!(asked.lock().unwrap().is_empty());
+        services.delete(&upload).await.unwrap();
+        services
+            .delete(&object("other", "artifacts/a"))
+            .await
+            .unwrap();
+        assert_eq!(asked.lock().unwrap().len(), 2);
+    }
 
     #[test]
     fn a_name_travels_in_a_header() {

@@ -100,7 +100,7 @@ impl World {
             secrets: Arc::clone(&secrets) as Arc<_>,
             clock,
             messages: Arc::new(AwsMessages::new(&sdk, &config.mail_from)),
-            services: Arc::new(AwsServices::new(sdk.s3(), lambda)),
+            services: Arc::new(AwsServices::new(sdk.s3(), lambda, &config.data_bucket)),
             logs: Arc::clone(&logs) as Arc<_>,
         };
         let queues = Arc::new(Queues::new(&sdk, &config));

@@ -32,8 +32,8 @@ pub use records::{
 };
 pub use runner::{Clock, RunnerError, SecretError, Secrets, TaskRunner};
 pub use services::{
-    COPY_BYTES_MAX, Invoked, NoServices, OBJECTS_MAX, ObjectInfo, ObjectName, PAYLOAD_BYTES_MAX,
-    ServiceError, Services,
+    COPY_BYTES_MAX, Copied, Invoked, NoServices, OBJECTS_MAX, ObjectInfo, ObjectName,
+    PAYLOAD_BYTES_MAX, ServiceError, Services,
 };
 pub use store::{
     AttemptRow, EventSink, ExecutionFilter, ExecutionId, ExecutionMeta, ExecutionRow, KV_BYTES_MAX,

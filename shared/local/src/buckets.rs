@@ -9,7 +9,9 @@ use std::time::UNIX_EPOCH;
 
 use async_trait::async_trait;
 use operon_core::triggers::event;
-use operon_engine::ports::{Invoked, NoServices, ObjectInfo, ObjectName, ServiceError, Services};
+use operon_engine::ports::{
+    Copied, Invoked, NoServices, ObjectInfo, ObjectName, ServiceError, Services,
+};
 use sha2::{Digest as _, Sha256};
 
 use crate::triggers::Buckets;
@@ -203,11 +205,13 @@ impl Services for DirectoryServices {
         .await
     }
 
-    async fn copy(&self, from: &ObjectName, to: &ObjectName) -> Result<ObjectInfo, ServiceError> {
+    async fn copy(&self, from: &ObjectName, to: &ObjectName) -> Result<Copied, ServiceError> {
         let (source, target, key) = (self.path(from)?, self.path(to)?, to.key.clone());
         blocking(move || {
             copy(&source, &target)?;
-            info(&key, &target)
+            let made = info(&key, &target)?;
+            let source_etag = made.etag.clone();
+            Ok(Copied { made, source_etag })
         })
         .await
     }
@@ -276,7 +280,7 @@ mod tests {
         let made = services
             .copy(&object("a", "in/1"), &object("b", "deep/1"))
             .await;
-        assert_eq!(made.unwrap().size, 4);
+        assert_eq!(made.unwrap().made.size, 4);
         assert_eq!(fs::read(root.path().join("b/deep/1")).unwrap(), b"in/1");
         services.delete(&object("a", "in/1")).await.unwrap();
         services.delete(&object("a", "in/1")).await.unwrap();

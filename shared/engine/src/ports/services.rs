@@ -33,6 +33,15 @@ pub struct ObjectInfo {
     pub modified_ms: Option<u64>,
 }
 
+/// An object that was copied.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Copied {
+    /// The copy.
+    pub made: ObjectInfo,
+    /// The `ETag` of what it is a copy of.
+    pub source_etag: String,
+}
+
 /// Why a service did not do what was asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ServiceError {
@@ -72,7 +81,7 @@ pub trait Services: Send + Sync {
         limit: u32,
     ) -> Result<Vec<ObjectInfo>, ServiceError>;
     /// Copies an object within the service.
-    async fn copy(&self, from: &ObjectName, to: &ObjectName) -> Result<ObjectInfo, ServiceError>;
+    async fn copy(&self, from: &ObjectName, to: &ObjectName) -> Result<Copied, ServiceError>;
     /// Deletes an object; nothing happens when there is none.
     async fn delete(&self, object: &ObjectName) -> Result<(), ServiceError>;
     /// Deletes an object while its content is `etag`, after copying it to `to` if that is given. False when there is
@@ -113,7 +122,7 @@ impl Services for NoServices {
         Err(Self::error())
     }
 
-    async fn copy(&self, _: &ObjectName, _: &ObjectName) -> Result<ObjectInfo, ServiceError> {
+    async fn copy(&self, _: &ObjectName, _: &ObjectName) -> Result<Copied, ServiceError> {
         Err(Self::error())
     }
 

@@ -8,7 +8,7 @@ use super::props::Props;
 use super::storage::{Scratch, keep};
 use super::{TaskCall, TaskError, TaskOutput, counter, outputs};
 use crate::ports::{
-    LogLevel, OBJECTS_MAX, ObjectInfo, ObjectName, PAYLOAD_BYTES_MAX, ServiceError,
+    Copied, LogLevel, OBJECTS_MAX, ObjectInfo, ObjectName, PAYLOAD_BYTES_MAX, ServiceError,
 };
 
 /// Objects that one list gives at most, and without `maxKeys`.
@@ -53,9 +53,16 @@ pub(super) async fn copy(call: &TaskCall<'_>) -> Result<TaskOutput, TaskError> {
         return Err(props.wrong("to", "names the object that is copied"));
     }
     let services = &call.ports.services;
-    let made = services.copy(&from, &to).await?;
+    let Copied { made, source_etag } = services.copy(&from, &to).await?;
     if props.flag("delete", false)? {
-        services.delete(&from).await?;
+        if from.version.is_some() {
+            services.delete(&from).await?;
+        } else if !services.remove(&from, Some(&source_etag), None).await? {
+            return Err(TaskError::failed(format!(
+                "{}/{} was written or deleted while it was copied, and stays as it is now; copy it again",
+                from.bucket, from.key
+            )));
+        }
     }
     let text = format!("{}/{} to {}/{}", from.bucket, from.key, to.bucket, to.key);
     call.log(LogLevel::Info, &text);

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use operon_core::exec::Reason;
 use operon_engine::ports::{
-    Invoked, ObjectInfo, ObjectName, PAYLOAD_BYTES_MAX, ServiceError, Services,
+    Copied, Invoked, ObjectInfo, ObjectName, PAYLOAD_BYTES_MAX, ServiceError, Services,
 };
 use serde_json::json;
 
@@ -48,7 +48,7 @@ impl Services for Remembering {
             .collect())
     }
 
-    async fn copy(&self, from: &ObjectName, to: &ObjectName) -> Result<ObjectInfo, ServiceError> {
+    async fn copy(&self, from: &ObjectName, to: &ObjectName) -> Result<Copied, ServiceError> {
         if from.key == "missing" {
             return Err(ServiceError::Missing(
                 "S3: there is no `missing`".to_owned(),
@@ -58,7 +58,10 @@ impl Services for Remembering {
             "copy {}/{} {}/{}",
             from.bucket, from.key, to.bucket, to.key
         ));
-        Ok(ObjectInfo::default())
+        Ok(Copied {
+            made: ObjectInfo::default(),
+            source_etag: "e1".to_owned(),
+        })
     }
 
     async fn delete(&self, object: &ObjectName) -> Result<(), ServiceError> {
@@ -69,10 +72,14 @@ impl Services for Remembering {
     async fn remove(
         &self,
         object: &ObjectName,
-        _: Option<&str>,
+        etag: Option<&str>,
         _: Option<&ObjectName>,
     ) -> Result<bool, ServiceError> {
-        self.note(format!("remove {}/{}", object.bucket, object.key));
+        let etag = etag.unwrap_or_default();
+        if object.key == "busy" {
+            return Ok(false);
+        }
+        self.note(format!("remove {}/{} {etag}", object.bucket, object.key));
         Ok(true)
     }
 
@@ -104,8 +111,13 @@ async fn objects_are_copied_moved_and_deleted() {
     world.run("aws.s3.Delete", gone).await.unwrap();
     assert_eq!(
         services.asked(),
-        ["copy a/x/y b/x/y", "delete a/x/y", "delete b/x/y"]
+        ["copy a/x/y b/x/y", "remove a/x/y e1", "delete b/x/y"]
     );
+    // What was written meanwhile is not deleted.
+    let busy =
+        json!({"from": {"bucket": "a", "key": "busy"}, "to": {"bucket": "b"}, "delete": true});
+    let busy = world.run(task, busy).await.unwrap_err();
+    assert!(busy.message.contains("copy it again"), "{busy}");
     // What was not copied is not deleted.
     let missing =
         json!({"from": {"bucket": "a", "key": "missing"}, "to": {"bucket": "b"}, "delete": true});
@@ -113,7 +125,7 @@ async fn objects_are_copied_moved_and_deleted() {
     let itself = json!({"from": from, "to": {}, "delete": true});
     let itself = world.run(task, itself).await.unwrap_err();
     assert_eq!(itself.reason, Reason::InvalidInput);
-    assert_eq!(services.asked().len(), 3);
+    assert_eq!(services.asked().len(), 4);
 }
 
 #[tokio::test]

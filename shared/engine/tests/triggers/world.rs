@@ -17,7 +17,7 @@ use operon_engine::Ports;
 use operon_engine::evaluate::Evaluator;
 use operon_engine::metrics::Buried;
 use operon_engine::ports::{
-    Clock as _, EventSink, ExecutionFilter, ExecutionRow, Invoked, NoServices, ObjectInfo,
+    Clock as _, Copied, EventSink, ExecutionFilter, ExecutionRow, Invoked, NoServices, ObjectInfo,
     ObjectName, Record, RecordKey, RecordKind, RecordOutcome, RecordQuery, RecordWrite, Records,
     ServiceError, Services, ShardKey, StateStore as _, StoreError, Write,
 };
@@ -162,7 +162,7 @@ impl Services for Shelf {
         Err(NoServices::error())
     }
 
-    async fn copy(&self, _: &ObjectName, _: &ObjectName) -> Result<ObjectInfo, ServiceError> {
+    async fn copy(&self, _: &ObjectName, _: &ObjectName) -> Result<Copied, ServiceError> {
         Err(NoServices::error())
     }
 
