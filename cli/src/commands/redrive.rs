@@ -11,7 +11,7 @@ use crate::exit::Exit;
 use crate::output::Console;
 use crate::state::block_on;
 
-const FIELDS: &[&str] = &["id", "queue", "atMs", "execution", "reason"];
+const FIELDS: &[&str] = &["id", "queue", "atMs", "putBackMs", "execution", "reason"];
 
 pub(crate) fn redrive(args: &RedriveArgs, console: &Rc<Console>) -> anyhow::Result<Exit> {
     let server = &args.server;
@@ -25,7 +25,9 @@ pub(crate) fn redrive(args: &RedriveArgs, console: &Rc<Console>) -> anyhow::Resu
                 return Ok(Exit::Success);
             }
             let found = letters.get("items").and_then(Value::as_array);
+            // What was put back and did not come again has gone well, or is still on its way.
             let named = found.into_iter().flatten();
+            let named = named.filter(|letter| letter.get("putBackMs").is_none());
             ids.extend(named.filter_map(|letter| letter.get("id")?.as_str().map(str::to_owned)));
         }
         // One that fails again does not keep the others back.

@@ -14,8 +14,10 @@ async fn main() -> Result<(), Error> {
         PlanQueue::new(world.ports.clone(), world.queues.clone()).with(Arc::new(world.triggers()));
     let planner = &planner;
     run(service_fn(|event: LambdaEvent<SqsEvent>| async move {
-        let handle =
-            async |texts: &[&str], again: &[bool]| planner.handle_delivered(texts, again).await;
+        let deadline_ms = event.context.deadline;
+        let handle = async |texts: &[&str], again: &[bool]| {
+            planner.handle_delivered(texts, again, deadline_ms).await
+        };
         Ok::<_, Error>(batch_delivered(event.payload, handle).await)
     }))
     .await

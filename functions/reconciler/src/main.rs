@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use operon_aws::Role;
-use operon_aws::dead::DeadLetterQueues;
+use operon_aws::dead::{DeadLetterQueues, Given};
 use operon_aws::ecs::FargateEcs;
 use operon_aws::world::World;
 use operon_engine::dead_letters;
@@ -15,6 +15,8 @@ use tracing::warn;
 
 /// Minutes between two looks at all triggers.
 const ARM_MIN: u64 = 15;
+/// Milliseconds before the end of an invocation in which no further dead letters are taken.
+const RESERVE_MS: u64 = 10_000;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
@@ -24,10 +26,10 @@ async fn main() -> Result<(), Error> {
     let dead = DeadLetterQueues::new(&world.sdk, &world.queues);
     let triggers = world.triggers();
     let (world, reconciler, dead, triggers) = (&world, &reconciler, &dead, &triggers);
-    run(service_fn(|_: LambdaEvent<Value>| async move {
+    run(service_fn(|event: LambdaEvent<Value>| async move {
         let done = minute(world, reconciler, triggers).await;
         // Whatever else went wrong: what was given up is seen.
-        bury(world, dead).await?;
+        bury(world, dead, event.context.deadline).await?;
         done
     }))
     .await
@@ -48,20 +50,46 @@ async fn minute(
     Ok(summary)
 }
 
-/// What was given up becomes a record and a visible failure; only then it leaves its queue. One that cannot keeps none
-/// of the others from it.
-async fn bury(world: &World, dead: &DeadLetterQueues) -> Result<(), Error> {
+/// What was given up becomes a record and a visible failure; only then it leaves its queue. Neither a letter that cannot
+/// be kept nor a queue that does not answer keeps the others from it.
+async fn bury(world: &World, dead: &DeadLetterQueues, deadline_ms: u64) -> Result<(), Error> {
     let mut wrong = Ok(());
-    for given in dead.take().await? {
-        let reason = format!("delivered {} times and never handled", given.receives);
-        let (ports, queue) = (&world.ports, &*world.queues);
-        match dead_letters::bury(ports, queue, given.from, &given.body, &reason).await {
-            Ok(_) => dead.delete(&given).await?,
-            Err(error) => {
-                warn!(queue = given.from.name(), %error, "a dead letter could not be kept");
-                wrong = Err(error.into());
-            }
+    for queue in dead.queues() {
+        if let Err(error) = bury_all(world, dead, queue, deadline_ms).await {
+            wrong = Err(error);
         }
     }
     wrong
+}
+
+/// Empties a queue, as far as there is time. After a batch with an error the rest waits for the next minute.
+async fn bury_all(
+    world: &World,
+    dead: &DeadLetterQueues,
+    queue: usize,
+    deadline_ms: u64,
+) -> Result<(), Error> {
+    while world.ports.clock.now_ms() + RESERVE_MS < deadline_ms {
+        let taken = dead.take(queue).await?;
+        if taken.is_empty() {
+            break;
+        }
+        let mut wrong = Ok(());
+        for given in taken {
+            if let Err(error) = bury_one(world, dead, &given).await {
+                warn!(queue = given.from.name(), %error, "a dead letter was not taken up");
+                wrong = Err(error);
+            }
+        }
+        wrong?;
+    }
+    Ok(())
+}
+
+async fn bury_one(world: &World, dead: &DeadLetterQueues, given: &Given) -> Result<(), Error> {
+    let reason = format!("delivered {} times and never handled", given.receives);
+    let (ports, queue) = (&world.ports, &*world.queues);
+    dead_letters::bury(ports, queue, given.from, &given.body, &reason).await?;
+    dead.delete(given).await?;
+    Ok(())
 }

@@ -41,12 +41,12 @@ fn of_queue(letter: of_queues::DeadLetter) -> DeadLetter {
     let of = letter
         .trigger
         .map_or_else(String::new, |key| format!("trigger `{key}`: "));
-    let again = letter.redriven_ms.map_or("", |_| " (put back before)");
     DeadLetter {
         id: letter.id,
         queue: letter.queue,
         at_ms: letter.at_ms,
-        reason: format!("{of}{}{again}", letter.reason),
+        reason: format!("{of}{}", letter.reason),
+        put_back_ms: letter.redriven_ms,
         body: beginning(letter.body),
         execution: letter.execution.map(|id| id.to_string()),
     }
@@ -74,6 +74,7 @@ impl DeadLetters for EngineDeadLetters {
                         .map_or_else(|| "intake".to_owned(), |key| key.to_string()),
                     at_ms: letter.at_ms,
                     reason: letter.reason,
+                    put_back_ms: None,
                     body: beginning(letter.body.or(letter.identity).unwrap_or_default()),
                     execution: None,
                 }

@@ -302,6 +302,10 @@ pub struct DeadLetter {
     pub body: String,
     /// The execution it is about.
     pub execution: Option<String>,
+    /// When it was put back, milliseconds since the epoch; none when it came again since. Such a letter stays until it
+    /// expires.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub put_back_ms: Option<u64>,
 }
 
 /// Messages that nobody could handle.

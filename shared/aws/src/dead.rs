@@ -1,5 +1,6 @@
 //! Dead-letter queues, read by the reconciler: each stands beside its queue and is called like it, with `-dlq`.
 
+use aws_sdk_sqs::types::{Message, MessageSystemAttributeName};
 use operon_engine::ports::{QueueName, StoreError};
 
 use crate::errors::Trouble;
@@ -47,35 +48,39 @@ impl DeadLetterQueues {
         }
     }
 
-    /// Takes some of what is there.
-    pub async fn take(&self) -> Result<Vec<Given>, StoreError> {
-        let mut taken = Vec::new();
-        for (from, url) in &self.urls {
-            let answer = self
-                .client
-                .receive_message()
-                .queue_url(url)
-                .max_number_of_messages(BATCH)
-                .message_system_attribute_names("ApproximateReceiveCount".into())
-                .send()
-                .await
-                .map_err(|error| Trouble::of("reading a dead-letter queue", &error))?;
-            for message in answer.messages() {
-                let receives = message.attributes().and_then(|all| {
-                    let name =
-                        aws_sdk_sqs::types::MessageSystemAttributeName::ApproximateReceiveCount;
-                    all.get(&name)
-                });
-                taken.push(Given {
-                    from: *from,
-                    body: message.body().unwrap_or_default().to_owned(),
-                    receives: receives.cloned().unwrap_or_default(),
-                    url: url.clone(),
-                    receipt: message.receipt_handle().unwrap_or_default().to_owned(),
-                });
+    /// Numbers of the queues.
+    #[must_use]
+    pub const fn queues(&self) -> std::ops::Range<usize> {
+        0..self.urls.len()
+    }
+
+    /// Takes some of what is in the queue with this number; what is taken is out of sight for as long as the queue says.
+    pub async fn take(&self, queue: usize) -> Result<Vec<Given>, StoreError> {
+        let Some((from, url)) = self.urls.get(queue) else {
+            return Ok(Vec::new());
+        };
+        let answer = self
+            .client
+            .receive_message()
+            .queue_url(url)
+            .max_number_of_messages(BATCH)
+            .message_system_attribute_names("ApproximateReceiveCount".into())
+            .send()
+            .await
+            .map_err(|error| Trouble::of("reading a dead-letter queue", &error))?;
+        let given = |message: &Message| {
+            let receives = message
+                .attributes()
+                .and_then(|all| all.get(&MessageSystemAttributeName::ApproximateReceiveCount));
+            Given {
+                from: *from,
+                body: message.body().unwrap_or_default().to_owned(),
+                receives: receives.cloned().unwrap_or_default(),
+                url: url.clone(),
+                receipt: message.receipt_handle().unwrap_or_default().to_owned(),
             }
-        }
-        Ok(taken)
+        };
+        Ok(answer.messages().iter().map(given).collect())
     }
 
     /// Removes a message that was kept elsewhere.

@@ -183,9 +183,23 @@ pub async fn bury(
             .to_owned();
         letter.body_uri = Some(uri.to_string());
     }
-    save(ports, 0, &letter).await?;
+    keep(ports, &letter).await?;
     poison(ports, queue, about, reason).await?;
     Ok(letter)
+}
+
+/// Saves a letter that was taken out of its queue. One that was put back and came again is as if it were new; otherwise
+/// what is there already says the same.
+async fn keep(ports: &Ports, letter: &DeadLetter) -> Result<(), StoreError> {
+    let now = ports.clock.now_ms();
+    let there = ports.records.record(&key(&letter.id), now).await?;
+    let expected = match &there {
+        None => 0,
+        Some(record) if read(record)?.redriven_ms.is_some() => record.version,
+        Some(_) => return Ok(()),
+    };
+    // A conflict means that somebody else has just saved it.
+    save(ports, expected, letter).await.map(drop)
 }
 
 async fn save(
@@ -201,7 +215,6 @@ async fn save(
         due_ms: None,
         expires_ms: Some(now.saturating_add(KEPT_MS)),
     };
-    // A conflict means that it is there already.
     ports.records.save_record(write).await
 }
 
@@ -285,8 +298,8 @@ pub async fn list(
 }
 
 /// Puts a dead letter back into its queue, or does what an event about a task of ECS calls for: no queue is before the
-/// watcher. The letter stays, with the time, until it expires: should it fail again, that is the same letter. False
-/// when there is none with that id.
+/// watcher. The letter stays, with the time, until it expires: should it fail again, that is the same letter, without the
+/// time. False when there is none with that id.
 pub async fn redrive(ports: &Ports, queue: &Arc<dyn Queue>, id: &str) -> Result<bool, StepError> {
     let now = ports.clock.now_ms();
     let Some(record) = ports.records.record(&key(id), now).await? else {

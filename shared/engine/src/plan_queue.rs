@@ -9,6 +9,7 @@ mod over;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use operon_core::exec::{Command, Event, State};
@@ -30,6 +31,11 @@ use crate::{Ports, items::LoopItems};
 /// Turns that may follow from one batch before the rest goes through the queue: a large loop must not keep one
 /// function busy until its deadline.
 const ROUNDS_MAX: usize = 16;
+
+/// Milliseconds before the end of an invocation in which nothing is begun: what was done is acknowledged then.
+const RESERVE_MS: u64 = 3_000;
+/// No invocation of a function is longer (Lambda).
+const INVOCATION_MAX: Duration = Duration::from_mins(15);
 
 /// Hears of executions that are over: flow triggers, notifications.
 #[async_trait]
@@ -97,15 +103,38 @@ impl PlanQueue {
 
     /// Handles a batch of messages that were not delivered before; one outcome per message, in their order.
     pub async fn handle(&self, texts: &[&str]) -> Vec<Result<(), StepError>> {
-        self.handle_delivered(texts, &[]).await
+        self.handle_delivered(texts, &[], u64::MAX).await
+    }
+
+    /// A part of the time that an invocation which ends then has left.
+    fn share(&self, deadline_ms: u64, part: usize, of: usize) -> Duration {
+        let left = deadline_ms
+            .saturating_sub(RESERVE_MS)
+            .saturating_sub(self.now_ms());
+        let whole = Duration::from_millis(left).min(INVOCATION_MAX);
+        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        whole * count(part) / count(of).max(1)
+    }
+
+    /// [`Self::carry`] in so much time. What is cut off may be done twice.
+    async fn carry_in(&self, time: Duration, messages: &[&Incoming]) -> Result<(), StepError> {
+        let late = || StepError::Other("there is no time left for it".to_owned());
+        if time.is_zero() {
+            return Err(late());
+        }
+        tokio::time::timeout(time, self.carry(messages))
+            .await
+            .unwrap_or_else(|_| Err(late()))
     }
 
     /// Handles a batch; one outcome per message, in their order. `again` says of each message whether it was
-    /// delivered before (`ApproximateReceiveCount` above 1): see [`Event::redelivered`].
+    /// delivered before (`ApproximateReceiveCount` above 1): see [`Event::redelivered`]. `deadline_ms` is the end of the
+    /// invocation: one message that is slow takes its share of the time and makes no dead letters of the others.
     pub async fn handle_delivered(
         &self,
         texts: &[&str],
         again: &[bool],
+        deadline_ms: u64,
     ) -> Vec<Result<(), StepError>> {
         let mut outcomes: Vec<Result<(), StepError>> = Vec::with_capacity(texts.len());
         let mut batch: Vec<(usize, Incoming)> = Vec::with_capacity(texts.len());
@@ -128,7 +157,8 @@ impl PlanQueue {
             });
         }
         let all: Vec<&Incoming> = batch.iter().map(|(_, incoming)| incoming).collect();
-        if self.carry(&all).await.is_ok() {
+        let half = self.share(deadline_ms, 1, 2);
+        if self.carry_in(half, &all).await.is_ok() {
             return outcomes;
         }
         // One of them cannot be handled; the others must not wait for it.
@@ -138,18 +168,23 @@ impl PlanQueue {
                 keys.push(incoming.message.key.clone());
             }
         }
+        let mut left = batch.len();
         for key in keys {
             let own = |(_, incoming): &&(usize, Incoming)| incoming.message.key == key;
             let group: Vec<&(usize, Incoming)> = batch.iter().filter(own).collect();
             let messages: Vec<&Incoming> = group.iter().map(|(_, incoming)| incoming).collect();
             // One that is alone is tried once more, as the last.
             let some = group.len() > 1 && group.len() < batch.len();
-            if some && self.carry(&messages).await.is_ok() {
+            let share = self.share(deadline_ms, group.len(), 2 * left);
+            if some && self.carry_in(share, &messages).await.is_ok() {
+                left -= group.len();
                 continue;
             }
             // What one message of a shard says must not be the end of the others.
             for (index, incoming) in group {
-                if let Err(error) = self.carry(&[incoming]).await {
+                let share = self.share(deadline_ms, 1, left);
+                left -= 1;
+                if let Err(error) = self.carry_in(share, &[incoming]).await {
                     warn!(execution_id = %key.execution, shard = %key.shard, %error, "what a message says was not done");
                     if let Some(outcome) = outcomes.get_mut(*index) {
                         *outcome = Err(error);

@@ -144,7 +144,7 @@ export interface BackfillState {
 
 export interface MissedDate { dateMs: number; atMs: number; reason: string | null }
 
-export interface DeadLetter { id: string; queue: string; atMs: number; reason: string; body: string; execution: string | null }
+export interface DeadLetter { id: string; queue: string; atMs: number; reason: string; body: string; execution: string | null; putBackMs?: number }
 
 export interface Lock { name: string; key?: string; owners: { execution: string; quarantinedUntilMs: number | null }[]; queue: string[] }
 export interface Concurrency { limit: number | null; behavior: string | null; key: string | null; lock: Lock | null; locks: Lock[] }

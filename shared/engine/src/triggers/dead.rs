@@ -9,10 +9,12 @@ use serde_json::Map;
 use super::record::{EVENT_TTL_MS, read};
 use super::{EventRecord, EventState, Outcome, TriggerKey, Triggers};
 use crate::metrics::Buried;
-use crate::ports::{RecordKey, RecordKind, RecordQuery, StoreError};
+use crate::ports::{ArtifactError, ArtifactUri, RecordKey, RecordKind, RecordQuery, StoreError};
 
-/// Bytes of an unreadable message that are kept; it is not needed to be read, only to be looked at and tried again.
+/// Bytes of an unreadable message that are kept with its letter; a longer one is an artifact.
 const BODY_BYTES_MAX: usize = 200 * 1024;
+/// Bytes of a message at most: more than any service delivers (1 MiB in SQS, 6 MB in a call of a function).
+const MESSAGE_BYTES_MAX: u64 = 8 << 20;
 
 /// A dead letter.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -35,6 +37,9 @@ pub struct DeadLetter {
     /// The message, when nobody could read it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
+    /// Artifact with the message, when it is long: `body` is its beginning then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body_uri: Option<String>,
     /// See [`Delivery::message_id`].
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message_id: String,
@@ -72,14 +77,21 @@ impl Triggers {
         error: &EventError,
     ) -> Result<(), StoreError> {
         let end = delivery.body.floor_char_boundary(BODY_BYTES_MAX);
+        let id = format!("m-{}", name(&[&delivery.message_id, &delivery.body], 20));
+        let body_uri = if end < delivery.body.len() {
+            Some(self.keep_body(&id, &delivery.body).await?)
+        } else {
+            None
+        };
         let letter = DeadLetter {
             format: 1,
-            id: format!("m-{}", name(&[&delivery.message_id, &delivery.body], 20)),
+            id,
             at_ms: self.now(),
             reason: error.to_string(),
             trigger: None,
             identity: None,
             body: delivery.body.get(..end).map(str::to_owned),
+            body_uri,
             message_id: delivery.message_id.chars().take(200).collect(),
             queue_arn: delivery.queue_arn.clone(),
             redriven: 0,
@@ -90,6 +102,29 @@ impl Triggers {
             "a message cannot be read"
         );
         self.bury(letter).await
+    }
+
+    /// Stores a message that is too long for a record.
+    async fn keep_body(&self, id: &str, body: &str) -> Result<String, StoreError> {
+        let failed = |error: ArtifactError| StoreError::Failed(error.to_string());
+        let uri = ArtifactUri::new(&format!("dead-letters/{id}.txt")).map_err(failed)?;
+        let artifacts = &self.evaluator.ports.artifacts;
+        let bytes = body.as_bytes().to_vec().into();
+        artifacts.put(&uri, bytes).await.map_err(failed)?;
+        Ok(uri.to_string())
+    }
+
+    /// The whole message of a letter.
+    async fn whole_body(&self, letter: &DeadLetter) -> Result<String, StoreError> {
+        let Some(uri) = &letter.body_uri else {
+            return Ok(letter.body.clone().unwrap_or_default());
+        };
+        let failed = |error: ArtifactError| StoreError::Failed(error.to_string());
+        let uri: ArtifactUri = uri.parse().map_err(failed)?;
+        let artifacts = &self.evaluator.ports.artifacts;
+        let bytes = artifacts.get(&uri, MESSAGE_BYTES_MAX).await;
+        let bytes = bytes.map_err(failed)?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
     /// Keeps an event that its trigger could not use.
@@ -108,6 +143,7 @@ impl Triggers {
             trigger: Some(key.clone()),
             identity: Some(record.identity.clone()),
             body: None,
+            body_uri: None,
             message_id: String::new(),
             queue_arn: None,
             redriven: 0,
@@ -195,7 +231,7 @@ impl Triggers {
     ) -> Result<Result<Vec<(TriggerKey, Outcome)>, String>, StoreError> {
         let (Some(key), Some(identity)) = (&letter.trigger, &letter.identity) else {
             let delivery = Delivery {
-                body: letter.body.clone().unwrap_or_default(),
+                body: self.whole_body(letter).await?,
                 message_id: letter.message_id.clone(),
                 queue_arn: letter.queue_arn.clone(),
                 attributes: Map::new(),

@@ -430,6 +430,30 @@ async fn a_poisoned_message_ends_as_a_poisoned_task_run_and_can_be_put_back() {
 }
 
 #[tokio::test]
+async fn a_dead_letter_that_was_put_back_says_so_until_it_comes_again() {
+    let mut cloud = CloudWorld::default();
+    cloud.start(&chain(1)).await;
+    let body = cloud.queues.bodies(QueueName::Plan).remove(0);
+    let queue: Arc<dyn Queue> = cloud.queues.clone();
+    let ports = cloud.ports.ports();
+    let bury = async |reason: &str| {
+        let buried = dead_letters::bury(&ports, &*queue, QueueName::Plan, &body, reason);
+        let id = buried.await.unwrap().id;
+        let listed = dead_letters::list(&ports, None, 10).await.unwrap();
+        assert_eq!(listed.len(), 1);
+        assert_eq!((&listed[0].id, listed[0].redriven_ms), (&id, None));
+        (id, listed[0].reason.clone())
+    };
+    let (id, _) = bury("first").await;
+    // It leaves its queue only after it was kept, so it may be kept twice.
+    assert_eq!(bury("again").await.1, "first");
+    assert!(dead_letters::redrive(&ports, &queue, &id).await.unwrap());
+    let listed = dead_letters::list(&ports, None, 10).await.unwrap();
+    assert_eq!(listed[0].redriven_ms, Some(cloud.now()));
+    assert_eq!(bury("in vain").await.1, "in vain");
+}
+
+#[tokio::test]
 async fn an_event_of_ecs_that_nobody_took_is_told_to_the_shard_it_is_about() {
     let mut cloud = CloudWorld::default();
     cloud.start(&chain(1)).await;

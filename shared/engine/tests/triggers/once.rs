@@ -243,6 +243,39 @@ async fn a_message_that_nobody_can_read_is_a_dead_letter_once() {
 }
 
 #[tokio::test]
+async fn a_long_message_that_nobody_can_read_is_kept_whole() {
+    let world = World::new(vec![flow("f", S3)]);
+    let delivery = operon_core::triggers::parse::Delivery {
+        body: format!("{{\"a\": \"{}\" wrong", "ü".repeat(150_000)),
+        message_id: "m".to_owned(),
+        ..Default::default()
+    };
+    world.triggers.message(&delivery).await.unwrap();
+    let letter = world
+        .triggers
+        .dead_letters(None, 10)
+        .await
+        .unwrap()
+        .remove(0);
+    let kept = letter.body.unwrap();
+    assert!(kept.len() <= 200 * 1024 && delivery.body.starts_with(&kept));
+    let artifacts = &world.memory.ports().artifacts;
+    let whole = artifacts
+        .get(&letter.body_uri.unwrap().parse().unwrap(), 1 << 20)
+        .await
+        .unwrap();
+    assert_eq!(whole, delivery.body.as_bytes());
+    // All of it is tried again: it is wrong at the same place.
+    let again = world.triggers.redrive(&letter.id).await.unwrap_err();
+    assert!(
+        again.to_string().contains(&letter.reason),
+        "{again}, {}",
+        letter.reason
+    );
+    assert!(letter.reason.contains("300"), "{}", letter.reason);
+}
+
+#[tokio::test]
 async fn a_key_of_ones_own_makes_events_the_same() {
     let keyed = format!("{S3}    idempotencyKey: \"{{{{ trigger.bucket }}}}\"\n");
     let world = World::new(vec![flow("f", &keyed)]);

@@ -297,7 +297,8 @@ impl CloudWorld {
             QueueName::Plan => {
                 let again: Vec<bool> = received.iter().map(|one| one.again).collect();
                 let planner = &self.functions.planner;
-                let handled = planner.handle_delivered(&texts, &again).await;
+                let deadline = self.now() + 30_000;
+                let handled = planner.handle_delivered(&texts, &again, deadline).await;
                 handled.iter().map(Result::is_ok).collect()
             }
             QueueName::Launch => {
