@@ -1,20 +1,23 @@
 //! What is late, damaged or of another release: nothing is taken for done, and nothing for gone, that may not be.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
+use async_trait::async_trait;
 use operon_core::exec::{Event, Outcome};
 use operon_engine::dead_letters;
 use operon_engine::fargate;
 use operon_engine::launcher::{LaunchOptions, Launcher};
+use operon_engine::plan_queue::{Listener, PlanQueue};
 use operon_engine::ports::{
-    AttemptRow, Outgoing, QueueName, ShardKey, ShardWrite, StateStore as _, Write,
+    AttemptRow, ExecutionId, ExecutionRow, Outgoing, QueueName, ShardKey, ShardWrite,
+    StateStore as _, StoreError, Write,
 };
 use operon_engine::reconciler::{Reconciler, handle_launches};
 use operon_engine::wire::{self, EventMessage, LaunchMessage, PlanMessage};
 use operon_testkit::cloud::{CloudWorld, Fate};
 use serde_json::json;
 
-use super::{HOUR, MINUTE, NoNames, chain};
+use super::{HOUR, MINUTE, NoNames, chain, plan};
 
 /// Containers that run for half an hour.
 fn slow() -> CloudWorld {
@@ -60,6 +63,47 @@ async fn what_an_invocation_has_no_time_for_comes_again_and_fails_nothing() {
     assert!(cloud.run(&id, 2 * HOUR).await);
     assert_eq!(cloud.row(&id).await.state, "SUCCESS");
     assert_eq!(cloud.ecs.launches().len(), 1);
+}
+
+/// Never comes back from one execution, and hears of the others.
+struct StuckAt(ExecutionId, Arc<Mutex<Vec<ExecutionId>>>);
+
+#[async_trait]
+impl Listener for StuckAt {
+    async fn over(&self, row: &ExecutionRow) -> Result<(), StoreError> {
+        if row.meta.id == self.0 {
+            std::future::pending::<()>().await;
+        }
+        self.1.lock().unwrap().push(row.meta.id.clone());
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn one_message_that_takes_for_ever_is_not_the_end_of_its_batch() {
+    let mut cloud = CloudWorld::default();
+    let flow = plan("tasks:\n  - {id: never, type: container, containerImage: x, when: false}\n");
+    let mut ids = Vec::new();
+    for _ in 0..4 {
+        ids.push(cloud.start(&flow).await);
+    }
+    let texts = cloud.queues.bodies(QueueName::Plan);
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let heard = Arc::<Mutex<Vec<ExecutionId>>>::default();
+    let stuck = StuckAt(ids[1].clone(), Arc::clone(&heard));
+    let planner = PlanQueue::new(cloud.ports.ports(), cloud.queues.clone()).with(Arc::new(stuck));
+    // No time: nothing is begun.
+    let outcomes = planner.handle_delivered(&texts, &[], cloud.now()).await;
+    assert!(outcomes.iter().all(Result::is_err) && heard.lock().unwrap().is_empty());
+    // Three seconds are kept for what comes after.
+    let deadline = cloud.now() + 7_000;
+    let outcomes = planner.handle_delivered(&texts, &[], deadline).await;
+    let done: Vec<bool> = outcomes.iter().map(Result::is_ok).collect();
+    assert_eq!(done, [true, false, true, true]);
+    for id in [&ids[0], &ids[2], &ids[3]] {
+        assert!(heard.lock().unwrap().contains(id), "{id}");
+        assert_eq!(cloud.row(id).await.state, "SUCCESS");
+    }
 }
 
 #[tokio::test]
