@@ -371,6 +371,30 @@ mod tests {
     use std::cell::RefCell;
 
     use super::*;
+    use crate::testing::{Answer, server};
+
+    /// Without it a backfill starves live work (E13).
+    #[tokio::test]
+    async fn the_lane_of_a_message_is_its_group() {
+        let done = r#"{"Successful":[],"Failed":[]}"#;
+        let (sdk, asked) = server(move |_, _| Answer::new(200, done)).await;
+        let config = Config {
+            plan_queue_url: "http://127.0.0.1/1/plan".to_owned(),
+            ..Config::default()
+        };
+        let queues: &dyn operon_engine::ports::Queue = &Queues::new(&sdk, &config);
+        let messages = vec![
+            Outgoing::now("one".to_owned()).of("genomics/qc/bulk"),
+            Outgoing::now("two".to_owned()),
+        ];
+        queues.send(QueueName::Launch, messages).await.unwrap();
+        let (_, body) = asked.lock().unwrap().remove(0);
+        let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(body["QueueUrl"], "http://127.0.0.1/1/launch");
+        let entries = &body["Entries"];
+        assert_eq!(entries[0]["MessageGroupId"], "genomics/qc/bulk");
+        assert_eq!(entries[1]["MessageGroupId"], serde_json::Value::Null);
+    }
 
     #[tokio::test]
     async fn a_step_learns_what_was_delivered_before_and_fails_message_by_message() {
