@@ -249,7 +249,7 @@ fn every_alarm_watches_what_is_emitted() {
     let text = std::fs::read_to_string(template()).unwrap();
     let alarms = dashboard::alarms();
     assert!(alarms.len() >= 9);
-    for metric in alarms.iter().flat_map(|alarm| &alarm.metrics) {
+    for metric in alarms.iter().map(|alarm| &alarm.metric) {
         let dimensions: Vec<_> = metric
             .dimensions
             .iter()
@@ -263,7 +263,7 @@ fn every_alarm_watches_what_is_emitted() {
 /// Functions and queues of the template that an alarm watches by a metric of this name.
 fn watched(name: &str) -> BTreeSet<String> {
     let alarms = dashboard::alarms();
-    let metrics = alarms.iter().flat_map(|alarm| &alarm.metrics);
+    let metrics = alarms.iter().map(|alarm| &alarm.metric);
     metrics
         .filter(|metric| metric.name == name)
         .map(|metric| metric.dimensions[0].1.clone())

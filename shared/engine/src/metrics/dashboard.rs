@@ -84,8 +84,8 @@ pub struct Alarm {
     pub id: String,
     /// What to think when it comes.
     pub description: String,
-    /// What it watches; several are added up. CloudWatch bills each of them like an alarm of its own.
-    pub metrics: Vec<Metric>,
+    /// What it watches.
+    pub metric: Metric,
     /// How values of a period are put together.
     pub statistic: &'static str,
     /// Seconds.
@@ -157,13 +157,8 @@ fn sum(prefix: &str, name: &str, outcomes: &[&str]) -> (Vec<Line>, String) {
         id: Some(id.clone()),
         label: None,
     });
-    (lines.collect(), added(&ids))
-}
-
-/// The sum of what has these ids. What has no value in a period counts as zero.
-fn added(ids: &[String]) -> String {
     let filled: Vec<String> = ids.iter().map(|id| format!("FILL({id},0)")).collect();
-    format!("SUM([{}])", filled.join(","))
+    (lines.collect(), format!("SUM([{}])", filled.join(",")))
 }
 
 /// One metric over another, summed over all outcomes.
@@ -373,7 +368,7 @@ fn of_functions() -> Vec<Alarm> {
         let resource = ("Resource", format!("${{{function}}}:live"));
         metric.dimensions.push(resource);
         let text = format!("The {} fails.", function.to_lowercase());
-        Alarm::new(&format!("{function}Errors"), text, vec![metric])
+        Alarm::new(&format!("{function}Errors"), text, metric)
     });
     // A message that fails comes again, and its function has not failed: without these no canary would see it. Two are
     // left to a message that is itself the mistake.
@@ -385,43 +380,47 @@ fn of_functions() -> Vec<Alarm> {
         Alarm {
             period_s: 300,
             wrong: Wrong::Above(2),
-            ..Alarm::new(&format!("{function}Refuses"), text, vec![metric])
+            ..Alarm::new(&format!("{function}Refuses"), text, metric)
         }
     });
     [errors.to_vec(), refuses.to_vec(), of_others()].concat()
 }
 
+// Each has an alarm of its own, which says who it is: CloudWatch bills metrics, so adding them up would save nothing.
 fn of_others() -> Vec<Alarm> {
-    let others =
-        ["Intake", "Worker", "Watcher", "Api"].map(|function| of_function(function, "Errors"));
-    let text = "Intake, worker, watcher or api fails again and again; their logs say which.";
-    vec![
-        // What fails once comes again by itself.
-        Alarm {
-            period_s: 300,
-            periods: (2, 3),
-            ..Alarm::new("FunctionsFail", text, others.to_vec())
-        },
-        // The one that makes the trouble of all others visible is watched by somebody else.
-        Alarm {
-            periods: (3, 5),
-            ..Alarm::new(
-                "ReconcilerErrors",
-                "The reconciler fails: nobody asks after what is silent or takes up dead letters.",
-                vec![of_function(RECONCILER, "Errors")],
-            )
-        },
-        Alarm {
-            period_s: 300,
-            periods: (2, 2),
-            wrong: Wrong::Below(1),
-            ..Alarm::new(
-                "ReconcilerStands",
-                "The reconciler, due each minute, was not called for ten minutes.",
-                vec![of_function(RECONCILER, "Invocations")],
-            )
-        },
-    ]
+    let others = FUNCTIONS
+        .into_iter()
+        .filter(|function| !CANARIES.contains(function) && *function != RECONCILER)
+        .map(|function| {
+            let text = format!("The {} fails again and again.", function.to_lowercase());
+            let metric = of_function(function, "Errors");
+            // What fails once comes again by itself.
+            Alarm {
+                period_s: 300,
+                periods: (2, 3),
+                ..Alarm::new(&format!("{function}Errors"), text, metric)
+            }
+        });
+    // The one that makes the trouble of all others visible is watched by somebody else.
+    let fails = Alarm {
+        periods: (3, 5),
+        ..Alarm::new(
+            "ReconcilerErrors",
+            "The reconciler fails: nobody asks after what is silent or takes up dead letters.",
+            of_function(RECONCILER, "Errors"),
+        )
+    };
+    let stands = Alarm {
+        period_s: 300,
+        periods: (2, 2),
+        wrong: Wrong::Below(1),
+        ..Alarm::new(
+            "ReconcilerStands",
+            "The reconciler, due each minute, was not called for ten minutes.",
+            of_function(RECONCILER, "Invocations"),
+        )
+    };
+    others.chain([fails, stands]).collect()
 }
 
 fn of_dead_letters() -> Vec<Alarm> {
@@ -433,25 +432,25 @@ fn of_dead_letters() -> Vec<Alarm> {
         ("Event", "events"),
     ];
     let metric = |queue: &str, name: &str| of_queue(&format!("{queue}-dlq"), name);
-    let received = queues.iter().map(|(id, queue)| {
+    let received = queues.map(|(id, queue)| {
         let text = format!("A message of {queue} could not be handled; operon redrive shows it.");
         // Not how many there are: the reconciler takes them away within the minute, and receives each.
         let metric = metric(queue, "NumberOfMessagesReceived");
-        Alarm::new(&format!("{id}DeadLettersAlarm"), text, vec![metric])
+        Alarm::new(&format!("{id}DeadLettersAlarm"), text, metric)
     });
-    let left = queues.map(|(_, queue)| metric(queue, "ApproximateNumberOfMessagesVisible"));
     // If it takes none away, nobody receives any. Where some come and go, there are none in between.
-    let stay = Alarm {
-        statistic: "Minimum",
-        period_s: 300,
-        periods: (2, 2),
-        ..Alarm::new(
-            "DeadLettersStay",
-            "Dead letters were not taken up for ten minutes; the log of the reconciler says why.",
-            left.to_vec(),
-        )
-    };
-    received.chain([stay]).collect()
+    let stay = queues.map(|(id, queue)| {
+        let text =
+            format!("Dead letters of {queue} were not taken up; the reconciler's log says why.");
+        let metric = metric(queue, "ApproximateNumberOfMessagesVisible");
+        Alarm {
+            statistic: "Minimum",
+            period_s: 300,
+            periods: (2, 2),
+            ..Alarm::new(&format!("{id}DeadLettersStay"), text, metric)
+        }
+    });
+    [received, stay].concat()
 }
 
 fn of_queues() -> Vec<Alarm> {
@@ -468,7 +467,7 @@ fn of_queues() -> Vec<Alarm> {
         Alarm {
             statistic: "Maximum",
             wrong: Wrong::Above(DELAY_MAX_S + wait_s),
-            ..Alarm::new(&format!("{id}QueueWaits"), text, vec![metric])
+            ..Alarm::new(&format!("{id}QueueWaits"), text, metric)
         }
     });
     alarms.to_vec()
@@ -481,13 +480,13 @@ fn of_executions() -> Vec<Alarm> {
             ..Alarm::new(
                 "AlertsFail",
                 "Messages to people are not taken; operon namespaces incidents says why.",
-                vec![ours(ALERTS.0, "FAILED")],
+                ours(ALERTS.0, "FAILED"),
             )
         },
         Alarm::new(
             "EventsAreBuried",
             "An event could not be used by its trigger; operon redrive shows it.",
-            vec![ours(BURIED.0, BURIED_OUTCOME)],
+            ours(BURIED.0, BURIED_OUTCOME),
         ),
         Alarm {
             period_s: 300,
@@ -495,7 +494,7 @@ fn of_executions() -> Vec<Alarm> {
             ..Alarm::new(
                 "ManyExecutionsFail",
                 "More than 25 executions failed within five minutes.",
-                vec![ours("executions", "FAILED")],
+                ours("executions", "FAILED"),
             )
         },
     ]
@@ -561,30 +560,13 @@ impl Line {
     }
 }
 
-impl Metric {
-    /// As one of several of an alarm.
-    fn yaml(&self) -> String {
-        let dimensions: Vec<String> = self
-            .dimensions
-            .iter()
-            .map(|(name, value)| format!("{{ Name: {name}, Value: {} }}", yaml(value)))
-            .collect();
-        format!(
-            "Namespace: {}, MetricName: {}, Dimensions: [{}]",
-            yaml(&self.namespace),
-            self.name,
-            dimensions.join(", ")
-        )
-    }
-}
-
 impl Alarm {
     /// One that comes with the first minute in which there is anything.
-    fn new(id: &str, description: impl Into<String>, metrics: Vec<Metric>) -> Self {
+    fn new(id: &str, description: impl Into<String>, metric: Metric) -> Self {
         Self {
             id: id.to_owned(),
             description: description.into(),
-            metrics,
+            metric,
             statistic: "Sum",
             period_s: 60,
             periods: (1, 1),
@@ -596,15 +578,21 @@ impl Alarm {
         // Writing to a String cannot fail.
         let _ = writeln!(
             out,
-            "  {}:\n    Type: AWS::CloudWatch::Alarm\n    Properties:\n      AlarmDescription: \"{}\"",
-            self.id, self.description
+            "  {}:\n    Type: AWS::CloudWatch::Alarm\n    Properties:\n      AlarmDescription: \"{}\"\n      Namespace: {}\n      MetricName: {}\n      Dimensions:",
+            self.id,
+            self.description,
+            yaml(&self.metric.namespace),
+            self.metric.name
         );
-        match self.metrics.as_slice() {
-            [metric] => self.yaml_of_one(metric, out),
-            metrics => self.yaml_of_sum(metrics, out),
+        for (name, value) in &self.metric.dimensions {
+            let _ = writeln!(out, "        - {{ Name: {name}, Value: {} }}", yaml(value));
         }
         let (wrong, of) = self.periods;
-        let _ = writeln!(out, "      EvaluationPeriods: {of}");
+        let _ = writeln!(
+            out,
+            "      Statistic: {}\n      Period: {}\n      EvaluationPeriods: {of}",
+            self.statistic, self.period_s
+        );
         if wrong < of {
             let _ = writeln!(out, "      DatapointsToAlarm: {wrong}");
         }
@@ -615,44 +603,6 @@ impl Alarm {
         let _ = writeln!(
             out,
             "      Threshold: {threshold}\n      ComparisonOperator: {comparison}\n      TreatMissingData: {missing}\n      AlarmActions: [!Ref AlertTopic]"
-        );
-    }
-
-    fn yaml_of_one(&self, metric: &Metric, out: &mut String) {
-        let _ = writeln!(
-            out,
-            "      Namespace: {}\n      MetricName: {}\n      Dimensions:",
-            yaml(&metric.namespace),
-            metric.name
-        );
-        for (name, value) in &metric.dimensions {
-            let _ = writeln!(out, "        - {{ Name: {name}, Value: {} }}", yaml(value));
-        }
-        let _ = writeln!(
-            out,
-            "      Statistic: {}\n      Period: {}",
-            self.statistic, self.period_s
-        );
-    }
-
-    fn yaml_of_sum(&self, metrics: &[Metric], out: &mut String) {
-        out.push_str("      Metrics:\n");
-        let ids: Vec<String> = (0..metrics.len())
-            .map(|number| format!("m{number}"))
-            .collect();
-        for (id, metric) in ids.iter().zip(metrics) {
-            let _ = writeln!(
-                out,
-                "        - Id: {id}\n          ReturnData: false\n          MetricStat:\n            Metric: {{ {} }}\n            Period: {}\n            Stat: {}",
-                metric.yaml(),
-                self.period_s,
-                self.statistic
-            );
-        }
-        let _ = writeln!(
-            out,
-            "        - {{ Id: sum, ReturnData: true, Label: sum, Expression: \"{}\" }}",
-            added(&ids)
         );
     }
 }
