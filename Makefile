@@ -24,6 +24,9 @@ STAGE ?= main
 ARCH ?= arm64
 PARAMETERS ?=
 export PARAMETERS
+# Name of the deployment that `destroy` removes, where no terminal can be asked for it.
+CONFIRM ?=
+export CONFIRM
 
 export CARGO_TERM_COLOR ?= auto
 
@@ -102,7 +105,7 @@ deploy: need-python package ## Makes or changes the deployment STAGE=main on AWS
 agent: need-rust need-python ## Puts the agent's image into the repository of STAGE=main, as deploy does.
 	$(IN) "$$(tests/find-python)" infra/tools/deploy.py agent --stage "$(STAGE)"
 
-destroy: need-python ## Removes the deployment STAGE=main; its data bucket stays.
+destroy: need-python ## Removes the deployment STAGE=main, asking for its name (or CONFIRM=main); its data bucket stays.
 	$(IN) "$$(tests/find-python)" infra/tools/deploy.py destroy --stage "$(STAGE)"
 
 cost: need-rust ## Counts requests and prices 1,000 task runs, beside Step Functions.

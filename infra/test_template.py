@@ -45,6 +45,57 @@ class TestTemplate(unittest.TestCase):
             with self.subTest(name):
                 self.assertEqual(re.findall(r'"(?:[a-z0-9]+:)?\*"(?=[,\]]|$)', re.sub(r'Resource: "\*"', "", text)), [])
 
+    def test_a_role_has_the_actions_on_the_table_that_its_function_asks_for(self) -> None:
+        source = (INFRA.parent / "shared/aws/src/store/table.rs").read_text(encoding="utf-8")
+        calls = set(re.findall(r"^ +\.((?:get|put|update|delete|batch|query|scan|transact)\w*)\(\)$", source, re.MULTILINE))
+        asked = {"".join(word.title() for word in call.split("_")) for call in calls}
+        read, write = {"GetItem", "BatchGetItem", "Query"}, {"PutItem", "UpdateItem", "DeleteItem"}
+        # Attempts that ended go in batches: of a turn, and of a replay, which the api makes.
+        expected = {
+            "Intake": read | write, "Planner": read | write | {"BatchWriteItem"},
+            "Launcher": {"GetItem", "Query", "PutItem", "DeleteItem"}, "Worker": read | write, "Watcher": {"GetItem"},
+            "Reconciler": read | write, "Api": read | write | {"BatchWriteItem"}, "Task": set(), "Execution": set(), "Schedule": set(),
+        }  # fmt: skip
+        self.assertEqual(set().union(*expected.values()), asked)
+        found = {name.removesuffix("Role"): set(re.findall(r'"dynamodb:(?!LeadingKeys)(\w+)"', text))
+                 for name, text in of_type("AWS::IAM::Role").items()}  # fmt: skip
+        self.assertEqual(found, expected)
+        for name, text in of_type("AWS::IAM::Role").items():
+            for statement in re.split(r"^              - ", text, flags=re.MULTILINE):
+                # An index is read and nothing else; what is removed is limited to some items.
+                self.assertEqual("/index/*" in statement, '"dynamodb:Query"' in statement and name != "LauncherRole", name)
+                if "dynamodb:DeleteItem" in statement:
+                    self.assertIn('"dynamodb:LeadingKeys"', statement, name)
+
+    def test_who_may_write_which_items_is_looked_at_again_when_others_write_them(self) -> None:
+        engine = INFRA.parent / "shared/engine/src"
+        # Of the ports, what writes other items than those that begin an execution, and records; and what removes.
+        callers = {
+            # The planner's turn and end, a poisoned execution (reconciler), a replay (api).
+            "store.write": {"planner.rs", "finish.rs", "dead_letters.rs", "replay.rs"},
+            # The planner's.
+            "save_lock": {"locks.rs"}, "set_queued": {"locks.rs"},
+            # The worker's.
+            "kv_set": {"tasks/kv.rs"}, "kv_delete": {"tasks/kv.rs"},
+            # The planner's and the worker's.
+            "put_cached": {"reports.rs"},
+            "set_labels": {"worker.rs"},
+            # Of notifications (worker, api), claims (worker), task definitions (launcher), batches and letters of triggers.
+            "delete_record": {
+                "notify/deliver.rs", "notify/policies.rs", "claims.rs", "launcher.rs", "triggers/batches/make.rs",
+                "triggers/dead.rs",
+            },
+        }  # fmt: skip
+        for call, files in callers.items():
+            pattern = re.compile(rf"\b(?:{call.replace('.', r'\s*\.\s*')})\(")
+            found = {
+                str(path.relative_to(engine)) for path in engine.rglob("*.rs")
+                if "tests" not in path.stem and "ports" not in path.parts and path.name != "ports.rs"
+                and pattern.search(re.sub(r"\bfn \w+", "", path.read_text(encoding="utf-8")))
+            }  # fmt: skip
+            with self.subTest(call):
+                self.assertEqual(found, files, "may the functions that run this do so? see infra/template.yaml")
+
     def test_every_function_has_a_role_and_a_log_group_of_its_own(self) -> None:
         functions = of_type("AWS::Serverless::Function")
         self.assertEqual(sorted(name.lower() for name in functions), sorted(ROLES))
@@ -229,12 +280,26 @@ class TestTemplate(unittest.TestCase):
 
     def test_the_guide_counts_the_alarms(self) -> None:
         guide = (INFRA.parent / "docs/operations.md").read_text(encoding="utf-8")
-        row = re.search(r"^\| alarms, (\d+) \| ([0-9.]+) dollars .*, else ([0-9.]+) dollars \|$", guide, re.MULTILINE)
+        row = re.search(r"^\| alarms, (\d+), .* \| ([0-9.]+) dollars .*, else ([0-9.]+) dollars \|$", guide, re.MULTILINE)
         assert row is not None
-        alarms = len(of_type("AWS::CloudWatch::Alarm"))
+        found = of_type("AWS::CloudWatch::Alarm")
+        alarms = len(found)
         self.assertEqual(int(row[1]), alarms)
-        # Ten cents each, and ten of an account are free.
+        # Ten cents for each metric, and ten of an account are free.
+        self.assertEqual([name for name, text in found.items() if text.count("MetricName: ") != 1], [])
         self.assertEqual((row[2], row[3]), (f"{max(0, alarms - 10) / 10:.2f}", f"{alarms / 10:.2f}"))
+
+    def test_the_guide_explains_every_alarm(self) -> None:
+        guide = (INFRA.parent / "docs/operations.md").read_text(encoding="utf-8")
+        section = guide[guide.index("\n## Alarms\n") : guide.index("\n## Dead letters\n")]
+        # Those of dead letters are alike.
+        alike = {f"{queue}DeadLetters{what}" for queue in ("Launch", "Work", "Intake", "Event") for what in ("Alarm", "Stay")}
+        explained = {name for row in re.findall(r"^\| (.*?) \|", section, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)}
+        self.assertEqual(explained | alike, set(of_type("AWS::CloudWatch::Alarm")))
+
+    def test_the_dashboard_is_made_where_it_is_wished_for(self) -> None:
+        self.assertIn("    Condition: ShowsDashboard\n", blocks()["Dashboard"])
+        self.assertRegex(TEMPLATE, r"\n  ShowDashboard:\n    Type: String\n    Default: \"false\"\n")
 
     def test_what_a_function_gives_back_is_counted_in_its_own_log(self) -> None:
         source = (INFRA.parent / "shared/aws/src/sqs.rs").read_text(encoding="utf-8")

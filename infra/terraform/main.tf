@@ -15,6 +15,7 @@ locals {
     Architecture       = var.architecture
     AgentImage         = var.agent_image
     AlertEmail         = var.alert_email
+    ShowDashboard      = tostring(var.show_dashboard)
     MailFrom           = var.mail_from
     PublishTopics      = var.publish_topics
     TracesEndpoint     = var.traces_endpoint

@@ -40,6 +40,12 @@ variable "alert_email" {
   description = "Who is told of alarms; empty tells nobody."
 }
 
+variable "show_dashboard" {
+  type        = bool
+  default     = false
+  description = "Whether CloudWatch shows a dashboard, for 3 dollars a month."
+}
+
 variable "mail_from" {
   type        = string
   default     = ""

@@ -1,7 +1,7 @@
 """Makes, changes and removes a deployment with AWS SAM.
 
     python3 deploy.py deploy --stage NAME [--arch arm64|x86_64] [Key=value …]
-    python3 deploy.py destroy --stage NAME
+    CONFIRM=NAME python3 deploy.py destroy --stage NAME
     python3 deploy.py agent --stage NAME
 
 Needs credentials of AWS in the environment, and the zips of `make package`. What is deployed is
@@ -18,7 +18,7 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 INFRA = Path(__file__).resolve().parents[1]
@@ -69,6 +69,19 @@ def destroy_command(sam: Path, stage: str) -> list[str]:
     return [str(sam), "delete", "--stack-name", f"operon-{stage}", "--no-prompts"]
 
 
+def why_it_stays(stage: str, confirm: str, ask: Callable[[str], str] | None) -> str | None:
+    """Why a deployment is not removed; nothing if its name was given, in CONFIRM or by whoever is asked on a terminal."""
+    if not confirm and ask is not None:
+        try:
+            confirm = ask(f"This removes the deployment {stage} with its table, logs and images. Type its name to go on: ").strip()
+        except (EOFError, KeyboardInterrupt):
+            confirm = ""
+    if confirm == stage:
+        return None
+    given = f"{confirm} is not its name" if confirm else "its name was not given"
+    return f"destroy: the deployment {stage} stays: {given}; make destroy STAGE={stage} CONFIRM={stage} removes it"
+
+
 def region_for_python(environment: Mapping[str, str]) -> dict[str, str]:
     """The region as SAM and boto3 read it; the SDKs of other languages and the command line read AWS_REGION."""
     region = environment.get("AWS_REGION")
@@ -103,6 +116,12 @@ def main() -> int:
     # In the environment they need no quotes for the shell.
     options.parameters += shlex.split(os.environ.get("PARAMETERS", ""))
     os.environ.update(region_for_python(os.environ))
+    # Before anything is installed, asked of AWS or changed.
+    if options.action == "destroy":
+        ask = input if sys.stdin.isatty() else None
+        stays = why_it_stays(options.stage, os.environ.get("CONFIRM", ""), ask)
+        if stays is not None:
+            sys.exit(stays)
     try:
         lint = venvs.ensure("lint", INFRA / "requirements-lint.txt")
     except venvs.InstallFailed as error:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import tempfile
 import unittest
 from pathlib import Path
 
@@ -50,6 +54,47 @@ class TestDeploy(unittest.TestCase):
     def test_the_agent_is_pushed_unless_its_image_is_elsewhere(self) -> None:
         self.assertTrue(deploy.needs_agent(["AlertEmail=a@b.example", "AgentImage="]))
         self.assertFalse(deploy.needs_agent(["AgentImage=registry.example/agent:1"]))
+
+    def test_a_deployment_is_removed_by_whoever_says_its_name(self) -> None:
+        asked: list[str] = []
+
+        def answers(text: str) -> str:
+            asked.append(text)
+            return "main\n"
+
+        self.assertIsNone(deploy.why_it_stays("main", "main", None))
+        self.assertIsNone(deploy.why_it_stays("main", "", answers))
+        self.assertIn("the deployment main", asked[0])
+        # Who gives a name is not asked for another one.
+        self.assertIsNotNone(deploy.why_it_stays("staging", "main", answers))
+        self.assertEqual(len(asked), 1)
+        for confirm, ask in [("", None), ("main", None), ("yes", None), ("", answers), ("", lambda _: "")]:
+            said = deploy.why_it_stays("staging", confirm, ask) or ""
+            self.assertIn("stays", said)
+            self.assertTrue(said.endswith("make destroy STAGE=staging CONFIRM=staging removes it"), said)
+
+    def test_who_ends_the_question_removes_nothing(self) -> None:
+        for end in (EOFError, KeyboardInterrupt):
+
+            def ends(_: str, end: type[BaseException] = end) -> str:
+                raise end
+
+            self.assertIn("its name was not given", deploy.why_it_stays("main", "", ends) or "")
+
+    def test_nothing_is_done_without_the_name(self) -> None:
+        makefile = (deploy.ROOT / "Makefile").read_text(encoding="utf-8")
+        self.assertIn("\nexport CONFIRM\n", makefile)
+        with tempfile.TemporaryDirectory() as home:
+            for confirm in ("", "staging"):
+                # No program is found, so whatever came after the question would fail otherwise.
+                done = subprocess.run(
+                    [sys.executable, str(Path(deploy.__file__)), "destroy"],
+                    env={"PATH": home, "HOME": home, "PYTHONPATH": os.environ.get("PYTHONPATH", ""), "CONFIRM": confirm},
+                    stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+                )  # fmt: skip
+                self.assertEqual((done.returncode, done.stdout), (1, ""))
+                self.assertRegex(done.stderr, r"^destroy: the deployment main stays: .*; make destroy STAGE=main CONFIRM=main")
+            self.assertEqual(list(Path(home).iterdir()), [])
 
     def test_destroying_leaves_the_data_bucket_and_nothing_else(self) -> None:
         text = (deploy.INFRA / "template.yaml").read_text(encoding="utf-8")

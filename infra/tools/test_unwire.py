@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import unittest
 from typing import Any
 
@@ -44,6 +46,20 @@ class Service:
         if name in self.answers:
             return lambda **_: self.answers[name]
         return lambda **arguments: self.calls.append((name, arguments))
+
+
+class Definitions(Service):
+    """Deletes task definitions, as far as it does."""
+
+    def __init__(self, answers: dict[str, Any]) -> None:
+        super().__init__(answers)
+        self.deleted: list[list[str]] = []
+        self.failures: list[dict[str, str]] = []
+
+    def delete_task_definitions(self, taskDefinitions: list[str]) -> dict[str, Any]:  # noqa: N803 - as boto3 has it
+        """Notes them."""
+        self.deleted.append(taskDefinitions)
+        return {"taskDefinitions": [], "failures": self.failures if len(self.deleted) == 1 else []}
 
 
 class TestUnwire(unittest.TestCase):
@@ -104,14 +120,39 @@ class TestUnwire(unittest.TestCase):
         self.assertEqual([of["tasks"] for name, of in ecs.calls if name == "wait"], [["t1", "t2"], ["t3"]])
 
     def test_only_task_definitions_of_the_stage_are_taken_back(self) -> None:
-        ecs = Service(
-            {
-                "list_task_definition_families": lambda _: [{"families": ["operon-main-0a1b", "operon-main-two-0a1b"]}],
-                "list_task_definitions": lambda of: [{"taskDefinitionArns": [f"{of['familyPrefix']}:1"]}],
-            }
-        )
+        ecs = self.definitions({"ACTIVE": 1}, ["operon-main-0a1b", "operon-main-two-0a1b"])
         self.assertEqual(unwire.definitions(lambda _: ecs, "main"), 1)
-        self.assertEqual(ecs.calls, [("deregister_task_definition", {"taskDefinition": "operon-main-0a1b:1"})])
+        self.assertEqual(ecs.calls, [("deregister_task_definition", {"taskDefinition": "operon-main-0a1b:ACTIVE-0"})])
+        self.assertEqual(ecs.deleted, [["operon-main-0a1b:ACTIVE-0"]])
+
+    def test_task_definitions_are_deleted_ten_at_a_time_also_those_that_were_taken_back_before(self) -> None:
+        ecs = self.definitions({"ACTIVE": 2, "INACTIVE": 21}, ["operon-main-0a1b"])
+        self.assertEqual(unwire.definitions(lambda _: ecs, "main"), 23)
+        self.assertEqual(len(ecs.calls), 2)
+        self.assertEqual([len(batch) for batch in ecs.deleted], [10, 10, 3])
+        self.assertEqual(len({arn for batch in ecs.deleted for arn in batch}), 23)
+
+    def test_a_task_definition_that_stays_holds_up_nothing(self) -> None:
+        ecs = self.definitions({"INACTIVE": 11}, ["operon-main-0a1b"])
+        ecs.failures = [{"arn": "operon-main-0a1b:INACTIVE-0", "reason": "in use"}]
+        with contextlib.redirect_stderr(io.StringIO()) as said:
+            self.assertEqual(unwire.definitions(lambda _: ecs, "main"), 11)
+        self.assertEqual(len(ecs.deleted), 2)
+        self.assertIn("operon-main-0a1b:INACTIVE-0 stays inactive: in use", said.getvalue())
+
+    def definitions(self, found: dict[str, int], families: list[str]) -> Definitions:
+        """ECS with so many task definitions of each family, by status."""
+
+        def of_families(arguments: dict[str, Any]) -> list[Any]:
+            # A family whose definitions were all taken back is no active one.
+            self.assertEqual(arguments, {"familyPrefix": "operon-main-", "status": "ALL"})
+            return [{"families": families}]
+
+        def listed(of: dict[str, Any]) -> list[Any]:
+            status = of["status"]
+            return [{"taskDefinitionArns": [f"{of['familyPrefix']}:{status}-{at}" for at in range(found.get(status, 0))]}]
+
+        return Definitions({"list_task_definition_families": of_families, "list_task_definitions": listed})
 
 
 if __name__ == "__main__":

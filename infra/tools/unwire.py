@@ -17,6 +17,8 @@ from typing import Any
 
 _ROUNDS = 5
 """Looks for tasks that were launched while others were stopped."""
+_DELETED_AT_ONCE = 10
+"""Task definitions of one request (ECS)."""
 
 Client = Callable[[str], Any]
 """boto3's `client`, or what stands in for it."""
@@ -99,15 +101,25 @@ def tasks(client: Client, stage: str) -> int:
 
 
 def definitions(client: Client, stage: str) -> int:
-    """Takes back the task definitions that the launcher registered. Their names end with a hash."""
-    ecs, removed = client("ecs"), 0
-    for family in list(pages(ecs, "list_task_definition_families", "families", familyPrefix=f"operon-{stage}-", status="ACTIVE")):
+    """Takes back and deletes the task definitions that the launcher registered. Their names end with a hash."""
+    ecs, gone = client("ecs"), []
+    for family in list(pages(ecs, "list_task_definition_families", "families", familyPrefix=f"operon-{stage}-", status="ALL")):
         if not re.fullmatch(rf"operon-{re.escape(stage)}-[0-9a-f]+", family):
             continue  # Of a stage whose name begins so.
-        for arn in list(pages(ecs, "list_task_definitions", "taskDefinitionArns", familyPrefix=family, status="ACTIVE")):
+        listed = {
+            status: list(pages(ecs, "list_task_definitions", "taskDefinitionArns", familyPrefix=family, status=status))
+            for status in ("ACTIVE", "INACTIVE")
+        }
+        for arn in listed["ACTIVE"]:
             ecs.deregister_task_definition(taskDefinition=arn)
-            removed += 1
-    return removed
+        # One that was taken back may be in both lists.
+        gone += sorted({*listed["ACTIVE"], *listed["INACTIVE"]})
+    for start in range(0, len(gone), _DELETED_AT_ONCE):
+        done = ecs.delete_task_definitions(taskDefinitions=gone[start : start + _DELETED_AT_ONCE])
+        for failure in done.get("failures", []):
+            # It costs nothing and starts nothing, so it holds up nothing else.
+            print(f"destroy: {failure.get('arn')} stays inactive: {failure.get('reason')}", file=sys.stderr)
+    return len(gone)
 
 
 def main() -> int:

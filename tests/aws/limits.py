@@ -10,6 +10,7 @@ CANNOT: dict[str, dict[str, str]] = {
         "ecs-resources": "its CloudFormation passes over ECS::Cluster, which is not in the free edition",
         "keys-on-the-bus": "its EventBridge events have url-encoded keys, which those of AWS have not",
         "conditional-delete": "its S3 refuses `If-Match` of DeleteObject, so removing and moving objects is tested elsewhere only",
+        "alias-configuration": "its Lambda tells no configuration of an alias, so `operon doctor` finds no function there",
         "burst-1000": "it carries about a hundred requests a second, so the burst is of a hundred uploads",
     },
     "ministack": {},

@@ -2,6 +2,7 @@
 
 mod aws;
 mod cloud;
+mod running;
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -22,6 +23,8 @@ const DISK_MIB_MIN: u64 = 1024;
 /// What was found out about one thing.
 enum Finding {
     Good(String),
+    /// Somebody should look.
+    Warning(String),
     /// Only some flows need it.
     Missing(String),
     Bad(String),
@@ -76,6 +79,10 @@ fn report(findings: Vec<(&'static str, Finding)>, console: &Console) -> Exit {
         let (mark, text) = match finding {
             Finding::Good(text) => (
                 style::paint(colour, style::of_state("SUCCESS"), "ok     "),
+                text,
+            ),
+            Finding::Warning(text) => (
+                style::paint(colour, style::of_state("WARNING"), "warning"),
                 text,
             ),
             Finding::Missing(text) => (

@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 use operon_core::exec::Reason;
 use operon_core::lang::{self, plugins::Plugins};
 use operon_core::plan::{self, Plan};
-use operon_engine::metrics::dashboard::{self, BEGIN, END, OUTCOMES};
+use operon_engine::metrics::dashboard::{self, BEGIN, END, OUTCOMES, Wrong};
 use operon_engine::metrics::{Alert, Buried, DIMENSIONS, Measurement, Prices};
 use operon_engine::ports::ExecutionRow;
 use serde_json::{Value, json};
@@ -159,7 +159,7 @@ const OF_AWS: [(&str, &str, &[&str]); 2] = [
     (
         "AWS/Lambda",
         "FunctionName",
-        &["Errors", "Duration", "Throttles"],
+        &["Errors", "Duration", "Throttles", "Invocations"],
     ),
 ];
 
@@ -249,16 +249,72 @@ fn every_alarm_watches_what_is_emitted() {
     let text = std::fs::read_to_string(template()).unwrap();
     let alarms = dashboard::alarms();
     assert!(alarms.len() >= 9);
-    for alarm in alarms {
-        let dimensions: Vec<_> = alarm
-            .metric
+    for metric in alarms.iter().map(|alarm| &alarm.metric) {
+        let dimensions: Vec<_> = metric
             .dimensions
             .iter()
             .map(|(name, value)| ((*name).to_owned(), value.replace("${Stage}", "main")))
             .collect();
-        let namespace = alarm.metric.namespace.replace("${Stage}", "main");
-        check(&namespace, &alarm.metric.name, &dimensions, &text);
+        let namespace = metric.namespace.replace("${Stage}", "main");
+        check(&namespace, &metric.name, &dimensions, &text);
     }
+}
+
+/// Functions and queues of the template that an alarm watches by a metric of this name.
+fn watched(name: &str) -> BTreeSet<String> {
+    let alarms = dashboard::alarms();
+    let metrics = alarms.iter().map(|alarm| &alarm.metric);
+    metrics
+        .filter(|metric| metric.name == name)
+        .map(|metric| metric.dimensions[0].1.clone())
+        .collect()
+}
+
+#[test]
+fn nothing_fails_or_waits_unseen() {
+    let text = std::fs::read_to_string(template()).unwrap();
+    let after = |begin: &str| -> Vec<String> {
+        let parts = text.split(begin).skip(1);
+        parts
+            .map(|rest| rest.split('"').next().unwrap().to_owned())
+            .collect()
+    };
+    let functions = after("FunctionName: !Sub \"operon-${Stage}-");
+    assert_eq!(functions.len(), 7);
+    let errors = watched("Errors");
+    for function in functions {
+        let found = errors
+            .iter()
+            .any(|one| one.to_lowercase() == format!("${{{function}}}"));
+        assert!(found, "nobody is told when {function} fails");
+    }
+    let (dead, read): (BTreeSet<_>, BTreeSet<_>) = after("QueueName: !Sub \"")
+        .into_iter()
+        .partition(|name| name.ends_with("-dlq"));
+    assert_eq!((dead.len(), read.len()), (5, 4));
+    assert_eq!(watched("ApproximateAgeOfOldestMessage"), read);
+    // Received by the reconciler, and left by one that does not receive.
+    assert_eq!(watched("NumberOfMessagesReceived"), dead);
+    assert_eq!(watched("ApproximateNumberOfMessagesVisible"), dead);
+    assert_eq!(
+        watched("Invocations"),
+        BTreeSet::from(["${Reconciler}".to_owned()])
+    );
+}
+
+#[test]
+fn a_worker_that_died_once_is_no_alarm() {
+    let text = std::fs::read_to_string(template()).unwrap();
+    let alarms = dashboard::alarms();
+    let alarm = alarms
+        .iter()
+        .find(|alarm| alarm.id == "WorkQueueWaits")
+        .unwrap();
+    let queue = "QueueName: !Sub \"operon-${Stage}-work\"\n      VisibilityTimeout: ";
+    let (_, rest) = text.split_once(queue).unwrap();
+    let visibility: u32 = rest.lines().next().unwrap().parse().unwrap();
+    // SQS delays a message by a quarter of an hour at most; then it was received, and came again.
+    assert_eq!(alarm.wrong, Wrong::Above(900 + visibility + 300));
 }
 
 #[test]

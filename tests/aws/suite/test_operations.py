@@ -12,9 +12,10 @@ from typing import Any, ClassVar
 import deployment
 import flows
 from botocore.credentials import Credentials
-from fixtures import ENDPOINT, OPERON, aws, until, variables
+from fixtures import ENDPOINT, LANE, OPERON, aws, until, variables
 from flows import NAMESPACE
 from gateway import Gateway
+from limits import CANNOT
 
 ARN = "arn:aws:sts::000000000000:assumed-role/ops/ada"
 
@@ -240,11 +241,68 @@ class TestCommandLine(OperationsCase):
         waits = until(lambda: sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=5).get("Messages"), "the message that waits")
         self.assertEqual(waits[0]["Body"], "for later")
 
+    def made(self) -> dict[str, Any]:
+        """What the deployment consists of, as far as somebody could change it in passing."""
+        function, events, sqs = (aws().client(service) for service in ("lambda", "events", "sqs"))
+        stage = f"operon-{self.here.stand.stage}"
+        functions = function.list_functions()["Functions"]
+        mappings = function.list_event_source_mappings()["EventSourceMappings"]
+        rules = events.list_rules(NamePrefix=stage)["Rules"]
+        return {
+            "functions": sorted((one["FunctionName"], one["CodeSha256"], one["LastModified"]) for one in functions),
+            "readers": sorted((one["UUID"], one["State"]) for one in mappings),
+            "rules": sorted((one["Name"], one["State"]) for one in rules),
+            "queues": sorted(sqs.list_queues(QueueNamePrefix=stage)["QueueUrls"]),
+            "executions": [one["id"] for one in self.asked("executions", "list")["items"]],
+            "audit": self.asked("audit")["items"],
+        }
+
+    def doctor(self, stage: str) -> tuple[int, dict[str, list[str]]]:
+        """The exit code, and what is said of each kind of thing: `ok`, `wrong` and so on, in order."""
+        said = self.call("doctor", "--target", "aws", "--stage", stage)
+        found: dict[str, list[str]] = {}
+        for line in said.stdout.splitlines():
+            mark, part = line.split()[:2]
+            found.setdefault(part, []).append(mark)
+        return said.returncode, found
+
     def test_doctor_finds_what_stands_and_changes_nothing(self) -> None:
-        said = self.call("doctor", "--target", "aws", "--stage", self.here.stand.stage)
-        for part in ("table", "queues", "functions"):
-            (line,) = [line for line in said.stdout.splitlines() if part in line.split()][:1] or [said.stdout + said.stderr]
-            self.assertTrue(line.lstrip().startswith(("ok", "✓", "✔")), line)
+        # What other tests had given up is taken up.
+        self.here.reconcile()
+        before = self.made()
+        code, found = self.doctor(self.here.stand.stage)
+        self.assertEqual(self.made(), before)
+        expected = {
+            "region": 1, "table": 1, "cluster": 1, "queue": 4, "function": 7, "call": 2, "reader": 4, "rule": 4, "letters": 5,
+            "bucket": 1,
+        }  # fmt: skip
+        cannot = CANNOT.get(LANE, {})
+        unlike = {"cluster": "ecs-resources", "function": "alias-configuration"}
+        for part, count in expected.items():
+            with self.subTest(part):
+                mark = "wrong" if unlike.get(part) in cannot else "ok"
+                self.assertEqual(found.get(part), [mark] * count)
+        # No emulator has quotas. Images of the stand-in are in no registry; that of the agent every container needs.
+        self.assertEqual((found["quota"], found["agent"], code), (["missing"] * 3, ["wrong"], 1))
+
+    def test_doctor_sees_what_stands_still_and_what_was_given_up(self) -> None:
+        stage, events, sqs = self.here.stand.stage, aws().client("events"), aws().client("sqs")
+        rule, letters = f"operon-{stage}-reconcile", self.here.queue("plan-dlq")
+        # Nobody takes up the letter meanwhile.
+        events.disable_rule(Name=rule)
+        self.addCleanup(events.enable_rule, Name=rule)
+        sqs.send_message(QueueUrl=letters, MessageBody="given up")
+        self.addCleanup(sqs.purge_queue, QueueUrl=letters)
+        _, found = self.doctor(stage)
+        self.assertEqual(found["rule"], ["wrong", "ok", "ok", "ok"])
+        self.assertEqual(found["letters"], ["ok", "warning", "ok", "ok", "ok"])
+
+    def test_doctor_finds_nothing_of_a_stage_that_is_not_there(self) -> None:
+        code, found = self.doctor("nobody")
+        for part, count in {"table": 1, "queue": 4, "function": 7, "call": 2, "rule": 4, "letters": 5}.items():
+            self.assertEqual(found[part], ["wrong"] * count, part)
+        # Which bucket, the functions would say.
+        self.assertEqual((found["agent"], "bucket" in found, code), (["missing"], False, 1))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::Finding;
 use super::cloud::{self, Image, Quota};
+use super::running;
 
 /// For one request to a registry.
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -22,7 +23,7 @@ const TOKEN_MAX: usize = 64 * 1024;
 const MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
      application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json";
 
-type Findings = Vec<(&'static str, Finding)>;
+pub(super) type Findings = Vec<(&'static str, Finding)>;
 
 /// Everything about a stage and some images.
 pub(super) async fn findings(stage: &str, images: &[String]) -> Findings {
@@ -33,7 +34,7 @@ pub(super) async fn findings(stage: &str, images: &[String]) -> Findings {
     };
     let mut found = vec![("region", Finding::Good(region.to_string()))];
     found.extend(parts(&sdk, stage).await);
-    found.extend(functions(&sdk, stage).await);
+    found.extend(running::findings(&sdk, stage).await);
     found.extend(quotas(&sdk).await);
     let mut of_deployed = BTreeSet::new();
     match environment(&sdk, stage).await {
@@ -41,6 +42,8 @@ pub(super) async fn findings(stage: &str, images: &[String]) -> Findings {
             let agent = variables.get("OPERON_AGENT_IMAGE");
             let agent = agent.map_or_else(String::new, Clone::clone);
             found.push(("agent", pull(&sdk, &agent).await));
+            let bucket = variables.get("OPERON_DATA_BUCKET");
+            found.push(("bucket", running::bucket(&sdk, bucket).await));
             match of_flows(&sdk, &variables).await {
                 Ok(images) => of_deployed = images,
                 Err(error) => found.push(("flows", Finding::Missing(error))),
@@ -49,8 +52,8 @@ pub(super) async fn findings(stage: &str, images: &[String]) -> Findings {
         Err(error) => found.push((
             "agent",
             Finding::Missing(format!(
-                "which image stands beside containers, and which ones flows name, is not known: {error}; may these \
-                 credentials lambda:GetFunctionConfiguration?"
+                "which image stands beside containers, which ones flows name and which bucket holds their files is not \
+                 known: {error}; may these credentials lambda:GetFunctionConfiguration?"
             )),
         )),
     }
@@ -66,7 +69,10 @@ pub(super) async fn findings(stage: &str, images: &[String]) -> Findings {
                 Finding::Bad(text) if at >= asked => Finding::Missing(format!(
                     "{text}; unless its tasks have `credentials` for it"
                 )),
-                other @ (Finding::Good(_) | Finding::Missing(_) | Finding::Bad(_)) => other,
+                other @ (Finding::Good(_)
+                | Finding::Warning(_)
+                | Finding::Missing(_)
+                | Finding::Bad(_)) => other,
             },
         ));
     }
@@ -108,7 +114,7 @@ async fn of_flows(
     Ok(images)
 }
 
-fn service(sdk: &Sdk, name: ServiceName) -> Service {
+pub(super) fn service(sdk: &Sdk, name: ServiceName) -> Service {
     Service::new(sdk, name, TIMEOUT)
 }
 
@@ -157,22 +163,6 @@ fn judged(name: &str, action: &str, answer: Result<(), String>) -> Finding {
             "{name}: {error}; is the stage deployed in this region, and may these credentials {action}?"
         )),
     }
-}
-
-/// Whether the functions are there and these credentials may call those that are called directly.
-async fn functions(sdk: &Sdk, stage: &str) -> Findings {
-    let lambda = service(sdk, ServiceName::Lambda);
-    let mut found = Vec::new();
-    for name in ["intake", "api"] {
-        let name = format!("operon-{stage}-{name}");
-        let path = format!("/2015-03-31/functions/{name}/invocations");
-        // Lambda only says whether it would be called.
-        let headers = [("x-amz-invocation-type", "DryRun")];
-        let answer = lambda.post(&path, &headers, b"{}".to_vec(), true).await;
-        let answer = answer.map(|_| ()).map_err(|error| error.to_string());
-        found.push(("function", judged(&name, "lambda:InvokeFunction", answer)));
-    }
-    found
 }
 
 async fn quotas(sdk: &Sdk) -> Findings {

@@ -177,6 +177,7 @@ mod tests {
     fn text(finding: Finding) -> (&'static str, String) {
         match finding {
             Finding::Good(text) => ("good", text),
+            Finding::Warning(text) => ("warning", text),
             Finding::Missing(text) => ("missing", text),
             Finding::Bad(text) => ("bad", text),
         }

@@ -16,6 +16,13 @@ pub(super) const DUE_PARTITIONS: u8 = 8;
 /// Partitions of the list index over which executions of one class are spread.
 pub(super) const LIST_PARTITIONS: u8 = 4;
 
+/// How the partitions begin of which items are ever removed: records, pairs, places in queues. `infra/template.yaml` lets no
+/// function remove anything else: shards, attempts and executions only expire.
+pub(super) const REMOVED: [&str; 3] = ["R#", "K#", "Q#"];
+/// How the partitions begin in which intake writes, which the template lets it: executions, their lists, revisions, records.
+#[cfg(test)]
+const OF_INTAKE: [&str; 6] = ["E#*", "F", "F#*", "N#*", "P#*", "R#*"];
+
 /// `text` without `#`, `/` and `%`, so that it can stand between them.
 pub(super) fn part(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -259,6 +266,80 @@ mod tests {
     fn parts_do_not_run_into_each_other() {
         assert_ne!(flow_name("a/b", "c"), flow_name("a", "b/c"));
         assert_ne!(flow_name("a%2Fb", "c"), flow_name("a/b", "c"));
+    }
+
+    /// Values of `dynamodb:LeadingKeys` in the template, by the action that they limit.
+    fn granted(action: &str, role: &str) -> Vec<String> {
+        let template = include_str!("../../../../infra/template.yaml");
+        let (_, policy) = template
+            .split_once(&format!("- PolicyName: {role}\n"))
+            .unwrap();
+        let policy = policy.split("\n  # ──").next().unwrap();
+        let statements = policy.split("- Effect: Allow\n");
+        let limited = statements.filter(|one| one.contains(&format!("\"dynamodb:{action}\"")));
+        let statement = limited.into_iter().next().unwrap();
+        let (_, keys) = statement.split_once("\"dynamodb:LeadingKeys\": [").unwrap();
+        let keys = keys.split(']').next().unwrap().split(", ");
+        keys.map(|key| key.trim_matches('"').to_owned()).collect()
+    }
+
+    fn is_granted(granted: &[&str], pk: &str) -> bool {
+        granted.iter().any(|one| match one.strip_suffix('*') {
+            Some(begin) => pk.starts_with(begin),
+            None => pk == *one,
+        })
+    }
+
+    #[test]
+    fn intake_may_write_what_begins_an_execution_and_nothing_of_what_becomes_of_it() {
+        assert_eq!(granted("PutItem", "intake"), OF_INTAKE);
+        let of = id("e");
+        let begins = [
+            execution(&of),
+            FLOWS.to_owned(),
+            flow_executions("n/f"),
+            children(&of),
+            revisions("n", "f"),
+            "R#trigger#n/f".to_owned(),
+        ];
+        for pk in begins {
+            assert!(is_granted(&OF_INTAKE, &pk), "{pk}");
+        }
+        for pk in [shards(&of), attempts(&of), lock("x").pk, queue("x")] {
+            assert!(!is_granted(&OF_INTAKE, &pk), "{pk}");
+        }
+    }
+
+    #[test]
+    fn what_functions_may_remove_is_what_is_ever_removed() {
+        let mut all = Vec::new();
+        for role in [
+            "intake",
+            "planner",
+            "launcher",
+            "worker",
+            "reconciler",
+            "api",
+        ] {
+            all.extend(granted("DeleteItem", role));
+        }
+        for key in &all {
+            assert!(REMOVED.iter().any(|begin| key.starts_with(begin)), "{key}");
+        }
+        for begin in REMOVED {
+            assert!(
+                all.contains(&format!("{begin}*")),
+                "nobody may remove {begin}"
+            );
+        }
+        for pk in [
+            shards(&id("e")),
+            attempts(&id("e")),
+            execution(&id("e")),
+            lock("x").pk,
+        ] {
+            assert!(!REMOVED.iter().any(|begin| pk.starts_with(begin)), "{pk}");
+        }
     }
 
     #[test]

@@ -17,6 +17,7 @@ use aws_sdk_dynamodb::types::{
 use operon_engine::ports::StoreError;
 
 use super::item::{Item, Key};
+use super::keys::REMOVED;
 use crate::errors::Trouble;
 use crate::meter::Meter;
 
@@ -259,6 +260,10 @@ impl Table {
         key: &Key,
         condition: Option<Condition>,
     ) -> Result<Written, StoreError> {
+        debug_assert!(
+            REMOVED.iter().any(|begin| key.pk.starts_with(begin)),
+            "no function may remove this"
+        );
         let (expression, values) = split(condition);
         let answer = self
             .client

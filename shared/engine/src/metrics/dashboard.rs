@@ -29,6 +29,10 @@ const FUNCTIONS: [&str; 7] = [
     "Reconciler",
     "Api",
 ];
+/// Those that are rolled out by canary.
+const CANARIES: [&str; 2] = ["Planner", "Launcher"];
+/// The one that looks after everything else.
+const RECONCILER: &str = "Reconciler";
 /// Width of the dashboard in CloudWatch's grid.
 const GRID: usize = 24;
 /// Size of a widget in it.
@@ -86,8 +90,19 @@ pub struct Alarm {
     pub statistic: &'static str,
     /// Seconds.
     pub period_s: u32,
-    /// It comes when the value is greater.
-    pub threshold: u32,
+    /// It comes when so many of the last so many periods are wrong.
+    pub periods: (u32, u32),
+    /// What is wrong.
+    pub wrong: Wrong,
+}
+
+/// When the value of a period is wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wrong {
+    /// It is greater. A period without a value is well.
+    Above(u32),
+    /// It is less, or there is none.
+    Below(u32),
 }
 
 /// One of ours, by outcome.
@@ -103,6 +118,10 @@ fn ours(name: &str, outcome: &str) -> Metric {
 const UNHANDLED: &str = "unhandled_messages";
 /// Seconds that a message may be delayed on purpose (SQS); its age counts from when it was sent.
 const DELAY_MAX_S: u32 = 900;
+/// Seconds that a message may wait beyond that.
+const WAIT_S: u32 = 300;
+/// `VisibilityTimeout` of the work queue, seconds.
+const WORK_VISIBILITY_S: u32 = 1800;
 
 fn of_service(namespace: &str, name: &str, dimensions: Vec<(&'static str, String)>) -> Metric {
     Metric {
@@ -212,24 +231,14 @@ fn queues(name: &str, stat: &'static str, ending: &str, further: &[&str]) -> Vec
     QUEUES
         .iter()
         .chain(further)
-        .map(|queue| {
-            let full = format!("operon-${{Stage}}-{queue}{ending}");
-            line(
-                of_service("AWS/SQS", name, vec![("QueueName", full)]),
-                stat,
-                queue,
-            )
-        })
+        .map(|queue| line(of_queue(&format!("{queue}{ending}"), name), stat, queue))
         .collect()
 }
 
 fn functions(name: &str, stat: &'static str) -> Vec<Line> {
     FUNCTIONS
         .iter()
-        .map(|function| {
-            let dimensions = vec![("FunctionName", format!("${{{function}}}"))];
-            line(of_service("AWS/Lambda", name, dimensions), stat, function)
-        })
+        .map(|function| line(of_function(function, name), stat, function))
         .collect()
 }
 
@@ -331,106 +340,164 @@ pub fn widgets() -> Vec<Widget> {
 /// What people are told of, besides what flows say themselves.
 #[must_use]
 pub fn alarms() -> Vec<Alarm> {
-    let mut alarms: Vec<Alarm> = ["Planner", "Launcher"]
-        .into_iter()
-        .map(|function| Alarm {
-            id: format!("{function}Errors"),
-            description: format!("The {} fails.", function.to_lowercase()),
-            metric: of_service(
-                "AWS/Lambda",
-                "Errors",
-                vec![
-                    ("FunctionName", format!("${{{function}}}")),
-                    ("Resource", format!("${{{function}}}:live")),
-                ],
-            ),
-            statistic: "Sum",
-            period_s: 60,
-            threshold: 0,
-        })
-        .collect();
+    [
+        of_functions(),
+        of_dead_letters(),
+        of_queues(),
+        of_executions(),
+    ]
+    .concat()
+}
+
+/// A metric of a function, of all its versions.
+fn of_function(function: &str, name: &str) -> Metric {
+    let dimensions = vec![("FunctionName", format!("${{{function}}}"))];
+    of_service("AWS/Lambda", name, dimensions)
+}
+
+/// A metric of a queue.
+fn of_queue(queue: &str, name: &str) -> Metric {
+    let dimensions = vec![("QueueName", format!("operon-${{Stage}}-{queue}"))];
+    of_service("AWS/SQS", name, dimensions)
+}
+
+fn of_functions() -> Vec<Alarm> {
+    let errors = CANARIES.map(|function| {
+        let mut metric = of_function(function, "Errors");
+        // Of the alias that a canary moves.
+        let resource = ("Resource", format!("${{{function}}}:live"));
+        metric.dimensions.push(resource);
+        let text = format!("The {} fails.", function.to_lowercase());
+        Alarm::new(&format!("{function}Errors"), text, metric)
+    });
     // A message that fails comes again, and its function has not failed: without these no canary would see it. Two are
     // left to a message that is itself the mistake.
-    alarms.extend(["Planner", "Launcher"].into_iter().map(|function| {
+    let refuses = CANARIES.map(|function| {
         let name = function.to_lowercase();
+        let text = format!("Messages of the {name} fail and come again.");
+        let namespace = format!("{NAMESPACE}/${{Stage}}");
+        let metric = of_service(&namespace, UNHANDLED, vec![("function", name)]);
         Alarm {
-            id: format!("{function}Refuses"),
-            description: format!("Messages of the {name} fail and come again."),
-            metric: of_service(
-                &format!("{NAMESPACE}/${{Stage}}"),
-                UNHANDLED,
-                vec![("function", name)],
-            ),
-            statistic: "Sum",
             period_s: 300,
-            threshold: 2,
+            wrong: Wrong::Above(2),
+            ..Alarm::new(&format!("{function}Refuses"), text, metric)
         }
-    }));
-    for queue in [
+    });
+    [errors.to_vec(), refuses.to_vec(), of_others()].concat()
+}
+
+// Each has an alarm of its own, which says who it is: CloudWatch bills metrics, so adding them up would save nothing.
+fn of_others() -> Vec<Alarm> {
+    let others = FUNCTIONS
+        .into_iter()
+        .filter(|function| !CANARIES.contains(function) && *function != RECONCILER)
+        .map(|function| {
+            let text = format!("The {} fails again and again.", function.to_lowercase());
+            let metric = of_function(function, "Errors");
+            // What fails once comes again by itself.
+            Alarm {
+                period_s: 300,
+                periods: (2, 3),
+                ..Alarm::new(&format!("{function}Errors"), text, metric)
+            }
+        });
+    // The one that makes the trouble of all others visible is watched by somebody else.
+    let fails = Alarm {
+        periods: (3, 5),
+        ..Alarm::new(
+            "ReconcilerErrors",
+            "The reconciler fails: nobody asks after what is silent or takes up dead letters.",
+            of_function(RECONCILER, "Errors"),
+        )
+    };
+    let stands = Alarm {
+        period_s: 300,
+        periods: (2, 2),
+        wrong: Wrong::Below(1),
+        ..Alarm::new(
+            "ReconcilerStands",
+            "The reconciler, due each minute, was not called for ten minutes.",
+            of_function(RECONCILER, "Invocations"),
+        )
+    };
+    others.chain([fails, stands]).collect()
+}
+
+fn of_dead_letters() -> Vec<Alarm> {
+    let queues = [
         ("Plan", "plan"),
         ("Launch", "launch"),
         ("Work", "work"),
         ("Intake", "intake"),
         ("Event", "events"),
-    ] {
-        alarms.push(Alarm {
-            id: format!("{}DeadLettersAlarm", queue.0),
-            description: format!(
-                "A message of {} could not be handled; operon redrive shows it.",
-                queue.1
-            ),
-            metric: of_service(
-                // Not how many there are: the reconciler takes them away within the minute, and receives each.
-                "AWS/SQS",
-                "NumberOfMessagesReceived",
-                vec![("QueueName", format!("operon-${{Stage}}-{}-dlq", queue.1))],
-            ),
-            statistic: "Sum",
-            period_s: 60,
-            threshold: 0,
-        });
-    }
-    for (queue, name) in [("Plan", "plan"), ("Launch", "launch")] {
-        alarms.push(Alarm {
-            id: format!("{queue}QueueWaits"),
-            description: format!("Messages of {name} wait for five minutes too long."),
-            metric: of_service(
-                "AWS/SQS",
-                "ApproximateAgeOfOldestMessage",
-                vec![("QueueName", format!("operon-${{Stage}}-{name}"))],
-            ),
+    ];
+    let metric = |queue: &str, name: &str| of_queue(&format!("{queue}-dlq"), name);
+    let received = queues.map(|(id, queue)| {
+        let text = format!("A message of {queue} could not be handled; operon redrive shows it.");
+        // Not how many there are: the reconciler takes them away within the minute, and receives each.
+        let metric = metric(queue, "NumberOfMessagesReceived");
+        Alarm::new(&format!("{id}DeadLettersAlarm"), text, metric)
+    });
+    // If it takes none away, nobody receives any. Where some come and go, there are none in between.
+    let stay = queues.map(|(id, queue)| {
+        let text =
+            format!("Dead letters of {queue} were not taken up; the reconciler's log says why.");
+        let metric = metric(queue, "ApproximateNumberOfMessagesVisible");
+        Alarm {
+            statistic: "Minimum",
+            period_s: 300,
+            periods: (2, 2),
+            ..Alarm::new(&format!("{id}DeadLettersStay"), text, metric)
+        }
+    });
+    [received, stay].concat()
+}
+
+fn of_queues() -> Vec<Alarm> {
+    let queues = [
+        ("Plan", "plan", "five minutes", WAIT_S),
+        ("Launch", "launch", "five minutes", WAIT_S),
+        // A worker that died leaves its messages invisible, and nothing is wrong with the queue for so long.
+        ("Work", "work", "35 minutes", WAIT_S + WORK_VISIBILITY_S),
+        ("Intake", "intake", "five minutes", WAIT_S),
+    ];
+    let alarms = queues.map(|(id, queue, long, wait_s)| {
+        let text = format!("Messages of {queue} wait for {long} too long.");
+        let metric = of_queue(queue, "ApproximateAgeOfOldestMessage");
+        Alarm {
             statistic: "Maximum",
-            period_s: 60,
-            threshold: DELAY_MAX_S + 300,
-        });
-    }
-    alarms.push(Alarm {
-        id: "AlertsFail".to_owned(),
-        description: "Messages to people are not taken; operon namespaces incidents says why."
-            .to_owned(),
-        metric: ours(ALERTS.0, "FAILED"),
-        statistic: "Sum",
-        period_s: 300,
-        threshold: 0,
+            wrong: Wrong::Above(DELAY_MAX_S + wait_s),
+            ..Alarm::new(&format!("{id}QueueWaits"), text, metric)
+        }
     });
-    alarms.push(Alarm {
-        id: "EventsAreBuried".to_owned(),
-        description: "An event could not be used by its trigger; operon redrive shows it."
-            .to_owned(),
-        metric: ours(BURIED.0, BURIED_OUTCOME),
-        statistic: "Sum",
-        period_s: 60,
-        threshold: 0,
-    });
-    alarms.push(Alarm {
-        id: "ManyExecutionsFail".to_owned(),
-        description: "More than 25 executions failed within five minutes.".to_owned(),
-        metric: ours("executions", "FAILED"),
-        statistic: "Sum",
-        period_s: 300,
-        threshold: 25,
-    });
-    alarms
+    alarms.to_vec()
+}
+
+fn of_executions() -> Vec<Alarm> {
+    vec![
+        Alarm {
+            period_s: 300,
+            ..Alarm::new(
+                "AlertsFail",
+                "Messages to people are not taken; operon namespaces incidents says why.",
+                ours(ALERTS.0, "FAILED"),
+            )
+        },
+        Alarm::new(
+            "EventsAreBuried",
+            "An event could not be used by its trigger; operon redrive shows it.",
+            ours(BURIED.0, BURIED_OUTCOME),
+        ),
+        Alarm {
+            period_s: 300,
+            wrong: Wrong::Above(25),
+            ..Alarm::new(
+                "ManyExecutionsFail",
+                "More than 25 executions failed within five minutes.",
+                ours("executions", "FAILED"),
+            )
+        },
+    ]
 }
 
 impl Widget {
@@ -494,6 +561,19 @@ impl Line {
 }
 
 impl Alarm {
+    /// One that comes with the first minute in which there is anything.
+    fn new(id: &str, description: impl Into<String>, metric: Metric) -> Self {
+        Self {
+            id: id.to_owned(),
+            description: description.into(),
+            metric,
+            statistic: "Sum",
+            period_s: 60,
+            periods: (1, 1),
+            wrong: Wrong::Above(0),
+        }
+    }
+
     fn yaml(&self, out: &mut String) {
         // Writing to a String cannot fail.
         let _ = writeln!(
@@ -507,10 +587,22 @@ impl Alarm {
         for (name, value) in &self.metric.dimensions {
             let _ = writeln!(out, "        - {{ Name: {name}, Value: {} }}", yaml(value));
         }
+        let (wrong, of) = self.periods;
         let _ = writeln!(
             out,
-            "      Statistic: {}\n      Period: {}\n      EvaluationPeriods: 1\n      Threshold: {}\n      ComparisonOperator: GreaterThanThreshold\n      TreatMissingData: notBreaching\n      AlarmActions: [!Ref AlertTopic]",
-            self.statistic, self.period_s, self.threshold
+            "      Statistic: {}\n      Period: {}\n      EvaluationPeriods: {of}",
+            self.statistic, self.period_s
+        );
+        if wrong < of {
+            let _ = writeln!(out, "      DatapointsToAlarm: {wrong}");
+        }
+        let (threshold, comparison, missing) = match self.wrong {
+            Wrong::Above(threshold) => (threshold, "GreaterThanThreshold", "notBreaching"),
+            Wrong::Below(threshold) => (threshold, "LessThanThreshold", "breaching"),
+        };
+        let _ = writeln!(
+            out,
+            "      Threshold: {threshold}\n      ComparisonOperator: {comparison}\n      TreatMissingData: {missing}\n      AlarmActions: [!Ref AlertTopic]"
         );
     }
 }
@@ -534,7 +626,7 @@ pub fn section() -> String {
         alarm.yaml(&mut out);
     }
     out.push_str(
-        "  Dashboard:\n    Type: AWS::CloudWatch::Dashboard\n    Properties:\n      DashboardName: !Sub \"operon-${Stage}\"\n      DashboardBody: !Sub |\n        {\"widgets\": [\n",
+        "  Dashboard:\n    Type: AWS::CloudWatch::Dashboard\n    Condition: ShowsDashboard\n    Properties:\n      DashboardName: !Sub \"operon-${Stage}\"\n      DashboardBody: !Sub |\n        {\"widgets\": [\n",
     );
     let bodies: Vec<String> = widgets()
         .iter()
