@@ -297,9 +297,9 @@ class TestTemplate(unittest.TestCase):
         explained = {name for row in re.findall(r"^\| (.*?) \|", section, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)}
         self.assertEqual(explained | alike, set(of_type("AWS::CloudWatch::Alarm")))
 
-    def test_the_dashboard_is_made_where_it_is_wished_for(self) -> None:
+    def test_the_dashboard_is_made_unless_it_is_left_out(self) -> None:
         self.assertIn("    Condition: ShowsDashboard\n", blocks()["Dashboard"])
-        self.assertRegex(TEMPLATE, r"\n  ShowDashboard:\n    Type: String\n    Default: \"false\"\n")
+        self.assertRegex(TEMPLATE, r"\n  ShowDashboard:\n    Type: String\n    Default: \"true\"\n")
 
     def test_what_a_function_gives_back_is_counted_in_its_own_log(self) -> None:
         source = (INFRA.parent / "shared/aws/src/sqs.rs").read_text(encoding="utf-8")

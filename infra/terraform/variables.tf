@@ -42,7 +42,7 @@ variable "alert_email" {
 
 variable "show_dashboard" {
   type        = bool
-  default     = false
+  default     = true
   description = "Whether CloudWatch shows a dashboard, for 3 dollars a month."
 }
 
