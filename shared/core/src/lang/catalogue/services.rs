@@ -124,7 +124,7 @@ pub(super) const TYPES: &[TypeInfo] = &[
         name: "io.kestra.plugin.aws.s3.Copy",
         aliases: &["s3-copy"],
         doc: "Copies an object of S3, 5 GB at most, without reading it. Returns `bucket`, `key` and `eTag`. On a laptop a \
-              bucket is a directory.",
+              bucket is a directory. In the data bucket of a deployment only names below `uploads/` can be written.",
         example: "id: archive\ntype: s3-copy\nfrom: {bucket: submissions, key: \"{{ trigger.key }}\"}\nto: {bucket: archive}",
         props: &[
             prop("from", PropType::Object(FROM), "What is copied.")
@@ -133,7 +133,12 @@ pub(super) const TYPES: &[TypeInfo] = &[
             prop("to", PropType::Object(TO), "Where to.")
                 .required()
                 .example("{bucket: archive}"),
-            prop("delete", PropType::Bool, "Delete the object afterwards.").default("false"),
+            prop(
+                "delete",
+                PropType::Bool,
+                "Delete the object afterwards; the task fails if it was written meanwhile.",
+            )
+            .default("false"),
             REGION,
             ACCESS_KEY,
             SECRET_KEY,
@@ -178,7 +183,8 @@ pub(super) const TYPES: &[TypeInfo] = &[
     TypeInfo {
         name: "io.kestra.plugin.aws.s3.Delete",
         aliases: &["s3-delete"],
-        doc: "Deletes an object of S3. Deleting what is not there is no failure.",
+        doc: "Deletes an object of S3. Deleting what is not there is no failure. In the data bucket of a deployment only names \
+              below `uploads/` can be deleted.",
         example: "id: clean\ntype: s3-delete\nbucket: submissions\nkey: \"{{ trigger.key }}\"",
         props: &[BUCKET, KEY, VERSION, REGION, ACCESS_KEY, SECRET_KEY],
         timeout_ms: SERVICE_MS,
