@@ -10,8 +10,10 @@ import io
 import json
 import time
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import boto3
@@ -61,9 +63,13 @@ def load_template(path: Path = TEMPLATE) -> dict[str, Any]:
 
 
 def transformed(
-    template: dict[str, Any], bucket: str, keys: dict[str, str], variables: dict[str, str]
+    template: dict[str, Any],
+    bucket: str,
+    keys: dict[str, str],
+    variables: dict[str, str],
+    own: Mapping[str, dict[str, str]],
 ) -> dict[str, Any]:
-    """The template as an emulator takes it; `keys` are the zips in `bucket` by function."""
+    """The template as an emulator takes it; `keys` are the zips in `bucket` by function, `own` variables of one function."""
     template = json.loads(json.dumps(template))
     shared = template["Globals"]["Function"]
     del shared["DeploymentPreference"]
@@ -74,10 +80,11 @@ def transformed(
             role = properties["CodeUri"].rpartition("/")[2]
             properties["CodeUri"] = {"Bucket": bucket, "Key": keys[role]}
             properties.pop("DeploymentPreference", None)
-            given = properties.get("Environment", {}).get("Variables", {})
+            given = properties.setdefault("Environment", {}).setdefault("Variables", {})
             for name, value in given.items():
                 if value == {"Fn::GetAtt": ["ApiUrl", "FunctionUrl"]}:
                     given[name] = "https://console.invalid/"
+            given.update(own.get(role, {}))
     template["Resources"]["SignedAlias"]["Properties"]["FunctionVersion"] = "$LATEST"
     return _named_cluster(template)
 
@@ -159,9 +166,14 @@ def wait_until_ready(aws: Aws) -> None:
 
 
 def deploy(
-    aws: Aws, binaries: dict[str, Path], stage: str, parameters: dict[str, str], variables: dict[str, str]
+    aws: Aws,
+    binaries: dict[str, Path],
+    stage: str,
+    parameters: dict[str, str],
+    variables: dict[str, str],
+    own: Mapping[str, dict[str, str]] = MappingProxyType({}),
 ) -> Deployment:
-    """Makes the stack from the template and waits until it stands."""
+    """Makes the stack from the template and waits until it stands; `own` are variables of single functions."""
     started = time.monotonic()
     bucket = f"operon-zips-{stage}"
     aws.client("s3").create_bucket(Bucket=bucket)
@@ -169,7 +181,7 @@ def deploy(
     for role, binary in binaries.items():
         keys[role] = f"{role}.zip"
         aws.client("s3").put_object(Bucket=bucket, Key=keys[role], Body=zipped(binary))
-    body = json.dumps(transformed(load_template(), bucket, keys, variables))
+    body = json.dumps(transformed(load_template(), bucket, keys, variables, own))
     aws.client("s3").put_object(Bucket=bucket, Key="template.json", Body=body.encode())
     stack = f"operon-{stage}"
     given = {"Stage": stage, "Architecture": "x86_64", **parameters}

@@ -1,8 +1,12 @@
-//! What a task run costs in the control plane: requests counted in the cloud in memory, times a table of prices,
-//! beside AWS Step Functions. `make cost` prints it; `tests/cloud/requests.rs` of the engine holds the counts.
+//! What a task run costs without its container: requests and write units counted in the cloud in memory, times a table of
+//! prices, beside AWS Step Functions. `make cost` prints it; `tests/cloud/requests.rs` of the engine holds the counts.
+//!
+//! Exits with 1 when something costs more than its target, or, where the target is known to be missed, more than what
+//! `docs/operations.md` says.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
+use std::process::ExitCode;
 
 use operon_core::lang::parse;
 use operon_core::lang::plugins::Plugins;
@@ -11,6 +15,7 @@ use operon_testkit::cloud::{CloudWorld, Fate};
 
 /// us-east-1, $ per request, and what one of its kind is taken to use (aws.md 2 and 3.1).
 const SQS: f64 = 0.40 / 1e6;
+const S3_PUT: f64 = 5.0 / 1e6;
 const WRITE: f64 = 0.625 / 1e6;
 const READ: f64 = 0.125 / 1e6;
 const LAMBDA: f64 = 0.20 / 1e6;
@@ -25,8 +30,57 @@ const LOG_KB: f64 = 0.50 / 1e6;
 /// Step Functions Standard, per transition; a task with its catch and its status takes one to five.
 const TRANSITION: f64 = 0.025 / 1e3;
 
-/// Write units of detail items, which are no requests.
-const UNITS: (&str, &str) = ("DynamoDB", "write units");
+/// Write units, which are no requests: of shards' items, of their places in the due index, of writes that lost a race, of
+/// detail items, of executions with their places in lists.
+const UNITS: &str = "units";
+/// What the agent stores for itself, so that its end is known when its message is lost.
+const MANIFEST: (&str, &str) = ("S3", "put by agent");
+const MINUTE_MS: u64 = 60_000;
+const HOUR_MS: u64 = 60 * MINUTE_MS;
+
+/// What is priced.
+struct Case {
+    title: &'static str,
+    /// Messages of one batch at most.
+    batch: usize,
+    runs_ms: u64,
+    few: (u32, Plan),
+    many: (u32, Plan),
+    /// Of the functions' own logs.
+    log_kb: f64,
+    /// Dollars per 1,000 task runs at most.
+    target: f64,
+    /// The same where the target is missed: what is documented, and must not grow.
+    known: f64,
+}
+
+impl Case {
+    fn chain(title: &'static str, runs_ms: u64, known: f64) -> Self {
+        Self {
+            title,
+            batch: 1,
+            runs_ms,
+            few: (10, chain(10)),
+            many: (30, chain(30)),
+            log_kb: 1.0,
+            target: 0.0054,
+            known,
+        }
+    }
+
+    fn fan(title: &'static str, runs_ms: u64, known: f64) -> Self {
+        Self {
+            title,
+            batch: 10,
+            runs_ms,
+            few: (100, fan(100)),
+            many: (200, fan(200)),
+            log_kb: 0.5,
+            target: 0.0018,
+            known,
+        }
+    }
+}
 
 type Counts = BTreeMap<(&'static str, &'static str), f64>;
 
@@ -61,40 +115,41 @@ fn fan(count: u32) -> Plan {
     ))
 }
 
-/// Requests of one further task run: the difference of two executions of different length.
-async fn measured(batch: usize, few: (u32, Plan), many: (u32, Plan)) -> Counts {
-    let mut found: Vec<BTreeMap<_, u64>> = Vec::new();
-    for plan in [&few.1, &many.1] {
-        let mut cloud = CloudWorld::default();
-        cloud.batch = batch;
-        // Quick, so that nothing is asked about: that costs by the five minutes, not by the task run. And 100 at
-        // once are no more than the 20 a second that Fargate launches.
-        cloud.ecs.start_after(3_000);
-        cloud.ecs.script(|_| Fate {
-            runs_ms: 3_000,
-            ..Fate::success()
-        });
-        let id = cloud.start(plan).await;
-        cloud.faults.reset_counts();
-        cloud.run(&id, 100 * 60 * 60 * 1000).await;
-        let mut counts = cloud.faults.counts();
-        counts.insert(UNITS, cloud.ports.store.write_units().attempts);
-        found.push(counts);
-    }
-    let more = f64::from(many.0 - few.0);
+/// Requests and units of one further task run: the difference of two executions of different length.
+async fn measured(case: &Case) -> Counts {
+    let few = counted(case, &case.few.1).await;
+    let many = counted(case, &case.many.1).await;
+    let more = f64::from(case.many.0 - case.few.0);
     #[allow(clippy::cast_precision_loss, reason = "small counts")]
-    let of = |index: usize, key: &(&'static str, &'static str)| {
-        let counts = found.get(index);
-        counts
-            .and_then(|counts| counts.get(key))
-            .copied()
-            .unwrap_or(0) as f64
+    let of = |counts: &BTreeMap<(&str, &str), u64>, key: &(&str, &str)| {
+        counts.get(key).copied().unwrap_or(0) as f64
     };
-    let keys = found.iter().flat_map(BTreeMap::keys);
-    let keys: std::collections::BTreeSet<_> = keys.copied().collect();
-    keys.into_iter()
-        .map(|key| (key, (of(1, &key) - of(0, &key)) / more))
-        .collect()
+    let keys: BTreeSet<_> = few.keys().chain(many.keys()).copied().collect();
+    let each = |key| (key, (of(&many, &key) - of(&few, &key)) / more);
+    keys.into_iter().map(each).collect()
+}
+
+async fn counted(case: &Case, plan: &Plan) -> BTreeMap<(&'static str, &'static str), u64> {
+    let mut cloud = CloudWorld::default();
+    cloud.batch = case.batch;
+    // 100 at once are no more than the 20 a second that Fargate launches.
+    cloud.ecs.start_after(3_000);
+    let runs_ms = case.runs_ms;
+    cloud.ecs.script(move |_| Fate {
+        runs_ms,
+        ..Fate::success()
+    });
+    let id = cloud.start(plan).await;
+    cloud.faults.reset_counts();
+    cloud.run(&id, 100 * HOUR_MS).await;
+    let mut counts = cloud.faults.counts();
+    let units = cloud.ports.store.write_units();
+    counts.insert((UNITS, "shards"), units.sharded - units.due - units.refused);
+    counts.insert((UNITS, "due index"), units.due);
+    counts.insert((UNITS, "lost races"), units.refused);
+    counts.insert((UNITS, "detail items"), units.attempts);
+    counts.insert((UNITS, "executions"), units.executions);
+    counts
 }
 
 fn price((service, what): (&str, &str)) -> f64 {
@@ -102,24 +157,26 @@ fn price((service, what): (&str, &str)) -> f64 {
         ("SQS", _) => SQS,
         ("Lambda", "launch") => LAUNCHER,
         ("Lambda", _) => PLANNER,
-        // A request; the unit of each item is counted beside it.
-        ("DynamoDB", "write attempt" | "write attempts") => 0.0,
-        ("DynamoDB", what) if what.starts_with("write") || what == "create" => WRITE,
+        (UNITS, _) => WRITE,
+        // A write is a request; its units are counted beside it.
+        ("DynamoDB", what) if what.starts_with("write") || what == "create" => 0.0,
         ("DynamoDB", _) => READ,
+        ("S3", what) if what.starts_with("put") => S3_PUT,
         // RunTask itself costs nothing.
         _ => 0.0,
     }
 }
 
-fn table(title: &str, counts: &Counts, log_kb: f64) -> std::io::Result<f64> {
+/// Prints one case; dollars per 1,000 task runs, and of these those of the manifest.
+fn table(case: &Case, counts: &Counts) -> std::io::Result<(f64, f64)> {
     let mut out = std::io::stdout().lock();
-    writeln!(out, "{title}")?;
-    let mut total = log_kb * LOG_KB;
+    writeln!(out, "{}", case.title)?;
+    let mut total = case.log_kb * LOG_KB;
     let mut requests = 0.0;
-    for (key, count) in counts.iter().filter(|(_, count)| **count > 0.0005) {
+    for (key, count) in counts.iter().filter(|(_, count)| count.abs() > 0.0005) {
         let each = price(*key);
         total += count * each;
-        if *key != UNITS {
+        if key.0 != UNITS {
             requests += count;
         }
         writeln!(
@@ -133,52 +190,93 @@ fn table(title: &str, counts: &Counts, log_kb: f64) -> std::io::Result<f64> {
     }
     writeln!(
         out,
-        "  {:<27} {log_kb:>7.3} KB x ${LOG_KB:<9.9} = ${:.7}",
+        "  {:<27} {:>7.3} KB x ${LOG_KB:<9.9} = ${:.7}",
         "own logs",
-        log_kb * LOG_KB
+        case.log_kb,
+        case.log_kb * LOG_KB
     )?;
+    let manifest = counts
+        .get(&MANIFEST)
+        .map_or(0.0, |count| count * price(MANIFEST));
     writeln!(
         out,
         "  {requests:.2} requests, ${:.4} per 1,000 task runs\n",
         total * 1000.0
     )?;
-    Ok(total * 1000.0)
+    Ok((total * 1000.0, manifest * 1000.0))
+}
+
+fn cases() -> [Case; 4] {
+    [
+        Case::chain(
+            "One after the other (nothing can be batched), tasks of 5 minutes",
+            5 * MINUTE_MS,
+            0.0178,
+        ),
+        Case::chain("One after the other, tasks of 3 seconds", 3_000, 0.0103),
+        Case::fan(
+            "Side by side, batches of 10, tasks of 5 minutes",
+            5 * MINUTE_MS,
+            0.0075,
+        ),
+        Case::fan(
+            "Side by side, batches of 10, tasks of 3 seconds",
+            3_000,
+            0.0068,
+        ),
+    ]
+}
+
+/// Prints a case's line of the summary; whether it costs no more than it may.
+fn verdict(case: &Case, (total, manifest): (f64, f64)) -> std::io::Result<bool> {
+    // As exact as the targets are.
+    let shown = |dollars: f64| (dollars * 1e4).round() / 1e4;
+    let met = shown(total) <= case.target;
+    let may = case.target.max(case.known);
+    let mut out = std::io::stdout().lock();
+    writeln!(
+        out,
+        "  {}\n    ${total:.4}, {} (target {:.4}): ${manifest:.4} for the agent's manifest, ${:.4} for the rest",
+        case.title,
+        if met { "met" } else { "MISSED" },
+        case.target,
+        total - manifest
+    )?;
+    let kept = shown(total) <= may;
+    if !kept {
+        writeln!(out, "    more than the ${may:.4} that are documented")?;
+    }
+    Ok(kept)
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> std::io::Result<()> {
-    let alone = Box::pin(measured(1, (10, chain(10)), (30, chain(30)))).await;
-    let together = Box::pin(measured(10, (100, fan(100)), (200, fan(200)))).await;
-    let alone = table("One after the other (nothing can be batched)", &alone, 1.0)?;
-    let together = table("Side by side, batches of 10", &together, 0.5)?;
-    let mut out = std::io::stdout().lock();
-    let per = |transitions: f64| transitions * TRANSITION * 1000.0;
-    writeln!(
-        out,
-        "Per 1,000 task runs, without the containers themselves:"
-    )?;
-    writeln!(
-        out,
-        "  Operon, batched          ${together:.4}   (target 0.0018)"
-    )?;
-    writeln!(
-        out,
-        "  Operon, unbatched        ${alone:.4}   (target 0.0054)"
-    )?;
-    writeln!(
-        out,
-        "  Step Functions Standard  ${:.4}   bare chain: 1 transition x $0.000025",
-        per(1.0)
-    )?;
-    writeln!(
-        out,
-        "                           ${:.4}   item of a distributed map: 3 transitions",
-        per(3.0)
-    )?;
-    writeln!(
-        out,
-        "                           ${:.4}   with catch and status: 5 transitions",
-        per(5.0)
-    )?;
-    Ok(())
+async fn main() -> std::io::Result<ExitCode> {
+    let cases = cases();
+    let mut dollars = Vec::new();
+    for case in &cases {
+        let counts = Box::pin(measured(case)).await;
+        dollars.push(table(case, &counts)?);
+    }
+    let mut kept = true;
+    say("Per 1,000 task runs, without the containers themselves:")?;
+    for (case, dollars) in cases.iter().zip(dollars) {
+        kept &= verdict(case, dollars)?;
+    }
+    for (transitions, what) in [
+        (1.0, "bare chain: 1 transition x $0.000025"),
+        (3.0, "item of a distributed map: 3 transitions"),
+        (5.0, "with catch and status: 5 transitions"),
+    ] {
+        let each = transitions * TRANSITION * 1000.0;
+        say(&format!("  Step Functions Standard ${each:.4}   {what}"))?;
+    }
+    Ok(if kept {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn say(text: &str) -> std::io::Result<()> {
+    writeln!(std::io::stdout().lock(), "{text}")
 }

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import deployment
+from counting import Counter
 from fixtures import BINARIES, ENDPOINT, LANE, aws, until, variables
 
 sys.path.insert(0, str(deployment.ROOT / "tests/fargate"))
@@ -260,9 +261,25 @@ def _programs(root: Path) -> str:
     return f"{place}:{os.environ.get('PATH', os.defpath)}"
 
 
+def endpoints(counter: Counter | None, who: str, ecs: str = "") -> dict[str, str]:
+    """Variables that lead one who asks by the counter, if there is one. By service, because an emulator overwrites
+    AWS_ENDPOINT_URL of its functions."""
+    if counter is None or ENDPOINT is None:
+        return {}
+    url = counter.before(ENDPOINT, who)
+    found = {f"AWS_ENDPOINT_URL_{service}": url for service in ("DYNAMODB", "SQS", "S3", "SECRETS_MANAGER")}
+    return {**found, "AWS_ENDPOINT_URL_ECS": counter.before(ecs, who)} if ecs else found
+
+
 @functools.cache
 def stands() -> Cloud:
     """The deployment with the real functions, made once for a lane."""
+    return stand()
+
+
+def stand(counter: Counter | None = None) -> Cloud:
+    """A deployment with the real functions, which is gone with this process; what it asks of AWS is counted if somebody
+    wants to know."""
     assert ENDPOINT is not None, "the stand-in takes the place of ECS before an emulator"
     directory = tempfile.TemporaryDirectory(prefix="operon-", ignore_cleanup_errors=True)
     root = Path(directory.name)
@@ -282,7 +299,7 @@ def stands() -> Cloud:
             region=aws().region,
             lane=lane,
             # What is not mounted must be told to the agent.
-            environment={"OPERON_VOLUME": "/operon/"},
+            environment={"OPERON_VOLUME": "/operon/", **endpoints(counter, "agent")},
             pace=Pace(stop_scale=0.2),
             places=4,
         )
@@ -290,12 +307,14 @@ def stands() -> Cloud:
     atexit.register(directory.cleanup)
     atexit.register(stand_in.close)
     stage = f"r{uuid.uuid4().hex[:6]}"
+    own = {role: endpoints(counter, role, stand_in.url) for role in deployment.ROLES}
     stand = deployment.deploy(
         aws(),
         {role: BINARIES / f"operon-{role}-function" for role in deployment.ROLES},
         stage,
         {"AgentImage": "agent"},
         {**variables(), "AWS_ENDPOINT_URL_ECS": stand_in.url},
+        own,
     )
     rules = [rule for rule in rules_of(lane) if rule.name.startswith(f"operon-{stage}-")]
     stand_in.bus.use(rules)
@@ -304,6 +323,8 @@ def stands() -> Cloud:
         url = aws().client("sqs").get_queue_url(QueueName=f"operon-{stage}-{queue}")["QueueUrl"]
         aws().client("sqs").set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": "8"})
     function = aws().client("lambda").get_function_configuration(FunctionName=f"operon-{stage}-planner")
-    driver = Driver(function["Environment"]["Variables"])
+    given = function["Environment"]["Variables"].items()
+    # What the driver asks is no request of the planner.
+    driver = Driver({name: value for name, value in given if name not in own["planner"]} | {"AWS_ENDPOINT_URL_ECS": stand_in.url})
     atexit.register(driver.close)
     return Cloud(stand, stand_in, driver, root, rules)

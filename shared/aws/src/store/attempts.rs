@@ -115,6 +115,18 @@ fn document(row: &AttemptRow) -> Result<String, StoreError> {
     json(&detail, "the detail item of an attempt")
 }
 
+fn item_of(row: &AttemptRow, version: Option<u64>, expiry_s: u64) -> Result<Item, StoreError> {
+    let sort = keys::attempt_sort(&row.task_run, row.attempt);
+    let mut item = Key::new(keys::attempts(&row.execution), sort).item();
+    item.insert("t".to_owned(), text(&row.task));
+    item.insert("j".to_owned(), text(document(row)?));
+    item.insert("ttl".to_owned(), number(expiry_s));
+    if let Some(version) = version {
+        item.insert("sv".to_owned(), number(version));
+    }
+    Ok(item)
+}
+
 fn row(id: &ExecutionId, item: &Item) -> Result<AttemptRow, StoreError> {
     let (task_run, attempt) = keys::attempt_of(get_text(item, "sk")?)?;
     let detail: Detail<'_> = from_json(item, "j")?;
@@ -176,15 +188,7 @@ impl DynamoStore {
     }
 
     fn attempt_item(&self, row: &AttemptRow, version: Option<u64>) -> Result<Item, StoreError> {
-        let sort = keys::attempt_sort(&row.task_run, row.attempt);
-        let mut item = Key::new(keys::attempts(&row.execution), sort).item();
-        item.insert("t".to_owned(), text(&row.task));
-        item.insert("j".to_owned(), text(document(row)?));
-        item.insert("ttl".to_owned(), number(self.expiry(RETENTION_MS)));
-        if let Some(version) = version {
-            item.insert("sv".to_owned(), number(version));
-        }
-        Ok(item)
+        item_of(row, version, self.expiry(RETENTION_MS))
     }
 
     async fn rows(&self, id: &ExecutionId, query: Query) -> Result<Vec<AttemptRow>, StoreError> {
@@ -251,5 +255,39 @@ impl DynamoStore {
             },
         )
         .await
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use operon_core::plan::ShardId;
+    use operon_testkit::contract::rows::{attempt, run};
+    use operon_testkit::memory::units;
+
+    use super::*;
+    use crate::store::item::size;
+
+    #[test]
+    fn the_store_in_memory_counts_the_sizes_of_these_items() {
+        let full = attempt(
+            "0123456789abcdef012345",
+            run(ShardId::ROOT.of_loop(3, 70_000), 1),
+            1,
+        );
+        let bare = AttemptRow {
+            item: None,
+            reason: None,
+            message: None,
+            exit_code: None,
+            outputs: Map::new(),
+            metrics: Vec::new(),
+            usage: Usage::default(),
+            ..full.clone()
+        };
+        for row in [full, bare] {
+            let item = item_of(&row, Some(1000), 1_893_456_000).unwrap();
+            assert_eq!(size(&item), units::attempt_bytes(&row), "{row:?}");
+        }
     }
 }

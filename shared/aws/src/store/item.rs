@@ -139,6 +139,24 @@ pub(super) fn from_json<T: DeserializeOwned>(item: &Item, name: &str) -> Result<
     })
 }
 
+/// Bytes as `DynamoDB` counts them: names, texts, and numbers with a byte for two digits and two more.
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+pub(super) fn size(item: &Item) -> usize {
+    let value = |value: &AttributeValue| {
+        if let Ok(text) = value.as_s() {
+            text.len()
+        } else if let Ok(number) = value.as_n() {
+            number.len().div_ceil(2) + 2
+        } else {
+            value.as_b().unwrap().as_ref().len()
+        }
+    };
+    item.iter()
+        .map(|(name, content)| name.len() + value(content))
+        .sum()
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {

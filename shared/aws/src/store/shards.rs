@@ -287,25 +287,11 @@ impl DynamoStore {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use aws_sdk_dynamodb::types::AttributeValue;
+    use operon_testkit::memory::units;
 
     use super::*;
-
-    /// Bytes as `DynamoDB` counts them: names, texts, and numbers with a byte for two digits and two more.
-    fn size(item: &Item) -> usize {
-        let value = |value: &AttributeValue| {
-            if let Ok(text) = value.as_s() {
-                text.len()
-            } else if let Ok(number) = value.as_n() {
-                number.len().div_ceil(2) + 2
-            } else {
-                value.as_b().unwrap().as_ref().len()
-            }
-        };
-        item.iter()
-            .map(|(name, content)| name.len() + value(content))
-            .sum()
-    }
+    use crate::store::DUE_STEP_MS;
+    use crate::store::item::size;
 
     #[test]
     fn the_item_of_a_full_shard_is_one_write_unit() {
@@ -322,5 +308,25 @@ mod tests {
         };
         let bytes = size(&write.item());
         assert!(bytes <= 1024, "{bytes}");
+    }
+
+    #[test]
+    fn the_store_in_memory_counts_the_sizes_of_these_items() {
+        let id: ExecutionId = "0123456789abcdef012345".parse().unwrap();
+        for (shard, due) in [
+            (ShardId::ROOT, true),
+            (ShardId::ROOT.of_loop(12, 70_000), false),
+        ] {
+            let key = keys::shard(&id, &shard);
+            let write = Versioned {
+                due: due.then(|| (keys::due_partition(&key), 1_893_456_000_000)),
+                key,
+                expected: 1000,
+                bytes: &[7; 600],
+                ttl: (!due).then_some(1_893_456_000),
+            };
+            assert_eq!(size(&write.item()), units::shard_bytes(&shard, 600, due));
+        }
+        assert_eq!(DUE_STEP_MS, units::DUE_STEP_MS);
     }
 }

@@ -435,6 +435,7 @@ impl CloudWorld {
             if let Some(result) = result_of(&task) {
                 let text = message_of(&task.id, &result);
                 if signals.manifest {
+                    self.faults.add("S3", "put by agent");
                     self.store_manifest(&task.id, &result);
                 }
                 if signals.agent {

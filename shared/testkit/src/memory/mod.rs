@@ -7,6 +7,7 @@ mod records;
 mod seen;
 mod small;
 mod store;
+pub mod units;
 
 use std::sync::Arc;
 
@@ -19,7 +20,8 @@ pub use artifacts::MemoryArtifacts;
 pub use records::MemoryRecords;
 pub use seen::{MemoryMeasures, MemorySchedules};
 pub use small::{MemoryLogs, MemorySecrets, TestClock};
-pub use store::{MemoryStore, WriteUnits};
+pub use store::MemoryStore;
+pub use units::WriteUnits;
 
 /// All ports in memory, with their own types so that a test can look into them.
 pub struct MemoryPorts {

@@ -13,6 +13,7 @@ use operon_engine::ports::{
 use serde_json::{Map, Value};
 
 use super::TestClock;
+use super::units::{self, WriteUnits};
 use crate::cloud::Faults;
 
 /// State in memory. Each method is one transaction.
@@ -48,25 +49,12 @@ struct Tables {
     cache: BTreeMap<String, (Map<String, Value>, Option<u64>)>,
     /// Bytes of all shards of an execution.
     bytes: BTreeMap<ExecutionId, usize>,
-    /// Write units of all writes, and what those of shards would have been with one item for each execution.
+    /// What all writes cost.
     units: WriteUnits,
-}
-
-/// What writes cost, by 1 KB of the item written (aws.md 2).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct WriteUnits {
-    /// With shards as they are.
-    pub sharded: u64,
-    /// With all shards of an execution in one item.
-    pub in_one_item: u64,
-    /// Of detail items, taken to be one each.
-    pub attempts: u64,
 }
 
 /// Detail items in one request at most (`BatchWriteItem`).
 const BATCH_MAX: usize = 25;
-/// Bytes that one write unit pays.
-const UNIT_BYTES: usize = 1024;
 
 impl MemoryStore {
     /// An empty store; `clock` says which pairs have expired when one is set.
@@ -113,19 +101,18 @@ impl MemoryStore {
         })
     }
 
-    /// Bytes of the largest item, as JSON where it is none of bytes: shards, detail items, executions, locks.
+    /// Bytes of the largest item: shards, detail items, executions, locks.
     #[must_use]
     pub fn largest_item(&self) -> usize {
-        let size = |document: serde_json::Result<String>| document.map_or(0, |text| text.len());
-        let shards = self.largest_shard();
         self.with(|tables| {
+            let shards = tables.shards.iter().map(|(key, (row, due))| {
+                units::shard_bytes(&key.shard, row.bytes.len(), due.is_some())
+            });
             let locks = tables.locks.values().map(|row| row.bytes.len());
-            let attempts = tables.attempts.values();
-            let attempts = attempts.map(|row| size(serde_json::to_string(row)));
-            let executions = tables.executions.values();
-            let executions = executions.map(|row| size(serde_json::to_string(row)));
-            let all = locks.chain(attempts).chain(executions);
-            all.max().unwrap_or(0).max(shards)
+            let attempts = tables.attempts.values().map(units::attempt_bytes);
+            let executions = tables.executions.values().map(units::execution_bytes);
+            let all = shards.chain(locks).chain(attempts).chain(executions);
+            all.max().unwrap_or(0)
         })
     }
 
@@ -174,19 +161,27 @@ fn save(there: Option<&ShardRow>, expected: u64, bytes: &[u8]) -> Result<ShardRo
 
 impl Tables {
     fn save_shard(&mut self, write: ShardWrite) -> SaveOutcome {
-        let there = self.shards.get(&write.key).map(|(row, _)| row);
-        match save(there, write.expected, &write.bytes) {
+        let size = |content: usize, due: Option<u64>| {
+            units::shard_bytes(&write.key.shard, content, due.is_some())
+        };
+        let there = self.shards.get(&write.key);
+        let before = there.map(|(row, due)| (size(row.bytes.len(), *due), *due));
+        match save(there.map(|(row, _)| row), write.expected, &write.bytes) {
             Ok(row) => {
-                let (version, size) = (row.version, row.bytes.len());
+                let (version, content) = (row.version, row.bytes.len());
+                let after = (size(content, write.due_ms), write.due_ms);
                 let whole = self.bytes.entry(write.key.execution.clone()).or_default();
-                let before = self.shards.insert(write.key, (row, write.due_ms));
-                *whole += size;
-                *whole -= before.map_or(0, |(row, _)| row.bytes.len());
-                self.units.sharded += size.div_ceil(UNIT_BYTES) as u64;
-                self.units.in_one_item += whole.div_ceil(UNIT_BYTES) as u64;
+                let old = self.shards.insert(write.key, (row, write.due_ms));
+                *whole += content;
+                *whole -= old.map_or(0, |(row, _)| row.bytes.len());
+                self.units.in_one_item += units::of_item(*whole);
+                self.units.shard(before, after);
                 SaveOutcome::Saved(version)
             }
-            Err(conflict) => conflict,
+            Err(conflict) => {
+                self.units.refuse(before.map_or(0, |(bytes, _)| bytes));
+                conflict
+            }
         }
     }
 
@@ -195,6 +190,9 @@ impl Tables {
         if let Some(source) = source {
             let newest = self.sources.entry(id.clone()).or_default();
             if source < *newest {
+                if let Some(there) = self.executions.get(&id) {
+                    self.units.refuse_execution(there);
+                }
                 return;
             }
             *newest = source;
@@ -203,12 +201,13 @@ impl Tables {
             // Fixed when it was created.
             row.meta = there.meta.clone();
         }
+        self.units.execution(self.executions.get(&id), &row);
         self.executions.insert(id, row);
     }
 
     fn put_attempt(&mut self, row: AttemptRow) {
         let key = (row.execution.clone(), row.task_run.clone(), row.attempt);
-        self.units.attempts += 1;
+        self.units.attempt(self.attempts.get(&key), &row);
         self.attempts.insert(key, row);
     }
 
@@ -294,6 +293,7 @@ impl StateStore for MemoryStore {
             }
             let hash = row.meta.plan_hash.clone();
             tables.plans.entry(hash).or_insert_with(|| plan.to_vec());
+            tables.units.create(row);
             tables.executions.insert(row.meta.id.clone(), row.clone());
             true
         })
