@@ -65,8 +65,9 @@ advisories: need-rust deny ## Known vulnerabilities of dependencies; needs the a
 
 bench: need-rust need-python ## Measures Operon beside its peers; see tests/bench/README.md.
 	@$(IN) cargo build --locked --profile $(PROFILE) -p operon
-	$(IN) functions="$$("$$(tests/find-python)" infra/tools/package.py --binaries)" && "$$(tests/find-python)" tests/bench/run.py \
-		--operon "$$(tests/tools/binary $(PROFILE))" --functions "$$functions" --tools .tools/bench --json bench.json
+	$(IN) functions="$$("$$(tests/find-python)" infra/tools/package.py --binaries)" && \
+		planner="$$("$$(tests/find-python)" tests/bench/planner.py $(PROFILE))" && "$$(tests/find-python)" tests/bench/run.py \
+		--operon "$$(tests/tools/binary $(PROFILE))" --functions "$$functions" --planner "$$planner" --tools .tools/bench --json bench.json
 
 explore: need-rust ## Visits the states that small plans can reach, within budgets of failures.
 	$(IN) cargo run --locked --profile fast -p operon-testkit --example explore -- --all

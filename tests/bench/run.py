@@ -1,7 +1,7 @@
 """Measures Operon, and the tools it is compared with, on this machine.
 
     python3 run.py --operon target/release/operon --tools .tools/bench [--json FILE]
-                   [--functions DIR] [--only NAME ...] [--runs N]
+                   [--functions DIR] [--planner PATH] [--only NAME ...] [--runs N]
 
 Exits with 0 also when a target is missed, because a benchmark measures; with 1 when a workload
 could not be run; with 2 when the arguments are wrong. README.md says what is measured and how.
@@ -24,6 +24,7 @@ if sys.version_info < (3, 12):
     sys.exit("bench: needs Python 3.12 or newer; tests/find-python prints one")
 
 import functions
+import planner
 import tools
 import workloads
 from measure import RunFailed, rss_floor_bytes
@@ -32,12 +33,13 @@ from report import machine, table
 
 FORMAT = 1
 OPERON_WORKLOADS = ("fanout", "chain")
-WORKLOADS = ("layers", *OPERON_WORKLOADS, "functions")
+WORKLOADS = ("layers", *OPERON_WORKLOADS, "functions", "planner")
 TITLES = {
     "layers": "layers: 1,000 shell tasks in 10 layers, 4 in parallel",
     "fanout": "fanout: 100,000 no-ops from a file of items",
     "chain": "chain: 10 no-ops in a row; start-up",
     "functions": "functions: from process start to the first answer on Lambda's runtime API",
+    "planner": "planner: a fan-out of 100,000 containers, what the planner's part of it takes and writes",
 }
 
 
@@ -49,17 +51,19 @@ class Selection:
     tools: Sequence[str]
 
 
-def select(only: Sequence[str], *, with_operon: bool, with_functions: bool = False) -> Selection:
+def select(
+    only: Sequence[str], *, with_operon: bool, with_functions: bool = False, with_planner: bool = False
+) -> Selection:
     """What `--only` asks for: workloads, tools of workload A, or both; nothing means all.
 
-    Without Operon's binary, all means the peers on workload A; without the functions', no functions.
+    Without Operon's binary, all means the peers on workload A; without the functions', no functions; without the planner's, no planner.
     """
     every_tool = [*(["operon"] if with_operon else []), *(peer.name for peer in PEERS)]
     named_workloads = [name for name in WORKLOADS if name in only]
     named_tools = [name for name in every_tool if name in only]
     if not only:
         own = OPERON_WORKLOADS if with_operon else ()
-        cloud = ("functions",) if with_functions else ()
+        cloud = (["functions"] if with_functions else []) + (["planner"] if with_planner else [])
         return Selection(["layers", *own, *cloud], every_tool)
     if named_tools and "layers" not in named_workloads:
         named_workloads.insert(0, "layers")
@@ -83,6 +87,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--functions", type=Path, metavar="DIR", help="where the binaries of the Lambda functions are"
     )
+    parser.add_argument(
+        "--planner", type=Path, metavar="PATH", help="the planner's benchmark, which tests/bench/planner.py builds"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything to FILE")
     parser.add_argument(
         "--only",
@@ -90,7 +97,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         default=[],
         metavar="NAME",
         choices=[*WORKLOADS, "operon", *(peer.name for peer in PEERS)],
-        help="workloads (layers, fanout, chain, functions) or tools of workload layers (operon, ninja, ...)",
+        help="workloads (layers, fanout, chain, functions, planner) or tools of workload layers (operon, ninja, ...)",
     )
     parser.add_argument("--runs", type=int, default=5, metavar="N", help="runs per figure (5)")
     options = parser.parse_args(arguments)
@@ -110,6 +117,12 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
             binary = functions.binary_of(options.functions, role)
             if not os.access(binary, os.X_OK) or not binary.is_file():
                 parser.error(f"--functions: {binary} is not a program: build it first")
+    if options.planner is None and "planner" in options.only:
+        parser.error("--only names the planner: pass its benchmark's binary with --planner PATH")
+    if options.planner is not None:
+        options.planner = options.planner.resolve()
+        if not os.access(options.planner, os.X_OK) or not options.planner.is_file():
+            parser.error(f"--planner {options.planner} is not a program: build it first")
     options.tools = options.tools.resolve()
     return options
 
@@ -136,6 +149,8 @@ def run_workload(
     if name == "functions":
         figures, samples = functions.starts(options.functions, options.runs)
         return workloads.Result(figures, samples)
+    if name == "planner":
+        return workloads.Result(planner.figures(options.planner), {})
     chosen = [peer for peer in PEERS if peer.name in selection.tools]
     places = [(peer, tools.ensure(peer, options.tools)) for peer in chosen]
     binary = options.operon if "operon" in selection.tools else None
@@ -148,6 +163,7 @@ def report(options: argparse.Namespace) -> tuple[dict[str, object], bool]:
         options.only,
         with_operon=options.operon is not None,
         with_functions=options.functions is not None,
+        with_planner=options.planner is not None,
     )
     document: dict[str, object] = {"format": FORMAT}
     results: dict[str, object] = {}

@@ -22,11 +22,11 @@ EVERY_PEER = [peer.name for peer in PEERS]
 
 class TestSelect(unittest.TestCase):
     def test_nothing_named_means_everything_there_is_a_binary_for(self) -> None:
-        everything = run.select([], with_operon=True, with_functions=True)
+        everything = run.select([], with_operon=True, with_functions=True, with_planner=True)
         tools_of_layers = ["operon", *EVERY_PEER]
         self.assertEqual(everything, run.Selection([*run.WORKLOADS], tools_of_layers))
         laptop = run.select([], with_operon=True)
-        self.assertEqual(laptop, run.Selection([*run.WORKLOADS[:-1]], tools_of_layers))
+        self.assertEqual(laptop, run.Selection([*run.WORKLOADS[:-2]], tools_of_layers))
         self.assertEqual(run.select([], with_operon=False), run.Selection(["layers"], EVERY_PEER))
 
     def test_a_workload_is_run_with_every_tool(self) -> None:

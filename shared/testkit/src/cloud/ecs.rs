@@ -232,6 +232,11 @@ impl MemoryEcs {
         ended
     }
 
+    /// Forgets tasks that are over and told of, as ECS does after an hour: a world with very many is slow with them.
+    pub fn forget_told(&self) {
+        self.lock().tasks.retain(|_, task| !task.told);
+    }
+
     /// When the next task changes by itself, milliseconds since the epoch.
     pub(super) fn next_change(&self) -> Option<u64> {
         let (now, start_ms) = (self.clock.now_ms(), self.start_ms());
