@@ -68,7 +68,7 @@ class TestTemplate(unittest.TestCase):
                     self.assertIn('"dynamodb:LeadingKeys"', statement, name)
 
     def test_who_may_write_which_items_is_looked_at_again_when_others_write_them(self) -> None:
-        engine = INFRA.parent / "shared/engine/src"
+        shared = INFRA.parent / "shared"
         # Of the ports, what writes other items than those that begin an execution, and records; and what removes.
         callers = {
             # The planner's turn and end, a poisoned execution (reconciler), a replay (api).
@@ -79,7 +79,8 @@ class TestTemplate(unittest.TestCase):
             "kv_set": {"tasks/kv.rs"}, "kv_delete": {"tasks/kv.rs"},
             # The planner's and the worker's.
             "put_cached": {"reports.rs"},
-            "set_labels": {"worker.rs"},
+            # The worker's and the api's.
+            "set_labels": {"worker.rs", "routes/steer.rs", "routes/bulk.rs"},
             # Of notifications (worker, api), claims (worker), task definitions (launcher), batches and letters of triggers.
             "delete_record": {
                 "notify/deliver.rs", "notify/policies.rs", "claims.rs", "launcher.rs", "triggers/batches/make.rs",
@@ -89,7 +90,7 @@ class TestTemplate(unittest.TestCase):
         for call, files in callers.items():
             pattern = re.compile(rf"\b(?:{call.replace('.', r'\s*\.\s*')})\(")
             found = {
-                str(path.relative_to(engine)) for path in engine.rglob("*.rs")
+                str(path.relative_to(top)) for top in (shared / "engine/src", shared / "api/src") for path in top.rglob("*.rs")
                 if "tests" not in path.stem and "ports" not in path.parts and path.name != "ports.rs"
                 and pattern.search(re.sub(r"\bfn \w+", "", path.read_text(encoding="utf-8")))
             }  # fmt: skip

@@ -16,6 +16,9 @@ class Service:
     class exceptions:  # noqa: N801 - as boto3 has it
         """Errors by name."""
 
+        class ClientError(Exception):
+            """Any refusal."""
+
         class ClusterNotFoundException(Exception):  # noqa: N818
             """No cluster of that name."""
 
@@ -131,6 +134,17 @@ class TestUnwire(unittest.TestCase):
         self.assertEqual(len(ecs.calls), 2)
         self.assertEqual([len(batch) for batch in ecs.deleted], [10, 10, 3])
         self.assertEqual(len({arn for batch in ecs.deleted for arn in batch}), 23)
+
+    def test_who_may_not_delete_task_definitions_still_removes_the_deployment(self) -> None:
+        ecs = self.definitions({"INACTIVE": 11}, ["operon-main-0a1b"])
+
+        def refused(**_: Any) -> dict[str, Any]:
+            raise Service.exceptions.ClientError("AccessDenied")
+
+        ecs.delete_task_definitions = refused  # type: ignore[method-assign]
+        with contextlib.redirect_stderr(io.StringIO()) as said:
+            self.assertEqual(unwire.definitions(lambda _: ecs, "main"), 11)
+        self.assertIn("stay inactive: AccessDenied", said.getvalue())
 
     def test_a_task_definition_that_stays_holds_up_nothing(self) -> None:
         ecs = self.definitions({"INACTIVE": 11}, ["operon-main-0a1b"])

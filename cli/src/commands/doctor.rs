@@ -25,7 +25,7 @@ enum Finding {
     Good(String),
     /// Somebody should look.
     Warning(String),
-    /// Only some flows need it.
+    /// Only some flows need it, or nobody says whether it is there.
     Missing(String),
     Bad(String),
 }

@@ -29,8 +29,10 @@ async fn main() -> Result<(), Error> {
     run(service_fn(|event: LambdaEvent<Value>| async move {
         let done = minute(world, reconciler, triggers).await;
         // Whatever else went wrong: what was given up is seen.
-        bury(world, dead, event.context.deadline).await?;
-        done
+        let buried = bury(world, dead, event.context.deadline).await;
+        let summary = done?;
+        buried?;
+        Ok::<_, Error>(summary)
     }))
     .await
 }
@@ -50,40 +52,33 @@ async fn minute(
     Ok(summary)
 }
 
-/// What was given up becomes a record and a visible failure; only then it leaves its queue. Neither a letter that cannot
-/// be kept nor a queue that does not answer keeps the others from it.
+/// What was given up becomes a record and a visible failure; only then it leaves its queue. The queues are emptied in
+/// turns, as far as there is time: neither one that is full, nor one that does not answer, nor a letter that cannot be
+/// kept, keeps the others from it.
 async fn bury(world: &World, dead: &DeadLetterQueues, deadline_ms: u64) -> Result<(), Error> {
     let mut wrong = Ok(());
-    for queue in dead.queues() {
-        if let Err(error) = bury_all(world, dead, queue, deadline_ms).await {
-            wrong = Err(error);
-        }
-    }
-    wrong
-}
-
-/// Empties a queue, as far as there is time. After a batch with an error the rest waits for the next minute.
-async fn bury_all(
-    world: &World,
-    dead: &DeadLetterQueues,
-    queue: usize,
-    deadline_ms: u64,
-) -> Result<(), Error> {
-    while world.ports.clock.now_ms() + RESERVE_MS < deadline_ms {
-        let taken = dead.take(queue).await?;
-        if taken.is_empty() {
-            break;
-        }
-        let mut wrong = Ok(());
-        for given in taken {
-            if let Err(error) = bury_one(world, dead, &given).await {
-                warn!(queue = given.from.name(), %error, "a dead letter was not taken up");
-                wrong = Err(error);
+    let mut queues: Vec<usize> = dead.queues().collect();
+    while !queues.is_empty() && world.ports.clock.now_ms() + RESERVE_MS < deadline_ms {
+        let mut more = Vec::new();
+        for queue in queues {
+            let taken = dead.take(queue).await.unwrap_or_else(|error| {
+                warn!(%error, "a dead-letter queue was not read");
+                wrong = Err(error.into());
+                Vec::new()
+            });
+            if !taken.is_empty() {
+                more.push(queue);
+            }
+            for given in taken {
+                if let Err(error) = bury_one(world, dead, &given).await {
+                    warn!(queue = given.from.name(), %error, "a dead letter was not taken up");
+                    wrong = Err(error);
+                }
             }
         }
-        wrong?;
+        queues = more;
     }
-    Ok(())
+    wrong
 }
 
 async fn bury_one(world: &World, dead: &DeadLetterQueues, given: &Given) -> Result<(), Error> {

@@ -27,17 +27,6 @@ impl AwsServices {
             data_bucket: data_bucket.to_owned(),
         }
     }
-
-    /// Refuses an object that is not for flows to write: artifacts, plans and logs of any execution.
-    fn writable(&self, object: &ObjectName) -> Result<(), ServiceError> {
-        if object.bucket != self.data_bucket || object.key.starts_with(UPLOADS) {
-            return Ok(());
-        }
-        Err(ServiceError::Invalid(format!(
-            "{}/{} is in Operon's own storage, where flows write and delete only below `{UPLOADS}`; use that, or another bucket",
-            object.bucket, object.key
-        )))
-    }
 }
 
 /// `bucket/key` as it stands in a header: each byte that is not plain as `%XX`.
@@ -86,6 +75,17 @@ fn bytes(size: Option<i64>) -> u64 {
 
 #[async_trait]
 impl Services for AwsServices {
+    /// Artifacts, plans and logs of any execution are not for flows to write.
+    fn writable(&self, object: &ObjectName) -> Result<(), ServiceError> {
+        if object.bucket != self.data_bucket || object.key.starts_with(UPLOADS) {
+            return Ok(());
+        }
+        Err(ServiceError::Invalid(format!(
+            "{}/{} is in Operon's own storage, where flows write and delete only below `{UPLOADS}`; use that, or another bucket",
+            object.bucket, object.key
+        )))
+    }
+
     async fn list(
         &self,
         bucket: &str,

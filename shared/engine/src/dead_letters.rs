@@ -4,6 +4,7 @@
 //! execution that has failed with the reason `poisoned`, or with the name of the trigger that waits for it; never in
 //! silence. A person puts it back with [`redrive`], which does not undo that end: a restart of the execution does.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use operon_core::agent::AgentSaid;
@@ -148,7 +149,11 @@ pub async fn bury(
     reason: &str,
 ) -> Result<DeadLetter, StepError> {
     let now = ports.clock.now_ms();
-    let digest = hex::encode(Sha256::digest(format!("{}/{body}", from.name())));
+    let digest = hex::encode(Sha256::digest(format!(
+        "{}/{}",
+        from.name(),
+        ageless(from, body)
+    )));
     let id = format!("q-{}", digest.get(..24).unwrap_or(&digest));
     let about = about(from, body);
     let (execution, attempt, trigger) = match &about {
@@ -188,16 +193,11 @@ pub async fn bury(
     Ok(letter)
 }
 
-/// Saves a letter that was taken out of its queue. One that was put back and came again is as if it were new; otherwise
-/// what is there already says the same.
+/// Saves a letter that was taken out of its queue, in the place of one of the same message that came before.
 async fn keep(ports: &Ports, letter: &DeadLetter) -> Result<(), StoreError> {
     let now = ports.clock.now_ms();
     let there = ports.records.record(&key(&letter.id), now).await?;
-    let expected = match &there {
-        None => 0,
-        Some(record) if read(record)?.redriven_ms.is_some() => record.version,
-        Some(_) => return Ok(()),
-    };
+    let expected = there.map_or(0, |record| record.version);
     // A conflict means that somebody else has just saved it.
     save(ports, expected, letter).await.map(drop)
 }
@@ -348,6 +348,20 @@ fn of_ecs(body: &str) -> Option<String> {
         value = event.take();
     }
     (value.get("source").and_then(Value::as_str) == Some("aws.ecs")).then(|| value.to_string())
+}
+
+/// A message without the age that [`freshened`] changes: what fails again is the same letter.
+fn ageless(queue: QueueName, body: &str) -> Cow<'_, str> {
+    let parsed: Option<Value> = (queue == QueueName::Launch)
+        .then(|| serde_json::from_str(body).ok())
+        .flatten();
+    match parsed {
+        Some(Value::Object(mut fields)) => {
+            fields.remove("sinceMs");
+            Cow::Owned(Value::Object(fields).to_string())
+        }
+        Some(_) | None => Cow::Borrowed(body),
+    }
 }
 
 /// A launch that is put back is a new wish: its age begins now. The fence still decides.

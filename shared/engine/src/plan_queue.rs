@@ -116,15 +116,15 @@ impl PlanQueue {
         whole * count(part) / count(of).max(1)
     }
 
-    /// [`Self::carry`] in so much time. What is cut off may be done twice.
+    /// [`Self::carry`] in so much time. What is cut off may be done, and said by nobody: whoever tries again takes the
+    /// messages for such that were delivered before, and nothing that was remembered for true.
     async fn carry_in(&self, time: Duration, messages: &[&Incoming]) -> Result<(), StepError> {
-        let late = || StepError::Other("there is no time left for it".to_owned());
-        if time.is_zero() {
-            return Err(late());
+        let done = within(time, self.carry(messages)).await;
+        if done.is_err() {
+            self.evaluator().shards.retain(&[]);
+            self.planner.forget();
         }
-        tokio::time::timeout(time, self.carry(messages))
-            .await
-            .unwrap_or_else(|_| Err(late()))
+        done
     }
 
     /// Handles a batch; one outcome per message, in their order. `again` says of each message whether it was
@@ -141,8 +141,9 @@ impl PlanQueue {
         let decoded: Vec<_> = texts.iter().map(|text| PlanMessage::decode(text)).collect();
         self.forget_all_but(&decoded);
         for (index, message) in decoded.into_iter().enumerate() {
+            let share = self.share(deadline_ms, 1, texts.len() - index + 1);
             let read = match message {
-                Ok(message) => self.read(message).await,
+                Ok(message) => within(share, self.read(message)).await,
                 Err(error) => Err(error.into()),
             };
             outcomes.push(match read {
@@ -157,13 +158,26 @@ impl PlanQueue {
             });
         }
         let all: Vec<&Incoming> = batch.iter().map(|(_, incoming)| incoming).collect();
-        let half = self.share(deadline_ms, 1, 2);
-        if self.carry_in(half, &all).await.is_ok() {
-            return outcomes;
+        // One that is alone has all the time: nothing would be gained by a second try.
+        let first = self.share(deadline_ms, 1, if batch.len() > 1 { 2 } else { 1 });
+        if self.carry_in(first, &all).await.is_err() {
+            for (_, incoming) in &mut batch {
+                incoming.message.redelivered = true;
+            }
+            self.one_by_one(&batch, deadline_ms, &mut outcomes).await;
         }
-        // One of them cannot be handled; the others must not wait for it.
+        outcomes
+    }
+
+    /// One message of a batch cannot be handled; the others must not wait for it.
+    async fn one_by_one(
+        &self,
+        batch: &[(usize, Incoming)],
+        deadline_ms: u64,
+        outcomes: &mut [Result<(), StepError>],
+    ) {
         let mut keys: Vec<ShardKey> = Vec::new();
-        for (_, incoming) in &batch {
+        for (_, incoming) in batch {
             if !keys.contains(&incoming.message.key) {
                 keys.push(incoming.message.key.clone());
             }
@@ -192,7 +206,6 @@ impl PlanQueue {
                 }
             }
         }
-        outcomes
     }
 
     /// What is remembered may be stale. A lone shard may be kept: a conflict corrects it. With several, one could
@@ -431,6 +444,20 @@ impl PlanQueue {
         }
         Ok(())
     }
+}
+
+/// So much time for some work, which is not begun when there is none.
+async fn within<T>(
+    time: Duration,
+    work: impl Future<Output = Result<T, StepError>>,
+) -> Result<T, StepError> {
+    let late = || StepError::Other("there is no time left for it".to_owned());
+    if time.is_zero() {
+        return Err(late());
+    }
+    tokio::time::timeout(time, Box::pin(work))
+        .await
+        .unwrap_or_else(|_| Err(late()))
 }
 
 fn of(message: EventMessage) -> Message {

@@ -209,6 +209,11 @@ impl Planner {
         self.lock().remove(id);
     }
 
+    /// Forgets all executions, whose rows somebody may have written and not noted.
+    pub fn forget(&self) {
+        self.lock().clear();
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<ExecutionId, Arc<Active>>> {
         self.active.lock().unwrap_or_else(PoisonError::into_inner)
     }

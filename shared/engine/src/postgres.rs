@@ -49,7 +49,8 @@ pub(crate) enum HostError {
 /// Resolves the hosts, and refuses those where clouds serve credentials: a database must not be a way to them. What was
 /// looked at is what is connected to.
 pub(crate) async fn guarded(config: &mut tokio_postgres::Config) -> Result<(), HostError> {
-    let mut found = Vec::new();
+    // Each host with its first address, then the others: one host may be reached by any of them.
+    let (mut found, mut more) = (Vec::new(), Vec::new());
     let ports = config.get_ports().to_vec();
     for (index, host) in config.get_hosts().iter().enumerate() {
         let Host::Tcp(name) = host else {
@@ -61,19 +62,27 @@ pub(crate) async fn guarded(config: &mut tokio_postgres::Config) -> Result<(), H
             error,
         };
         let addresses = tokio::net::lookup_host((name.as_str(), port)).await;
-        let mut addresses = addresses.map_err(unknown)?;
+        let mut addresses = addresses.map_err(unknown)?.map(|address| address.ip());
         let none = || unknown(std::io::Error::other("it has no address"));
-        let address = addresses.next().ok_or_else(none)?;
-        if is_link_local(address.ip()) || addresses.any(|other| is_link_local(other.ip())) {
+        found.push(addresses.next().ok_or_else(none)?);
+        more.extend(addresses.map(|ip| (name.clone(), port, ip)));
+        let others = more.iter().map(|(_, _, ip)| ip);
+        if found.iter().chain(others).copied().any(is_link_local) {
             return Err(HostError::Refused(name.clone()));
         }
-        found.push(address.ip());
     }
     if found.is_empty() || !config.get_hostaddrs().is_empty() {
         return Err(HostError::Missing);
     }
     for ip in found {
         config.hostaddr(ip);
+    }
+    for (name, port, ip) in more {
+        config.host(&name).hostaddr(ip);
+        // One port is that of all hosts.
+        if ports.len() > 1 {
+            config.port(port);
+        }
     }
     Ok(())
 }

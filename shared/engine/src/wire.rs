@@ -180,6 +180,9 @@ pub enum WorkMessage {
         id: AttemptId,
         /// When the command was derived.
         since_ms: u64,
+        /// The execution that a subflow waits for was told; what is left is to see that it ends.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        told: bool,
     },
     /// Note that an execution began or ended: for whoever is told, and for measuring it.
     Tell {

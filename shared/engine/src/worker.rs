@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use operon_core::exec::{Event, Outcome, Reason, State};
+use operon_core::exec::{Event, Outcome, PROBE_INTERVAL_MS, Reason, State};
 use operon_core::expr::Masker;
 use tracing::warn;
 
@@ -101,7 +101,7 @@ impl Worker {
     pub async fn handle(&self, text: &str, deadline_ms: u64) -> Result<(), StepError> {
         match wire::decode(text)? {
             WorkMessage::Execute { id, .. } => self.execute(&id, deadline_ms).await,
-            WorkMessage::Stop { id, since_ms } => self.stop(&id, since_ms).await,
+            WorkMessage::Stop { id, since_ms, told } => self.stop(&id, since_ms, told).await,
             WorkMessage::Tell { execution } => self.note(&execution).await,
             WorkMessage::Deliver { not_before_ms } => self.deliver(not_before_ms).await,
             // In a box: it is large, and every other message would carry its size.
@@ -450,7 +450,7 @@ impl Worker {
     }
 
     /// Stops an attempt, and tells its shard once nothing of it is alive.
-    async fn stop(&self, id: &AttemptId, since_ms: u64) -> Result<(), StepError> {
+    async fn stop(&self, id: &AttemptId, since_ms: u64, told: bool) -> Result<(), StepError> {
         let Some(active) = self.planner.active(&id.execution).await? else {
             return Ok(());
         };
@@ -469,8 +469,9 @@ impl Worker {
                 return Ok(());
             }
             // The child's end tells the parent, which is then sure that nothing of it is alive. One that has ended
-            // and is followed by another try is not the last yet.
-            if child.ended_ms.is_none() {
+            // and is followed by another try is not the last yet. It is told once: each time, it asks for the stop of
+            // everything in it.
+            if child.ended_ms.is_none() && !told {
                 let child = &child.meta.id;
                 let event = Event::Kill {
                     reason: Reason::Kill,
@@ -479,7 +480,8 @@ impl Worker {
                 self.tell(EventMessage::new(ShardKey::root(child), event))
                     .await?;
             }
-            return self.again(id, since_ms).await;
+            let told = told || child.ended_ms.is_none();
+            return self.again(id, since_ms, told).await;
         }
         match halted {
             Halted::Now => self.tell(reports::stopped(id)).await,
@@ -487,7 +489,7 @@ impl Worker {
                 // Its worker starts an execution and is gone; that execution is over.
                 self.tell(reports::stopped(id)).await
             }
-            Halted::Until(_) => self.again(id, since_ms).await,
+            Halted::Until(_) => self.again(id, since_ms, false).await,
         }
     }
 
@@ -504,10 +506,16 @@ impl Worker {
         Ok(self.planner.goes_on(&row).await?.then_some(row))
     }
 
-    async fn again(&self, id: &AttemptId, since_ms: u64) -> Result<(), StepError> {
+    /// Looks at a stopping attempt again, for as long as its shard does not ask anew by itself: so one chain of messages
+    /// looks after it.
+    async fn again(&self, id: &AttemptId, since_ms: u64, told: bool) -> Result<(), StepError> {
+        if self.now_ms().saturating_sub(since_ms) >= PROBE_INTERVAL_MS {
+            return Ok(());
+        }
         let message = WorkMessage::Stop {
             id: id.clone(),
             since_ms,
+            told,
         };
         let out = Outgoing::now(wire::encode(&message)?).after(AGAIN_S);
         self.queue.send(QueueName::Work, vec![out]).await?;

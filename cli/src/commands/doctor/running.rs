@@ -83,7 +83,7 @@ pub(super) async fn bucket(sdk: &Sdk, name: Option<&String>) -> Finding {
                 "{name}: there is none of that name; nothing that flows read or write is there"
             ))
         }
-        Err(error) => unknown(name, &error.into_service_error(), "s3:ListBucket"),
+        Err(error) => unknown(name, &whole(error), "s3:ListBucket"),
     }
 }
 
@@ -132,13 +132,14 @@ async fn letters(sdk: &Sdk, stage: &str, queue: &str) -> Finding {
     let url = match sqs.get_queue_url().queue_name(&name).send().await {
         Ok(answer) => answer.queue_url,
         Err(error) => {
-            let error = error.into_service_error();
-            if error.is_queue_does_not_exist() {
+            let absent =
+                matches!(error.as_service_error(), Some(error) if error.is_queue_does_not_exist());
+            if absent {
                 return Finding::Bad(format!(
-                    "{name}: {error}; what is given up is lost: deploy again"
+                    "{name}: there is none of that name; what is given up is lost: deploy again"
                 ));
             }
-            return unknown(&name, &error, "sqs:GetQueueUrl");
+            return unknown(&name, &whole(error), "sqs:GetQueueUrl");
         }
     };
     let asked = sqs.get_queue_attributes().set_queue_url(url);
@@ -149,7 +150,7 @@ async fn letters(sdk: &Sdk, stage: &str, queue: &str) -> Finding {
             let count = depth.next().and_then(|(_, value)| value.parse().ok());
             judge_letters(stage, &name, count)
         }
-        Err(error) => unknown(&name, &error.into_service_error(), "sqs:GetQueueAttributes"),
+        Err(error) => unknown(&name, &whole(error), "sqs:GetQueueAttributes"),
     }
 }
 
@@ -166,6 +167,11 @@ fn absent(name: &str, error: &SignedError, action: &str) -> Finding {
         ));
     }
     unknown(name, error, action)
+}
+
+/// An error of the SDK with its causes: a service that is silent is told from credentials that are missing.
+fn whole(error: impl std::error::Error + Send + Sync + 'static) -> String {
+    format!("{:#}", anyhow::Error::new(error))
 }
 
 fn unknown(name: &str, error: &dyn std::fmt::Display, action: &str) -> Finding {

@@ -85,7 +85,11 @@ impl PlanQueue {
             };
             (QueueName::Launch, wire::encode(&message)?)
         } else {
-            let message = WorkMessage::Stop { id, since_ms };
+            let message = WorkMessage::Stop {
+                id,
+                since_ms,
+                told: false,
+            };
             (QueueName::Work, wire::encode(&message)?)
         };
         // Without a lane: a kill must not wait behind launches of its own flow.

@@ -80,6 +80,10 @@ pub trait Services: Send + Sync {
         after: Option<&str>,
         limit: u32,
     ) -> Result<Vec<ObjectInfo>, ServiceError>;
+    /// Whether flows may write and delete the object at all; the service itself may still refuse.
+    fn writable(&self, _object: &ObjectName) -> Result<(), ServiceError> {
+        Ok(())
+    }
     /// Copies an object within the service.
     async fn copy(&self, from: &ObjectName, to: &ObjectName) -> Result<Copied, ServiceError>;
     /// Deletes an object; nothing happens when there is none.

@@ -53,8 +53,12 @@ pub(super) async fn copy(call: &TaskCall<'_>) -> Result<TaskOutput, TaskError> {
         return Err(props.wrong("to", "names the object that is copied"));
     }
     let services = &call.ports.services;
+    let delete = props.flag("delete", false)?;
+    if delete {
+        services.writable(&from)?;
+    }
     let Copied { made, source_etag } = services.copy(&from, &to).await?;
-    if props.flag("delete", false)? {
+    if delete {
         if from.version.is_some() {
             services.delete(&from).await?;
         } else if !services.remove(&from, Some(&source_etag), None).await? {

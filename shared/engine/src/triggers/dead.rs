@@ -16,6 +16,9 @@ const BODY_BYTES_MAX: usize = 200 * 1024;
 /// Bytes of a message at most: more than any service delivers (1 MiB in SQS, 6 MB in a call of a function).
 const MESSAGE_BYTES_MAX: u64 = 8 << 20;
 
+/// Why a letter cannot be redriven any more.
+const FORGOTTEN: &str = "its content has been forgotten";
+
 /// A dead letter.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -114,17 +117,19 @@ impl Triggers {
         Ok(uri.to_string())
     }
 
-    /// The whole message of a letter.
-    async fn whole_body(&self, letter: &DeadLetter) -> Result<String, StoreError> {
+    /// The whole message of a letter; none when it is kept no longer.
+    async fn whole_body(&self, letter: &DeadLetter) -> Result<Option<String>, StoreError> {
         let Some(uri) = &letter.body_uri else {
-            return Ok(letter.body.clone().unwrap_or_default());
+            return Ok(Some(letter.body.clone().unwrap_or_default()));
         };
         let failed = |error: ArtifactError| StoreError::Failed(error.to_string());
         let uri: ArtifactUri = uri.parse().map_err(failed)?;
         let artifacts = &self.evaluator.ports.artifacts;
-        let bytes = artifacts.get(&uri, MESSAGE_BYTES_MAX).await;
-        let bytes = bytes.map_err(failed)?;
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
+        match artifacts.get(&uri, MESSAGE_BYTES_MAX).await {
+            Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+            Err(ArtifactError::Missing(_)) => Ok(None),
+            Err(error) => Err(failed(error)),
+        }
     }
 
     /// Keeps an event that its trigger could not use.
@@ -230,8 +235,11 @@ impl Triggers {
         letter: &DeadLetter,
     ) -> Result<Result<Vec<(TriggerKey, Outcome)>, String>, StoreError> {
         let (Some(key), Some(identity)) = (&letter.trigger, &letter.identity) else {
+            let Some(body) = self.whole_body(letter).await? else {
+                return Ok(Err(FORGOTTEN.to_owned()));
+            };
             let delivery = Delivery {
-                body: self.whole_body(letter).await?,
+                body,
                 message_id: letter.message_id.clone(),
                 queue_arn: letter.queue_arn.clone(),
                 attributes: Map::new(),
@@ -252,7 +260,7 @@ impl Triggers {
         };
         let at = key.event_key(&key.event_name(identity));
         let Some((version, record)) = self.get::<EventRecord>(&at).await? else {
-            return Ok(Err("its content has been forgotten".to_owned()));
+            return Ok(Err(FORGOTTEN.to_owned()));
         };
         if record.state != EventState::Rejected {
             return Ok(Ok(vec![(key.clone(), Outcome::Known(Box::new(record)))]));

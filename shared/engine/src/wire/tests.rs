@@ -68,7 +68,14 @@ fn all() -> Vec<(&'static str, String)> {
             }),
         ),
         ("work", work(&WorkMessage::Execute { id: id(), since_ms })),
-        ("work-stop", work(&WorkMessage::Stop { id: id(), since_ms })),
+        (
+            "work-stop",
+            work(&WorkMessage::Stop {
+                id: id(),
+                since_ms,
+                told: false,
+            }),
+        ),
         (
             "work-tell",
             work(&WorkMessage::Tell {

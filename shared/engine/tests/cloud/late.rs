@@ -104,6 +104,17 @@ async fn one_message_that_takes_for_ever_is_not_the_end_of_its_batch() {
         assert!(heard.lock().unwrap().contains(id), "{id}");
         assert_eq!(cloud.row(id).await.state, "SUCCESS");
     }
+    // One that is alone has all the time there is, once.
+    let alone = planner.handle_delivered(&texts[1..2], &[], cloud.now() + 4_000);
+    assert!(alone.await[0].is_err());
+    // What a cut-off left unsaid is said by the second try: whoever watches an execution that began.
+    let said = cloud.queues.bodies(QueueName::Work);
+    for id in [&ids[0], &ids[2], &ids[3]] {
+        let tells = said
+            .iter()
+            .any(|text| text.contains("tell") && text.contains(&id.to_string()));
+        assert!(tells, "{id}: {said:?}");
+    }
 }
 
 #[tokio::test]

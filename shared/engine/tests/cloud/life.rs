@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use operon_core::exec::Event;
+use operon_core::plan::Plan;
 use operon_engine::dead_letters;
 use operon_engine::ports::{
     AttemptId, AttemptRow, ExecutionFilter, ExecutionId, ExecutionRow, Outgoing, Queue, QueueName,
@@ -127,12 +128,22 @@ async fn a_kill_stops_every_container_children_included() {
 
 #[tokio::test]
 async fn a_task_that_does_not_stop_is_asked_after_at_the_same_pace_for_ever() {
-    let mut cloud = CloudWorld::default();
+    asked_after(CloudWorld::default(), &chain(1)).await;
+}
+
+#[tokio::test]
+async fn so_is_one_in_a_subflow() {
+    let flow = plan("tasks:\n  - {id: sub, type: subflow, flowId: child, namespace: genomics}\n");
+    asked_after(with_long_child(), &flow).await;
+}
+
+/// Kills an execution whose container does not stop.
+async fn asked_after(mut cloud: CloudWorld, flow: &Plan) {
     cloud.ecs.script(|_| Fate {
         runs_ms: 10 * HOUR,
         ..Fate::ends(Shape::Unstoppable)
     });
-    let id = cloud.start(&chain(1)).await;
+    let id = cloud.start(flow).await;
     cloud.wait(5 * 60_000).await;
     cloud.kill(&id);
     let mut asked = Vec::new();
@@ -175,6 +186,7 @@ async fn a_stop_that_comes_once_more_does_not_end_a_subflow_that_was_restarted()
     let stop = WorkMessage::Stop {
         id: attempt,
         since_ms: cloud.now(),
+        told: false,
     };
     let text = wire::encode(&stop).unwrap();
     cloud.queues.put(QueueName::Work, Outgoing::now(text));
@@ -446,7 +458,7 @@ async fn a_dead_letter_that_was_put_back_says_so_until_it_comes_again() {
     };
     let (id, _) = bury("first").await;
     // It leaves its queue only after it was kept, so it may be kept twice.
-    assert_eq!(bury("again").await.1, "first");
+    assert_eq!(bury("again").await.1, "again");
     assert!(dead_letters::redrive(&ports, &queue, &id).await.unwrap());
     let listed = dead_letters::list(&ports, None, 10).await.unwrap();
     assert_eq!(listed[0].redriven_ms, Some(cloud.now()));

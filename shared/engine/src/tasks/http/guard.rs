@@ -39,24 +39,31 @@ pub(crate) fn is_link_local(ip: IpAddr) -> bool {
         IpAddr::V6(ip) => {
             ip == EC2_METADATA
                 || ip.is_unicast_link_local()
-                || inner(ip).is_some_and(|ip| ip.is_link_local())
+                || inner(ip).any(|ip| ip.is_link_local())
         }
     }
 }
 
-/// The IPv4 address within a mapped or compatible address, or one of NAT64 (RFC 6052, and RFC 8215 for a network's own)
-/// or 6to4 (RFC 3056).
-fn inner(ip: Ipv6Addr) -> Option<Ipv4Addr> {
-    let [.., a, b, c, d] = ip.octets();
-    let last = Ipv4Addr::new(a, b, c, d);
-    match ip.segments() {
-        [0x64, 0xff9b, 0, 0, 0, 0, ..] | [0x64, 0xff9b, 1, ..] => Some(last),
-        [0x2002, high, low, ..] => {
-            let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
-            Some(Ipv4Addr::new(a, b, c, d))
-        }
-        _ => ip.to_ipv4(),
-    }
+/// The IPv4 address within a mapped or compatible address, or one of NAT64 (RFC 6052) or 6to4 (RFC 3056). Of a network's
+/// own NAT64 (RFC 8215) only the network knows which of four places it has there.
+fn inner(ip: Ipv6Addr) -> impl Iterator<Item = Ipv4Addr> {
+    let bytes = ip.octets();
+    let places: &[[usize; 4]] = match ip.segments() {
+        [0x64, 0xff9b, 0, 0, 0, 0, ..] => &[[12, 13, 14, 15]],
+        [0x64, 0xff9b, 1, ..] => &[
+            [12, 13, 14, 15],
+            [6, 7, 9, 10],
+            [7, 9, 10, 11],
+            [9, 10, 11, 12],
+        ],
+        [0x2002, ..] => &[[2, 3, 4, 5]],
+        _ if ip.to_ipv4().is_some() => &[[12, 13, 14, 15]],
+        _ => &[],
+    };
+    let of = move |place: &[usize; 4]| {
+        Ipv4Addr::from(place.map(|at| bytes.get(at).copied().unwrap_or_default()))
+    };
+    places.iter().map(of)
 }
 
 /// Whether a request would go to the Runtime API of this function.
@@ -87,7 +94,7 @@ fn is_api_host(ip: IpAddr) -> bool {
 fn plain(ip: IpAddr) -> IpAddr {
     match ip {
         IpAddr::V4(_) => ip,
-        IpAddr::V6(inside) => inner(inside).map_or(ip, IpAddr::V4),
+        IpAddr::V6(inside) => inner(inside).next().map_or(ip, IpAddr::V4),
     }
 }
 
@@ -96,7 +103,7 @@ fn is_own(ip: IpAddr) -> bool {
     let own = |ip: Ipv4Addr| ip.is_loopback() || ip.is_unspecified();
     match ip {
         IpAddr::V4(ip) => own(ip),
-        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unspecified() || inner(ip).is_some_and(own),
+        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unspecified() || inner(ip).any(own),
     }
 }
 
@@ -159,6 +166,9 @@ mod tests {
             "[::169.254.169.254]",
             "[64:ff9b::a9fe:a9fe]",
             "[64:ff9b:1::a9fe:a9fe]",
+            "[64:ff9b:1:a9fe:a9:fe00::]",
+            "[64:ff9b:1:a9:fe:a9fe::]",
+            "[64:ff9b:1:0:a9:fea9:fe00:0]",
             "[2002:a9fe:a9fe::1]",
         ] {
             let url = Url::parse(&format!("http://{host}/latest/meta-data")).unwrap();
