@@ -43,8 +43,8 @@ const AGAIN_UNKNOWN_S: u64 = 10;
 const AGAIN_CAPACITY_S: u64 = 60;
 /// Seconds before a stopping task is looked at again; longer, the longer it takes.
 const AGAIN_STOP_S: u64 = 10;
-/// Milliseconds after which a stop is left to the shard, whose tick asks for it again: however long a task takes, one
-/// chain of messages looks after it.
+/// Milliseconds after which a stop is left to the shard, whose tick asks for it again: so chains of messages do not
+/// multiply, however long a task takes.
 const STOP_AGE_MAX_MS: u64 = PROBE_INTERVAL_MS;
 /// Interruptions by the spot market after which an attempt runs on demand.
 const INTERRUPTIONS_MAX: usize = 2;

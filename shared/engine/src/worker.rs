@@ -506,8 +506,8 @@ impl Worker {
         Ok(self.planner.goes_on(&row).await?.then_some(row))
     }
 
-    /// Looks at a stopping attempt again, for as long as its shard does not ask anew by itself: so one chain of messages
-    /// looks after it.
+    /// Looks at a stopping attempt again, for as long as its shard does not ask anew by itself: so chains of messages do
+    /// not multiply.
     async fn again(&self, id: &AttemptId, since_ms: u64, told: bool) -> Result<(), StepError> {
         if self.now_ms().saturating_sub(since_ms) >= PROBE_INTERVAL_MS {
             return Ok(());

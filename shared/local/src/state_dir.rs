@@ -112,7 +112,7 @@ impl StateDir {
     ///
     /// A program that an engine was starting when it was killed shares the lock until it has replaced the engine's
     /// image: moments, but long enough for a successor that begins at once. So the lock of an engine that is gone is
-    /// waited for.
+    /// waited for. One in another PID namespace is not seen: it is waited for too, and not named.
     pub fn lock(&self) -> Result<StateLock, StateDirError> {
         let path = self.root.join("lock");
         let failed = |error| StateDirError::Io {
