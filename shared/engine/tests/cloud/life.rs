@@ -128,13 +128,13 @@ async fn a_kill_stops_every_container_children_included() {
 
 #[tokio::test]
 async fn a_task_that_does_not_stop_is_asked_after_at_the_same_pace_for_ever() {
-    asked_after(CloudWorld::default(), &chain(1)).await;
+    Box::pin(asked_after(CloudWorld::default(), &chain(1))).await;
 }
 
 #[tokio::test]
 async fn so_is_one_in_a_subflow() {
     let flow = plan("tasks:\n  - {id: sub, type: subflow, flowId: child, namespace: genomics}\n");
-    asked_after(with_long_child(), &flow).await;
+    Box::pin(asked_after(with_long_child(), &flow)).await;
 }
 
 /// Kills an execution whose container does not stop.
