@@ -30,6 +30,17 @@ enum Finding {
     Bad(String),
 }
 
+/// What kind of finding it is, and what it says.
+#[cfg(test)]
+fn shown(finding: Finding) -> (&'static str, String) {
+    match finding {
+        Finding::Good(text) => ("good", text),
+        Finding::Warning(text) => ("warning", text),
+        Finding::Missing(text) => ("missing", text),
+        Finding::Bad(text) => ("bad", text),
+    }
+}
+
 pub(crate) fn doctor(args: &DoctorArgs, console: &Console) -> anyhow::Result<Exit> {
     let findings = match args.target {
         DoctorTarget::Local => local(&args.state),

@@ -57,7 +57,7 @@ async fn minute(
 /// kept, keeps the others from it.
 async fn bury(world: &World, dead: &DeadLetterQueues, deadline_ms: u64) -> Result<(), Error> {
     let mut wrong = Ok(());
-    let mut queues: Vec<usize> = dead.queues().collect();
+    let mut queues: Vec<_> = dead.queues().iter().collect();
     loop {
         let mut more = Vec::new();
         for queue in queues {

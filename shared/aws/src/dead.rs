@@ -23,42 +23,51 @@ pub struct Given {
     receipt: String,
 }
 
+/// A dead-letter queue.
+#[derive(Debug, Clone)]
+pub struct DeadLetterQueue {
+    from: QueueName,
+    url: String,
+}
+
 /// The dead-letter queues of a deployment.
 #[derive(Debug, Clone)]
 pub struct DeadLetterQueues {
     client: aws_sdk_sqs::Client,
-    urls: Vec<(QueueName, String)>,
+    queues: Vec<DeadLetterQueue>,
 }
 
 impl DeadLetterQueues {
     /// Those beside the queues, and the one of events that a function did not take.
     #[must_use]
     pub fn new(sdk: &Sdk, queues: &Queues) -> Self {
-        let mut urls: Vec<(QueueName, String)> = QueueName::ALL
-            .into_iter()
-            .map(|name| (name, format!("{}-dlq", queues.of(name).url())))
-            .collect();
+        let beside = |from| DeadLetterQueue {
+            from,
+            url: format!("{}-dlq", queues.of(from).url()),
+        };
+        let mut all: Vec<_> = QueueName::ALL.into_iter().map(beside).collect();
         let plan = queues.of(QueueName::Plan).url();
         if let Some(start) = plan.strip_suffix("plan") {
-            urls.push((QueueName::Intake, format!("{start}events-dlq")));
+            all.push(DeadLetterQueue {
+                from: QueueName::Intake,
+                url: format!("{start}events-dlq"),
+            });
         }
         Self {
             client: sdk.sqs(),
-            urls,
+            queues: all,
         }
     }
 
-    /// Numbers of the queues.
+    /// All of them.
     #[must_use]
-    pub const fn queues(&self) -> std::ops::Range<usize> {
-        0..self.urls.len()
+    pub fn queues(&self) -> &[DeadLetterQueue] {
+        &self.queues
     }
 
-    /// Takes some of what is in the queue with this number; what is taken is out of sight for as long as the queue says.
-    pub async fn take(&self, queue: usize) -> Result<Vec<Given>, StoreError> {
-        let Some((from, url)) = self.urls.get(queue) else {
-            return Ok(Vec::new());
-        };
+    /// Takes some of what is in one of them; what is taken is out of sight for as long as the queue says.
+    pub async fn take(&self, queue: &DeadLetterQueue) -> Result<Vec<Given>, StoreError> {
+        let DeadLetterQueue { from, url } = queue;
         let answer = self
             .client
             .receive_message()

@@ -17,8 +17,9 @@ use tracing::error;
 use crate::Ports;
 use crate::plans::{PlanError, Plans};
 use crate::ports::{
-    AttemptId, ExecutionId, Outgoing, Queue, QueueName, Record, RecordKey, RecordKind,
-    RecordOutcome, RecordQuery, RecordWrite, ShardKey, StoreError, Write,
+    ArtifactError, ArtifactStore, ArtifactUri, AttemptId, ExecutionId, Outgoing, Queue, QueueName,
+    Record, RecordKey, RecordKind, RecordOutcome, RecordQuery, RecordWrite, ShardKey, StoreError,
+    Write,
 };
 use crate::reports;
 use crate::step::StepError;
@@ -177,20 +178,42 @@ pub async fn bury(
         redriven_ms: None,
     };
     if body.len() > BODY_MAX {
-        let other = |error: crate::ports::ArtifactError| StepError::Other(error.to_string());
-        let uri = format!("dead-letters/{id}.json");
-        let uri = crate::ports::ArtifactUri::new(&uri).map_err(other)?;
-        let bytes = body.as_bytes().to_vec().into();
-        ports.artifacts.put(&uri, bytes).await.map_err(other)?;
+        let kept = keep_body(&*ports.artifacts, &format!("{id}.json"), body).await;
+        letter.body_uri = Some(kept.map_err(other)?);
         letter.body = body
             .get(..body.floor_char_boundary(1000))
             .unwrap_or("")
             .to_owned();
-        letter.body_uri = Some(uri.to_string());
     }
     keep(ports, &letter).await?;
     poison(ports, queue, about, reason).await?;
     Ok(letter)
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "shaped for `map_err`")]
+fn other(error: ArtifactError) -> StepError {
+    StepError::Other(error.to_string())
+}
+
+/// Keeps a message that is too long for its letter as an artifact of that name; where it is.
+pub(crate) async fn keep_body(
+    artifacts: &dyn ArtifactStore,
+    name: &str,
+    body: &str,
+) -> Result<String, ArtifactError> {
+    let uri = ArtifactUri::new(&format!("dead-letters/{name}"))?;
+    artifacts.put(&uri, body.as_bytes().to_vec().into()).await?;
+    Ok(uri.to_string())
+}
+
+/// A message that [`keep_body`] kept.
+pub(crate) async fn kept_body(
+    artifacts: &dyn ArtifactStore,
+    uri: &str,
+    bytes_max: u64,
+) -> Result<String, ArtifactError> {
+    let bytes = artifacts.get(&uri.parse()?, bytes_max).await?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// Saves a letter that was taken out of its queue, in the place of one of the same message that came before.
@@ -318,11 +341,9 @@ pub async fn redrive(ports: &Ports, queue: &Arc<dyn Queue>, id: &str) -> Result<
     let body = match &letter.body_uri {
         None => letter.body.clone(),
         Some(uri) => {
-            let other = |error: crate::ports::ArtifactError| StepError::Other(error.to_string());
-            let uri = uri.parse().map_err(other)?;
             let limit = u64::try_from(wire::MESSAGE_BYTES_MAX * 4).unwrap_or(u64::MAX);
-            let bytes = ports.artifacts.get(&uri, limit).await.map_err(other)?;
-            String::from_utf8_lossy(&bytes).into_owned()
+            let kept = kept_body(&*ports.artifacts, uri, limit).await;
+            kept.map_err(other)?
         }
     };
     if let Some(event) = of_ecs(&body).filter(|_| name == QueueName::Intake) {

@@ -15,6 +15,7 @@ pub mod fargate;
 pub mod files;
 pub mod finish;
 pub mod flows;
+mod hosts;
 pub mod ids;
 pub mod intake;
 pub mod items;

@@ -24,7 +24,7 @@ use crate::plans::Plans;
 use crate::ports::{AttemptId, ExecutionRow, Outgoing, Queue, QueueName, ShardKey, StoreError};
 use crate::reports;
 use crate::shards::Shards;
-use crate::step::{Outbox, StepError};
+use crate::step::{self, Outbox, StepError};
 use crate::wire::{self, EventMessage, PlanMessage};
 use crate::{Ports, items::LoopItems};
 
@@ -34,8 +34,6 @@ const ROUNDS_MAX: usize = 16;
 
 /// Milliseconds before the end of an invocation in which nothing is begun: what was done is acknowledged then.
 const RESERVE_MS: u64 = 3_000;
-/// No invocation of a function is longer (Lambda).
-const INVOCATION_MAX: Duration = Duration::from_mins(15);
 
 /// Hears of executions that are over: flow triggers, notifications.
 #[async_trait]
@@ -108,10 +106,7 @@ impl PlanQueue {
 
     /// A part of the time that an invocation which ends then has left.
     fn share(&self, deadline_ms: u64, part: usize, of: usize) -> Duration {
-        let left = deadline_ms
-            .saturating_sub(RESERVE_MS)
-            .saturating_sub(self.now_ms());
-        let whole = Duration::from_millis(left).min(INVOCATION_MAX);
+        let whole = step::left(self.now_ms(), deadline_ms, RESERVE_MS);
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         whole * count(part) / count(of).max(1)
     }

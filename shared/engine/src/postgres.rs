@@ -12,7 +12,7 @@ use tokio_postgres::config::Host;
 use tokio_postgres::types::{Format, IsNull, ToSql, Type, to_sql_checked};
 use tokio_postgres::{AsyncMessage, Client, NoTls};
 
-use crate::tasks::http::is_link_local;
+use crate::hosts::{AddressError, addresses};
 
 /// Until a connection stands.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -61,15 +61,14 @@ pub(crate) async fn guarded(config: &mut tokio_postgres::Config) -> Result<(), H
             host: name.clone(),
             error,
         };
-        let addresses = tokio::net::lookup_host((name.as_str(), port)).await;
-        let mut addresses = addresses.map_err(unknown)?.map(|address| address.ip());
-        let none = || unknown(std::io::Error::other("it has no address"));
-        found.push(addresses.next().ok_or_else(none)?);
-        more.extend(addresses.map(|ip| (name.clone(), port, ip)));
-        let others = more.iter().map(|(_, _, ip)| ip);
-        if found.iter().chain(others).copied().any(is_link_local) {
-            return Err(HostError::Refused(name.clone()));
-        }
+        let known = addresses(name, port).await.map_err(|error| match error {
+            AddressError::NotFound(error) => unknown(error),
+            AddressError::NoAddress => unknown(std::io::Error::other("it has no address")),
+            AddressError::LinkLocal => HostError::Refused(name.clone()),
+        })?;
+        let mut known = known.into_iter();
+        found.extend(known.next());
+        more.extend(known.map(|ip| (name.clone(), port, ip)));
     }
     if found.is_empty() || !config.get_hostaddrs().is_empty() {
         return Err(HostError::Missing);

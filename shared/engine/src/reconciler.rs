@@ -22,7 +22,7 @@ use crate::ports::{
 };
 use crate::reports;
 use crate::settle;
-use crate::step::{Outbox, StepError};
+use crate::step::{self, Outbox, StepError};
 use crate::watcher;
 use crate::wire::{self, EventMessage, LaunchMessage, WorkMessage};
 
@@ -32,8 +32,6 @@ const SINGLE_MAX: usize = 3;
 const RUNNING_PAGES_MAX: usize = 10;
 /// Milliseconds before the end of an invocation in which nothing new is begun: what there is to say is sent then.
 const RESERVE_MS: u64 = 12_000;
-/// The longest an invocation may last, which a clock that is not of this world need not know.
-const INVOCATION_MAX: Duration = Duration::from_mins(15);
 /// Seconds before a message comes again for which an invocation had no time left.
 const AGAIN_LATE_S: u64 = 5;
 /// Seconds before an attempt that ECS did not know is asked for again.
@@ -159,9 +157,7 @@ impl Reconciler {
 
     /// The time that an invocation that ends then has left for work. Whatever is cut off by it may be done twice.
     fn left(&self, deadline_ms: u64) -> Duration {
-        let now = self.ports.clock.now_ms();
-        let left = deadline_ms.saturating_sub(RESERVE_MS).saturating_sub(now);
-        Duration::from_millis(left).min(INVOCATION_MAX)
+        step::left(self.ports.clock.now_ms(), deadline_ms, RESERVE_MS)
     }
 
     /// ECS was asked too fast, or was about to be: these are asked for later. Any other error is passed on.

@@ -14,8 +14,8 @@ use lettre::{AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
+use crate::hosts::{AddressError, addresses};
 use crate::ports::{Email, MESSAGE_BYTES_MAX, MailServer, MailTls, MessageError, Messages};
-use crate::tasks::http::is_link_local;
 
 /// Sends by SMTP; publishes to no topics.
 #[derive(Debug, Clone, Default)]
@@ -126,19 +126,18 @@ pub fn compose(email: &Email, default_from: Option<&str>) -> Result<Message, Mes
 
 /// Where to connect to: what was looked at is what is connected to. IPv4 first, which fewer machines lack.
 async fn address(host: &str, port: u16) -> Result<IpAddr, MessageError> {
-    let found = tokio::net::lookup_host((host, port)).await;
-    let found = found.map_err(|error| {
-        MessageError::Failed(format!("the mail server `{host}` is not found: {error}"))
-    })?;
-    let mut found: Vec<IpAddr> = found.map(|address| address.ip()).collect();
-    if found.iter().any(|ip| is_link_local(*ip)) {
-        return Err(MessageError::Invalid(format!(
+    let unaddressed = || MessageError::Failed(format!("the mail server `{host}` has no address"));
+    let found = addresses(host, port).await.map_err(|error| match error {
+        AddressError::NotFound(error) => {
+            MessageError::Failed(format!("the mail server `{host}` is not found: {error}"))
+        }
+        AddressError::NoAddress => unaddressed(),
+        AddressError::LinkLocal => MessageError::Invalid(format!(
             "`{host}` is link-local or serves cloud credentials, and is no mail server"
-        )));
-    }
-    found.sort_by_key(IpAddr::is_ipv6);
-    let first = found.first().copied();
-    first.ok_or_else(|| MessageError::Failed(format!("the mail server `{host}` has no address")))
+        )),
+    })?;
+    let first = found.into_iter().min_by_key(IpAddr::is_ipv6);
+    first.ok_or_else(unaddressed)
 }
 
 async fn transport(

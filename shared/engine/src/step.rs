@@ -1,5 +1,7 @@
 //! What the steps of the functions have in common: why a message is not acknowledged, and what goes out.
 
+use std::time::Duration;
+
 use crate::planner::TurnError;
 use crate::ports::{EcsError, Outgoing, Queue, QueueError, QueueName, StoreError};
 use crate::wire::{self, LaunchMessage, PlanMessage, WireError};
@@ -28,6 +30,17 @@ pub enum StepError {
     /// Something else, for people.
     #[error("{0}")]
     Other(String),
+}
+
+/// The longest an invocation may last (Lambda), which a clock that is not of this world need not know.
+const INVOCATION_MAX: Duration = Duration::from_mins(15);
+
+/// The time that an invocation which ends at `deadline_ms` has left for work, without a reserve for what comes after it.
+pub(crate) fn left(now_ms: u64, deadline_ms: u64, reserve_ms: u64) -> Duration {
+    let left = deadline_ms
+        .saturating_sub(reserve_ms)
+        .saturating_sub(now_ms);
+    Duration::from_millis(left).min(INVOCATION_MAX)
 }
 
 /// Messages to be sent at the end of a step: in as few requests as the queues allow.

@@ -60,27 +60,29 @@ struct Case {
 
 impl Case {
     fn chain(title: &'static str, runs_ms: u64, known: f64) -> Self {
-        Self {
-            title,
-            batch: 1,
-            runs_ms,
-            few: (10, chain(10)),
-            many: (30, chain(30)),
-            log_kb: 1.0,
-            target: (runs_ms < QUESTION_MS).then_some(0.0054),
-            known,
-        }
+        let plans = [10, 30].map(|length| (length, chain(length)));
+        Self::new((title, known), runs_ms, plans, (1, 1.0, 0.0054))
     }
 
     fn fan(title: &'static str, runs_ms: u64, known: f64) -> Self {
+        let plans = [100, 200].map(|count| (count, fan(count)));
+        Self::new((title, known), runs_ms, plans, (10, 0.5, 0.0018))
+    }
+
+    fn new(
+        (title, known): (&'static str, f64),
+        runs_ms: u64,
+        [few, many]: [(u32, Plan); 2],
+        (batch, log_kb, target): (usize, f64, f64),
+    ) -> Self {
         Self {
             title,
-            batch: 10,
+            batch,
             runs_ms,
-            few: (100, fan(100)),
-            many: (200, fan(200)),
-            log_kb: 0.5,
-            target: (runs_ms < QUESTION_MS).then_some(0.0018),
+            few,
+            many,
+            log_kb,
+            target: (runs_ms < QUESTION_MS).then_some(target),
             known,
         }
     }

@@ -159,10 +159,14 @@ async fn parts(sdk: &Sdk, stage: &str) -> Findings {
 fn judged(name: &str, action: &str, answer: Result<(), String>) -> Finding {
     match answer {
         Ok(()) => Finding::Good(name.to_owned()),
-        Err(error) => Finding::Bad(format!(
-            "{name}: {error}; is the stage deployed in this region, and may these credentials {action}?"
-        )),
+        Err(error) => refused(name, action, &error),
     }
+}
+
+pub(super) fn refused(name: &str, action: &str, error: &dyn std::fmt::Display) -> Finding {
+    Finding::Bad(format!(
+        "{name}: {error}; is the stage deployed in this region, and may these credentials {action}?"
+    ))
 }
 
 async fn quotas(sdk: &Sdk) -> Findings {

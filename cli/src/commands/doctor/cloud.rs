@@ -172,21 +172,13 @@ pub(super) fn judge_manifest(image: &str, status: u16) -> Finding {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
+    use super::super::shown;
     use super::*;
-
-    fn text(finding: Finding) -> (&'static str, String) {
-        match finding {
-            Finding::Good(text) => ("good", text),
-            Finding::Warning(text) => ("warning", text),
-            Finding::Missing(text) => ("missing", text),
-            Finding::Bad(text) => ("bad", text),
-        }
-    }
 
     #[test]
     fn a_small_quota_comes_with_the_command_that_raises_it() {
-        assert_eq!(text(Quota::FargateOnDemand.judge(16.0)).0, "good");
-        let (kind, said) = text(Quota::FargateOnDemand.judge(6.0));
+        assert_eq!(shown(Quota::FargateOnDemand.judge(16.0)).0, "good");
+        let (kind, said) = shown(Quota::FargateOnDemand.judge(6.0));
         assert_eq!(kind, "bad");
         assert!(
             said.contains("--quota-code L-3032A538 --desired-value 16"),
@@ -255,10 +247,10 @@ mod tests {
 
     #[test]
     fn a_missing_image_is_wrong_and_a_busy_registry_is_not() {
-        assert_eq!(text(judge_manifest("a", 200)).0, "good");
-        assert_eq!(text(judge_manifest("a", 404)).0, "bad");
-        assert_eq!(text(judge_manifest("a", 401)).0, "bad");
-        assert_eq!(text(judge_manifest("a", 429)).0, "missing");
+        assert_eq!(shown(judge_manifest("a", 200)).0, "good");
+        assert_eq!(shown(judge_manifest("a", 404)).0, "bad");
+        assert_eq!(shown(judge_manifest("a", 401)).0, "bad");
+        assert_eq!(shown(judge_manifest("a", 429)).0, "missing");
     }
 
     #[test]

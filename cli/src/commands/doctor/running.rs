@@ -3,25 +3,15 @@
 //! What AWS says is judged by functions that ask nobody. What it does not say is not known, which is no mistake of the
 //! deployment.
 
-use operon_aws::Sdk;
 use operon_aws::signed::{Service, ServiceName, SignedError};
+use operon_aws::{Role, Sdk};
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::Finding;
-use super::aws::{Findings, service};
+use super::aws::{Findings, refused, service};
 
-/// Those of a deployment.
-const FUNCTIONS: [&str; 7] = [
-    "intake",
-    "planner",
-    "launcher",
-    "worker",
-    "watcher",
-    "reconciler",
-    "api",
-];
-/// Those that are called by people.
+/// Functions that are called by people.
 const CALLED: [&str; 2] = ["intake", "api"];
 /// Queues, and the functions that read them.
 const READ: [(&str, &str); 4] = [
@@ -42,8 +32,8 @@ pub(super) async fn findings(sdk: &Sdk, stage: &str) -> Findings {
     let lambda = service(sdk, ServiceName::Lambda);
     let events = service(sdk, ServiceName::Events);
     let mut found = Vec::new();
-    for name in FUNCTIONS {
-        let name = format!("operon-{stage}-{name}");
+    for role in Role::ALL.into_iter().filter(|role| *role != Role::Cli) {
+        let name = format!("operon-{stage}-{role}");
         found.push(("function", function(&lambda, &name).await));
     }
     for name in CALLED {
@@ -102,9 +92,7 @@ async fn call(lambda: &Service, name: &str) -> Finding {
     let headers = [("x-amz-invocation-type", "DryRun")];
     match lambda.post(&path, &headers, b"{}".to_vec(), true).await {
         Ok(_) => Finding::Good(format!("{name} may be called")),
-        Err(error) => Finding::Bad(format!(
-            "{name}: {error}; is the stage deployed in this region, and may these credentials lambda:InvokeFunction?"
-        )),
+        Err(error) => refused(name, "lambda:InvokeFunction", &error),
     }
 }
 
@@ -263,16 +251,8 @@ fn judge_letters(stage: &str, queue: &str, count: Option<u64>) -> Finding {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use super::super::shown;
     use super::*;
-
-    fn shown(finding: Finding) -> (&'static str, String) {
-        match finding {
-            Finding::Good(text) => ("good", text),
-            Finding::Warning(text) => ("warning", text),
-            Finding::Missing(text) => ("missing", text),
-            Finding::Bad(text) => ("bad", text),
-        }
-    }
 
     #[test]
     fn a_function_that_cannot_run_is_wrong_and_one_that_sleeps_is_not() {

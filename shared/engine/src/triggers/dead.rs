@@ -8,8 +8,9 @@ use serde_json::Map;
 
 use super::record::{EVENT_TTL_MS, read};
 use super::{EventRecord, EventState, Outcome, TriggerKey, Triggers};
+use crate::dead_letters::{keep_body, kept_body};
 use crate::metrics::Buried;
-use crate::ports::{ArtifactError, ArtifactUri, RecordKey, RecordKind, RecordQuery, StoreError};
+use crate::ports::{ArtifactError, ArtifactStore, RecordKey, RecordKind, RecordQuery, StoreError};
 
 /// Bytes of an unreadable message that are kept with its letter; a longer one is an artifact.
 const BODY_BYTES_MAX: usize = 200 * 1024;
@@ -82,7 +83,8 @@ impl Triggers {
         let end = delivery.body.floor_char_boundary(BODY_BYTES_MAX);
         let id = format!("m-{}", name(&[&delivery.message_id, &delivery.body], 20));
         let body_uri = if end < delivery.body.len() {
-            Some(self.keep_body(&id, &delivery.body).await?)
+            let kept = keep_body(self.artifacts(), &format!("{id}.txt"), &delivery.body).await;
+            Some(kept.map_err(|error| StoreError::Failed(error.to_string()))?)
         } else {
             None
         };
@@ -107,29 +109,20 @@ impl Triggers {
         self.bury(letter).await
     }
 
-    /// Stores a message that is too long for a record.
-    async fn keep_body(&self, id: &str, body: &str) -> Result<String, StoreError> {
-        let failed = |error: ArtifactError| StoreError::Failed(error.to_string());
-        let uri = ArtifactUri::new(&format!("dead-letters/{id}.txt")).map_err(failed)?;
-        let artifacts = &self.evaluator.ports.artifacts;
-        let bytes = body.as_bytes().to_vec().into();
-        artifacts.put(&uri, bytes).await.map_err(failed)?;
-        Ok(uri.to_string())
-    }
-
     /// The whole message of a letter; none when it is kept no longer.
     async fn whole_body(&self, letter: &DeadLetter) -> Result<Option<String>, StoreError> {
         let Some(uri) = &letter.body_uri else {
             return Ok(Some(letter.body.clone().unwrap_or_default()));
         };
-        let failed = |error: ArtifactError| StoreError::Failed(error.to_string());
-        let uri: ArtifactUri = uri.parse().map_err(failed)?;
-        let artifacts = &self.evaluator.ports.artifacts;
-        match artifacts.get(&uri, MESSAGE_BYTES_MAX).await {
-            Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+        match kept_body(self.artifacts(), uri, MESSAGE_BYTES_MAX).await {
+            Ok(body) => Ok(Some(body)),
             Err(ArtifactError::Missing(_)) => Ok(None),
-            Err(error) => Err(failed(error)),
+            Err(error) => Err(StoreError::Failed(error.to_string())),
         }
+    }
+
+    fn artifacts(&self) -> &dyn ArtifactStore {
+        &*self.evaluator.ports.artifacts
     }
 
     /// Keeps an event that its trigger could not use.
